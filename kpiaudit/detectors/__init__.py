@@ -1,0 +1,1 @@
+"""One gaming pattern a file; `base` is the contract, `catalogue` knows them all."""

@@ -1,0 +1,308 @@
+"""The contract of a detector: what it needs, how it counts, tests and words."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from kpiaudit.findings import (
+        Corroboration,
+        Effect,
+        Evidence,
+        Explanation,
+        Grade,
+        Histogram,
+        Restated,
+        RestsOn,
+    )
+    from kpiaudit.stats.outcome import Outcome
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+Found: TypeAlias = "Mapping[str, Any]"
+"""What the first stage found (`{"cap_s": 420}`); empty before it."""
+
+
+def param(default: Any, *, unit: str, doc: str, low: float | None = None) -> Any:
+    """Declare a parameter of a detector: a dataclass field with unit and meaning.
+
+    Args:
+        default: Value unless a rule says otherwise; None asks the detector to find it.
+        unit: Unit of the value (`s`, `days`, `share`, `contacts`, `1` for a number).
+        doc: One sentence on what it does.
+        low: Smallest allowed value, if any.
+    """
+    return field(default=default, metadata={"unit": unit, "doc": doc, "low": low})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explain:
+    """An innocent explanation and the columns without which it is uncheckable."""
+
+    text: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A collected summary: few rows, sorted, as numpy columns.
+
+    Args:
+        columns: Arrays of equal length, by name. Text is an object array of str, null
+            is None in text and nan in floats; counts are int64.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Return a column, shape (n_rows,)."""
+        return self.columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Say whether there is such a column."""
+        return name in self.columns
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def floats(self, name: str) -> NDArray[np.float64]:
+        """Return a column as float64."""
+        return self.columns[name].astype(np.float64)
+
+    def ints(self, name: str) -> NDArray[np.int64]:
+        """Return a column as int64; nulls, which floats would hold, count as 0."""
+        column = self.columns[name]
+        if column.dtype.kind == "f":
+            column = np.nan_to_num(column)
+        return column.astype(np.int64)
+
+    def where(self, mask: NDArray[np.bool_]) -> Summary:
+        """Return the rows that a boolean array of shape (n_rows,) selects."""
+        return Summary(columns={k: v[mask] for k, v in self.columns.items()})
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> Summary:
+        """Build one from a collected polars frame."""
+        columns: dict[str, NDArray[Any]] = {}
+        for column in frame.get_columns():
+            if column.dtype.is_integer() and not column.null_count():
+                columns[column.name] = column.to_numpy().astype(np.int64)
+            elif column.dtype.is_numeric():
+                columns[column.name] = column.to_numpy().astype(np.float64)
+            else:
+                columns[column.name] = np.array(column.to_list(), dtype=object)
+        return cls(columns=columns)
+
+
+Summaries: TypeAlias = "Mapping[str, Summary]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """The outcome for one kind of subject, with the subjects' ids in its order.
+
+    Args:
+        kind: `agent`, `team`, `site`, `queue` or `floor`.
+        ids: Ids, object array of shape (n_subjects,).
+        outcome: What the test says about each of them.
+        share: Share of the rule's error budget that goes to this kind, > 0.
+    """
+
+    kind: str
+    ids: NDArray[Any]
+    outcome: Outcome
+    share: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """What a detector's test gives back for one rule.
+
+    Args:
+        tested: Outcomes, floor first; empty if nothing could be tested.
+        untestable: Subjects left out before the test because they had too little.
+        blind_spots: What the data did not allow to see, in sentences.
+        found: What the first stage found, in sentences.
+        skipped: Why nothing could be tested at all; None if something was.
+    """
+
+    tested: tuple[Tested, ...] = ()
+    untestable: int = 0
+    blind_spots: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    skipped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One flagged subject, with everything that its wording may draw on.
+
+    Args:
+        kind: Kind of subject.
+        id: Its id; `all` for the floor.
+        index: Its position in `tested`.
+        tested: The outcome that it stands in.
+        q_value: Within the rule.
+        summaries: All collected summaries of the detector.
+        found: What the first stage found.
+        data: The dataset, for its columns and origins only: nothing is read here.
+    """
+
+    kind: str
+    id: str
+    index: int
+    tested: Tested
+    q_value: float
+    summaries: Summaries
+    found: Found
+    data: Dataset
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the outcome that the row stands in."""
+        return self.tested.outcome
+
+    def value(self, name: str) -> float:
+        """Return a field or an `extra` of the outcome at this row."""
+        extra = self.outcome.extra
+        array = extra[name] if name in extra else getattr(self.outcome, name)
+        return float(array[self.index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A flagged row in words and figures; the scan makes a `Finding` of it.
+
+    Args:
+        headline: One sentence: who, what, how much, compared with whom.
+        effect: The main effect with its 95 % interval.
+        n: Records that the finding rests on.
+        observed: Count or value observed.
+        expected: The same as expected from peers or the counterfactual.
+        harm: Size of the harm as a share of the subject's KPI, in [0, 1]; it lowers
+            the rule's severity (see `docs/methods.md`).
+        evidence: Further figures.
+        explanations: Innocent ones, each with its status.
+        rests_on: Columns, their origin and role.
+        peers: Who the subject was compared with, in a sentence.
+        next_step: What would settle it, in a sentence.
+        corroboration: What other sources say.
+        restated: The KPI without the pattern.
+        histogram: Where the shape is the evidence.
+        grade_cap: The best evidence grade that the test allows.
+    """
+
+    headline: str
+    effect: Effect
+    n: int
+    observed: float | None
+    expected: float | None
+    harm: float
+    evidence: tuple[Evidence, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
+    rests_on: tuple[RestsOn, ...] = ()
+    peers: str = ""
+    next_step: str = ""
+    corroboration: tuple[Corroboration, ...] = ()
+    restated: Restated | None = None
+    histogram: Histogram | None = None
+    grade_cap: Grade = "strong"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detector(ABC):
+    """One gaming pattern: what it needs, how it counts, how it tests, how it words.
+
+    A subclass is a frozen, keyword-only dataclass whose fields (made with `param`) are
+    its parameters and whose class variables are its facts. It keeps no other state,
+    reads no file and prints nothing. Its docstring is its documentation.
+    """
+
+    id: ClassVar[str]
+    version: ClassVar[int] = 1
+    kpi: ClassVar[str]
+    level: ClassVar[int]
+    table: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    uses: ClassVar[tuple[str, ...]] = ()
+    explanations: ClassVar[tuple[Explain, ...]] = ()
+    blind: ClassVar[str] = ""
+
+    def discover(self, data: Dataset) -> Mapping[str, Frame]:
+        """Count what the first stage needs in order to find something; often nothing.
+
+        Args:
+            data: The dataset, already limited to the rule's `where`.
+
+        Returns:
+            Lazy summaries by name, each sorted.
+        """
+        return {}
+
+    def find(self, summaries: Summaries) -> Found:
+        """Say what the first stage found, from its collected summaries."""
+        return {}
+
+    @abstractmethod
+    def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
+        """Reduce the tables to counts, in the portable subset; each frame sorted.
+
+        Args:
+            data: The dataset, already limited to the rule's `where`.
+            found: What the first stage found; empty if there was none.
+
+        Returns:
+            Lazy summaries by name: one row per subject and stratum, or the like.
+        """
+
+    @abstractmethod
+    def test(
+        self, summaries: Summaries, found: Found, *, min_effect: float | None
+    ) -> Verdicts:
+        """Test every subject of the collected summaries: a pure function.
+
+        Args:
+            summaries: What `summarize` gave, collected.
+            found: What the first stage found.
+            min_effect: The hypothesis is an effect no larger than this, in the
+                detector's own unit of effect; None stands for its default.
+        """
+
+    @abstractmethod
+    def account(self, row: Row) -> Account:
+        """Put one flagged row into words and figures."""
+
+    @abstractmethod
+    def records(
+        self, data: Dataset, subject: tuple[str, str], found: Found
+    ) -> Mapping[str, Frame]:
+        """Return the rows of the export that a finding rests on.
+
+        Args:
+            data: The dataset, already limited to the rule's `where`.
+            subject: Kind and id of the subject.
+            found: What the first stage found.
+
+        Returns:
+            `flagged`: the rows behind the finding; `control`: comparable rows of the
+            same subject that the finding does not rest on.
+        """
+
+    @classmethod
+    def first_line(cls) -> str:
+        """Return the first line of the class docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    def params(self) -> dict[str, Any]:
+        """Return the parameters by name, as the rule set them."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -1,0 +1,1 @@
+"""What turns a flagged row into something that a person can act on."""

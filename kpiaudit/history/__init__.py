@@ -1,0 +1,1 @@
+"""What one run tells the next: baselines and suppressions."""

@@ -1,0 +1,1 @@
+"""A `Report` to text; outputs read findings and nothing else."""

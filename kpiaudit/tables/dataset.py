@@ -1,0 +1,91 @@
+"""The canonical tables of one scan: lazy, typed, and honest about what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from kpiaudit.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import narwhals as nw
+
+    from kpiaudit.findings import DataNote, Input
+
+Frame: TypeAlias = "nw.LazyFrame[Any]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Canonical tables as lazy frames, with what is known about them.
+
+    In every frame ids and codes are text, durations `_s` are Float64 seconds, flags
+    are Boolean, counts Int64, scores Float64. Instants `_at` (and `at`) are **Int64
+    milliseconds since 1970-01-01T00:00Z**: integers are the one form in which
+    subtraction and sums give the same result on every engine.
+    Besides the canonical columns a frame has, if its table has an anchor instant
+    (`schema.ANCHORS`), the integer columns `at_ms` (that instant), `day` (local days
+    since 1970-01-01) and `hour` (local hour, 0 to 23).
+
+    Args:
+        frames: Lazy frame per table; only tables that were given.
+        columns: Columns present per table, derived ones (`talk_s`, `day`) included.
+        origins: Who wrote a column, by `table.column`.
+        inputs: What was read, per file and table.
+        notes: What is to be said about the data.
+        timezone: Zone of instants without an offset, and of `day` and `hour`.
+        derived: How a derived column came about, by `table.column`, in a sentence.
+        period: First and last anchor instant per table, Int64 milliseconds.
+        rows: Rows per table.
+    """
+
+    frames: Mapping[str, Frame]
+    columns: Mapping[str, frozenset[str]]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[Input, ...] = ()
+    notes: tuple[DataNote, ...] = ()
+    timezone: str = "UTC"
+    derived: Mapping[str, str] = field(default_factory=dict)
+    period: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+    def has(self, *names: str) -> bool:
+        """Say whether every `table.column` (or `table`) is there."""
+        return not self.missing(names)
+
+    def missing(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the `table.column` (or `table`) names that are absent."""
+        return tuple(name for name in names if not self._present(name))
+
+    def _present(self, name: str) -> bool:
+        table, _, column = name.partition(".")
+        return table in self.frames and (
+            not column or column in self.columns.get(table, frozenset())
+        )
+
+    def table(self, name: str) -> Frame:
+        """Return the lazy frame of a table.
+
+        Raises:
+            TableError: The table was not given.
+        """
+        if name not in self.frames:
+            raise TableError(
+                f"There is no table '{name}' in this scan. Give its file, or name it "
+                f"with --table {name}=PATH."
+            )
+        return self.frames[name]
+
+    def origin(self, name: str) -> str:
+        """Return who wrote a `table.column`; `unknown` is to be read as the agent."""
+        return self.origins.get(name, "unknown")
+
+    def independent(self, name: str) -> bool:
+        """Say whether a column is there and the subject can't write or steer it."""
+        return self.has(name) and self.origin(name) in {
+            "system",
+            "customer",
+            "third_party",
+        }
