@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -116,12 +117,14 @@ class Tested:
         ids: Ids, object array of shape (n_subjects,).
         outcome: What the test says about each of them.
         share: Share of the rule's error budget that goes to this kind, > 0.
+        unit: Unit of the outcome's `effect` and `smallest_detectable`.
     """
 
     kind: str
     ids: NDArray[Any]
     outcome: Outcome
     share: float = 1.0
+    unit: str = "contacts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,6 +240,19 @@ class Detector(ABC):
     uses: ClassVar[tuple[str, ...]] = ()
     explanations: ClassVar[tuple[Explain, ...]] = ()
     blind: ClassVar[str] = ""
+
+    since: str | None = param(
+        None,
+        unit="day",
+        doc="Day on which the cap, target or bonus began: before is compared with it.",
+    )
+
+    @property
+    def since_day(self) -> int | None:
+        """Return `since` in days since 1970-01-01, as in the frames' column `day`."""
+        if self.since is None:
+            return None
+        return (date.fromisoformat(self.since) - date(1970, 1, 1)).days
 
     def discover(self, data: Dataset) -> Mapping[str, Frame]:
         """Count what the first stage needs in order to find something; often nothing.

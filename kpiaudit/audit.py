@@ -1,0 +1,343 @@
+"""Rules x dataset -> report: collect, test, correct, word, rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import numpy as np
+
+import kpiaudit
+from kpiaudit.detectors.base import Summary
+from kpiaudit.errors import RuleError, TableError
+from kpiaudit.evidence import assemble, ranking
+from kpiaudit.evidence.runs import Roster, Run
+from kpiaudit.findings import Report, RuleStatus, Selection, SmallestDetectable
+from kpiaudit.rulebook import read_rules
+from kpiaudit.stats import multiplicity
+from kpiaudit.tables.engine import collect
+from kpiaudit.tables.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from kpiaudit.findings import Finding
+    from kpiaudit.rulebook import Rule
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+ALL_RULES = 0.05
+"""Error rate over the rules that show anything; see `multiplicity.select_families`."""
+
+
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """A report, and the runs behind it for whoever asks for records."""
+
+    report: Report
+    runs: tuple[Run, ...]
+
+
+def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
+    *paths: str | Path,
+    rules: str | Path | Sequence[str | Path] | None = None,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    mapping: str | Path | None = None,
+    preset: str | None = None,
+    timezone: str = "UTC",
+    since: str | None = None,
+    until: str | None = None,
+    max_unreadable: float = 0.05,
+    **tables: Any,
+) -> Report:
+    """Scan exports for gamed KPIs.
+
+    Args:
+        *paths: Files, folders or globs.
+        rules: More rule files or folders; a rule with a shipped id replaces it.
+        select: Only these rules or detectors.
+        ignore: Without these rules or detectors.
+        mapping: Which source columns are which canonical ones.
+        preset: A mapping that ships with kpiaudit.
+        timezone: Zone of instants without an offset.
+        since: First day, as 2026-03-01.
+        until: Last day.
+        max_unreadable: How damaged a file may be, as a share.
+        **tables: A path, a list of paths, or a polars, pandas or lazy frame per
+            canonical table: `calls="calls.csv", surveys=frame`.
+
+    Returns:
+        The report, the same as the command line's on the same data.
+
+    Raises:
+        TableError: Input that can't be used.
+        RuleError: A rule, a mapping or an option that is wrong.
+    """
+    more = [rules] if isinstance(rules, str) or hasattr(rules, "__fspath__") else rules
+    book = read_rules(more or (), select=select, ignore=ignore)  # type: ignore[arg-type]
+    data = load(
+        paths,
+        tables={
+            table: given if isinstance(given, list | tuple) else [given]
+            for table, given in tables.items()
+        },
+        mapping=mapping,
+        preset=preset,
+        timezone=timezone,
+        since=since,
+        until=until,
+        max_unreadable=max_unreadable,
+    )
+    return audit(data, book).report
+
+
+def audit(
+    data: Dataset, rules: Sequence[Rule], *, progress: Callable[[str], None] = _silent
+) -> Audit:
+    """Run rules over a dataset.
+
+    Args:
+        data: Loaded tables.
+        rules: Rules, sorted by id.
+        progress: Is told in a sentence what is being done.
+
+    Returns:
+        The report and the runs behind it.
+
+    Raises:
+        TableError: No rule could run on these tables.
+    """
+    runs = tuple(Run(rule=rule, data=_limited(rule, data)) for rule in rules)
+    for run in runs:
+        run.reason = _cannot_run(run)
+    active = [run for run in runs if run.reason is None]
+    if not active:
+        raise TableError(_nothing_ran(runs, data))
+    _discover(active, progress)
+    rosters = _summarize(active, progress)
+    for run in active:
+        progress(f"testing {run.rule.id}")
+        _test(run)
+    _select(active)
+    for run in active:
+        assemble.add_findings(run, rosters[id(run)])
+    findings = ranking.ranked(f for run in runs for f in run.findings)
+    return Audit(
+        report=Report(
+            version=kpiaudit.__version__,
+            inputs=data.inputs,
+            rules=tuple(_status(run) for run in runs),
+            findings=findings,
+            notes=data.notes,
+        ),
+        runs=runs,
+    )
+
+
+def _limited(rule: Rule, data: Dataset) -> Dataset:
+    table = rule.detector.table
+    conditions = [c for c in rule.where if data.has(f"{table}.{c}")]
+    if not conditions:
+        return data
+    frame = data.table(table)
+    for column in conditions:
+        frame = frame.filter(nw.col(column).is_in(list(rule.where[column])))
+    return replace(data, frames={**data.frames, table: frame})
+
+
+def _cannot_run(run: Run) -> str | None:
+    detector = run.rule.detector
+    wanted = (*detector.needs, *(f"{detector.table}.{c}" for c in run.rule.where))
+    missing = run.data.missing(wanted)
+    if not missing:
+        return None
+    tables = sorted({name.partition(".")[0] for name in missing})
+    absent = [table for table in tables if not run.data.has(table)]
+    columns = [name for name in missing if name.partition(".")[0] not in absent]
+    parts = []
+    if absent:
+        parts.append(f"no table {_and(absent)}")
+    if columns:
+        parts.append(f"no column {_and(columns)}")
+    return "; ".join(parts)
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _nothing_ran(runs: Iterable[Run], data: Dataset) -> str:
+    reasons = "; ".join(f"{run.rule.id}: {run.reason}" for run in runs)
+    paths = _and(sorted({entry.path for entry in data.inputs})) or "the input"
+    return (
+        f"{paths}: no rule could run ({reasons}). Map the missing columns, or run "
+        "'kpiaudit inspect' to see which ones were found."
+    )
+
+
+def _discover(runs: Sequence[Run], progress: Callable[[str], None]) -> None:
+    frames = {
+        (i, name): frame
+        for i, run in enumerate(runs)
+        for name, frame in run.rule.detector.discover(run.data).items()
+    }
+    if frames:
+        progress("reading the tables: what there is to find")
+    collected = _collect(frames)
+    for i, run in enumerate(runs):
+        mine = {name: s for (owner, name), s in collected.items() if owner == i}
+        run.found = run.rule.detector.find(mine) if mine else {}
+
+
+def _summarize(
+    runs: Sequence[Run], progress: Callable[[str], None]
+) -> dict[int, Roster]:
+    progress("reading the tables: counting")
+    frames: dict[tuple[int, str], Frame] = {}
+    for i, run in enumerate(runs):
+        for name, frame in run.rule.detector.summarize(run.data, run.found).items():
+            frames[i, name] = frame
+    shared: dict[tuple[str, str], int] = {}
+    owner_of: dict[int, int] = {}
+    for i, run in enumerate(runs):
+        table = run.rule.detector.table
+        key = (table, repr(sorted(run.rule.where.items())))
+        owner_of[i] = shared.setdefault(key, i)
+        if owner_of[i] == i and run.data.has(f"{table}.agent_id"):
+            frames[i, _ROSTER] = _roster(run.data, table)
+    collected = _collect(frames)
+    for i, run in enumerate(runs):
+        run.summaries = {
+            name: s for (owner, name), s in collected.items() if owner == i
+        }
+    rosters = {i: Roster.of(run.summaries.get(_ROSTER)) for i, run in enumerate(runs)}
+    return {id(run): rosters[owner_of[i]] for i, run in enumerate(runs)}
+
+
+def _collect(frames: Mapping[tuple[int, str], Frame]) -> dict[tuple[int, str], Summary]:
+    keys = {f"{owner}/{name}": (owner, name) for owner, name in frames}
+    collected = collect({text: frames[key] for text, key in keys.items()})
+    return {keys[text]: Summary.of(frame) for text, frame in collected.items()}
+
+
+_ROSTER = "_roster"
+
+
+def _roster(data: Dataset, table: str) -> Frame:
+    by = ["agent_id"]
+    if data.has(f"{table}.team_id"):
+        by.append("team_id")
+    span = (
+        {"first": nw.col("day").min(), "last": nw.col("day").max()}
+        if data.has(f"{table}.day")
+        else {}
+    )
+    return (
+        data.table(table)
+        .filter(~nw.col("agent_id").is_null())
+        .group_by(*by)
+        .agg(n=nw.len(), **span)
+        .sort(*by)
+    )
+
+
+def _test(run: Run) -> None:
+    rule = run.rule
+    run.verdicts = rule.detector.test(
+        run.summaries, run.found, min_effect=rule.min_effect
+    )
+    tested = run.verdicts.tested
+    if run.verdicts.skipped is not None:
+        run.reason = run.verdicts.skipped
+        run.q_value = tuple(np.full(len(t.ids), np.nan) for t in tested)
+        return
+    sizes = [int(t.outcome.testable.sum()) for t in tested]
+    weight = multiplicity.kind_weights(sizes, [t.share for t in tested])
+    p = np.concatenate([t.outcome.p_value for t in tested] or [np.empty(0)])
+    spread = np.ones_like(p)
+    spread[~np.isnan(p)] = weight
+    q = multiplicity.q_values(p, spread)
+    cuts = np.cumsum([len(t.ids) for t in tested])[:-1]
+    run.q_value = tuple(np.split(q, cuts)) if tested else ()
+
+
+def _select(runs: Sequence[Run]) -> None:
+    """Share the error rate between the rules that show anything."""
+
+    def smallest(run: Run) -> float:
+        q = np.concatenate(run.q_value or (np.empty(0),))
+        q = q[~np.isnan(q)]
+        return float(q.min()) if q.size else float("nan")
+
+    # A rule with its own max_q is compared on the scale of its own threshold.
+    scaled = np.array([smallest(r) * ALL_RULES / max(r.rule.max_q, 1e-9) for r in runs])
+    selected, level = multiplicity.select_families(scaled, ALL_RULES)
+    families = int((~np.isnan(scaled)).sum())
+    for run in runs:
+        run.selection = Selection(
+            rules=families,
+            selected=selected,
+            level=run.rule.max_q * level / ALL_RULES,
+        )
+
+
+def _status(run: Run) -> RuleStatus:
+    verdicts, detector = run.verdicts, run.rule.detector
+    params = {k: v for k, v in detector.params().items() if k != "since" or v}
+    if run.reason is not None:
+        return RuleStatus(
+            id=run.rule.id,
+            detector=detector.id,
+            status="skipped",
+            reason=run.reason,
+            params=params,
+            untestable=verdicts.untestable,
+            blind_spots=verdicts.blind_spots,
+            found=verdicts.found,
+        )
+    agents = [t for t in verdicts.tested if t.kind == "agent"] or list(verdicts.tested)
+    spread = [t.outcome.facts["spread"] for t in agents if "spread" in t.outcome.facts]
+    smallest = agents[0].outcome.smallest_detectable if agents else float("nan")
+    return RuleStatus(
+        id=run.rule.id,
+        detector=detector.id,
+        status="ran",
+        reason=None,
+        params=params,
+        tested=sum(int(t.outcome.testable.sum()) for t in verdicts.tested),
+        untestable=verdicts.untestable
+        + sum(int((~t.outcome.testable).sum()) for t in verdicts.tested),
+        flagged=len(run.findings),
+        blind_spots=verdicts.blind_spots,
+        found=(*verdicts.found, *run.withdrawn),
+        spread=spread[0] if spread else None,
+        smallest_detectable=None
+        if np.isnan(smallest)
+        else SmallestDetectable(value=float(smallest), unit=agents[0].unit),
+        selection=run.selection,
+    )
+
+
+def records(run: Run, finding: Finding) -> dict[str, pl.DataFrame]:
+    """Collect the rows behind a finding: `flagged` and `control`.
+
+    Raises:
+        RuleError: The finding is about a team: its agents' findings have the records.
+    """
+    if finding.subject.kind == "team":
+        raise RuleError(
+            f"{finding.id} is about a team. Ask for the records of its agents: "
+            f"{_and([f.id for f in run.findings if f.part_of == finding.id])}."
+        )
+    frames = run.rule.detector.records(
+        run.data, (finding.subject.kind, finding.subject.id), run.found
+    )
+    return collect(frames)

@@ -1,0 +1,148 @@
+"""The options that several commands share, and the loading that follows from them."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kpiaudit.rulebook import Rule
+    from kpiaudit.tables.dataset import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is to be loaded, as the command line says it."""
+
+    paths: tuple[str, ...]
+    tables: dict[str, list[str]]
+    mapping: str | None
+    preset: str | None
+    timezone: str
+    since: str | None
+    until: str | None
+    max_unreadable: float
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the keyword arguments of `load` and `inspect`."""
+        stdin = sys.stdin.buffer if ["-"] in self.tables.values() else None
+        return {
+            "tables": self.tables,
+            "mapping": self.mapping,
+            "preset": self.preset,
+            "timezone": self.timezone,
+            "since": self.since,
+            "until": self.until,
+            "max_unreadable": self.max_unreadable,
+            "stdin": stdin,
+        }
+
+    def load(self) -> Dataset:
+        """Load the tables."""
+        from kpiaudit.tables.load import load
+
+        return load(self.paths, **self.keywords())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which rules are to run, as the command line says it."""
+
+    rules: tuple[str, ...]
+    select: tuple[str, ...]
+    ignore: tuple[str, ...]
+
+    def read(self) -> tuple[Rule, ...]:
+        """Read the rules."""
+        from kpiaudit.rulebook import read_rules
+
+        return read_rules(self.rules, select=self.select, ignore=self.ignore)
+
+
+_SOURCE = (
+    click.argument("paths", nargs=-1, metavar="[PATH]..."),
+    click.option(
+        "--table",
+        "tables",
+        multiple=True,
+        metavar="TABLE=PATH",
+        help="This file feeds that table, whatever its name; - is standard input.",
+    ),
+    click.option("--mapping", metavar="FILE", help="Which columns are which."),
+    click.option("--preset", metavar="NAME", help="A mapping that ships with us."),
+    click.option(
+        "--timezone",
+        default="UTC",
+        show_default=True,
+        metavar="ZONE",
+        help="Zone of instants without an offset.",
+    ),
+    click.option("--since", metavar="DATE", help="Only records from this day on."),
+    click.option("--until", metavar="DATE", help="Only records up to this day."),
+    click.option(
+        "--max-unreadable",
+        type=click.FloatRange(0, 1),
+        default=0.05,
+        show_default=True,
+        metavar="SHARE",
+        help="How damaged a file may be before it is refused.",
+    ),
+)
+
+_CHOICE = (
+    click.option(
+        "--rules",
+        multiple=True,
+        metavar="FILE_OR_FOLDER",
+        help="More rules; one with a shipped rule's id replaces it.",
+    ),
+    click.option("--select", multiple=True, metavar="ID", help="Only these rules."),
+    click.option("--ignore", multiple=True, metavar="ID", help="Without these rules."),
+)
+
+
+def source(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add PATH and the options of loading; the command gets `source`."""
+
+    @functools.wraps(command)
+    def gathered(**keywords: Any) -> Any:
+        tables: dict[str, list[str]] = {}
+        for given in keywords.pop("tables"):
+            table, separator, path = given.partition("=")
+            if not separator or not path:
+                raise click.UsageError(
+                    f"--table {given}: write it as TABLE=PATH, such as calls=cdr.csv."
+                )
+            tables.setdefault(table, []).append(path)
+        names = ("mapping", "preset", "timezone", "since", "until", "max_unreadable")
+        options = {name: keywords.pop(name) for name in names}
+        paths = keywords.pop("paths") or (() if tables else (".",))
+        return command(source=Source(paths=paths, tables=tables, **options), **keywords)
+
+    return _stack(_SOURCE, gathered)
+
+
+def choice(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose rules; the command gets `choice`."""
+
+    @functools.wraps(command)
+    def gathered(**keywords: Any) -> Any:
+        names = ("rules", "select", "ignore")
+        options = {name: keywords.pop(name) for name in names}
+        return command(choice=Choice(**options), **keywords)
+
+    return _stack(_CHOICE, gathered)
+
+
+def _stack(
+    options: tuple[Callable[..., Any], ...], command: Callable[..., Any]
+) -> Callable[..., Any]:
+    for option in reversed(options):
+        command = option(command)
+    return command

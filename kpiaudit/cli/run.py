@@ -1,0 +1,144 @@
+"""The command group, and what becomes of errors: statuses, messages, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+import kpiaudit
+from kpiaudit.errors import KpiauditError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+COMMANDS = {
+    "scan": "scan",
+    "inspect": "inspect",
+    "rules": "rules",
+    "explain": "explain",
+    "show": "show",
+    "convert": "convert",
+    "demo": "demo",
+    "schema": "schema",
+}
+
+INTERNAL = 4
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported by name when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the documentation."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command; None if there is no such command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"kpiaudit.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(kpiaudit.__version__, prog_name="kpiaudit")
+def cli() -> None:
+    """Find gamed customer-service KPIs in the exports you already have.
+
+    Start with `kpiaudit inspect PATH` to see what a file was taken for, then run
+    `kpiaudit scan PATH`. A finding is a pattern that warrants review by a person; it
+    is no proof.
+    """
+
+
+class Failed(Exception):  # noqa: N818 - an outcome, not a fault
+    """End with a status after the output was written; the message is the last line."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def run() -> NoReturn:
+    """Run the command line and exit with the promised status."""
+    signal.signal(signal.SIGTERM, _terminated)
+    status, message = _status_of(sys.argv[1:])
+    if message:
+        click.echo(f"kpiaudit: {message}", err=True)
+    _flush()
+    sys.exit(status)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise SystemExit(TERMINATED)
+
+
+def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
+    arguments: list[str],
+) -> tuple[int, str]:
+    try:
+        result: Any = cli.main(arguments, "kpiaudit", standalone_mode=False)
+    except Failed as outcome:
+        return outcome.status, str(outcome)
+    except click.exceptions.Exit as done:
+        return done.exit_code, ""
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED, "interrupted"
+    except click.ClickException as error:
+        usage = f" See '{error.ctx.command_path} --help'." if _context(error) else ""
+        return 2, f"{error.format_message()}{usage}"
+    except KpiauditError as error:
+        return error.exit_status, str(error)
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0, ""
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+        return code, "terminated" if code == TERMINATED else ""
+    except MemoryError:
+        return INTERNAL, "out of memory. Scan fewer tables or a shorter period."
+    except Exception as error:  # noqa: BLE001 - the last resort, printed and never 0
+        return INTERNAL, _internal(error)
+    return (result if isinstance(result, int) else 0), ""
+
+
+def _context(error: click.ClickException) -> bool:
+    return getattr(error, "ctx", None) is not None
+
+
+def _internal(error: Exception) -> str:
+    if os.environ.get("KPIAUDIT_TRACEBACK"):
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {place[0].name}, line {place[0].lineno}" if place else ""
+    return (
+        f"an error of kpiaudit's own: {type(error).__name__}: {error}{where}. Please "
+        "report it; KPIAUDIT_TRACEBACK=1 prints the details."
+    )
+
+
+def _drop_stdout() -> None:
+    """Send what is still to be flushed nowhere: the reader has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_stdout()
+    except (OSError, ValueError) as error:
+        click.echo(f"kpiaudit: standard output can't be written ({error})", err=True)
+        os._exit(INTERNAL)

@@ -1,0 +1,99 @@
+"""Output, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from kpiaudit.cli.run import INTERNAL, Failed
+
+
+def write(text: str, output: str | None) -> None:
+    """Write a report to a file or to standard output.
+
+    A file is written beside its destination and renamed, so that nobody ever reads
+    half a report. A reader that has left (`| head`) is no error.
+
+    Args:
+        text: The report.
+        output: A path, or None or `-` for standard output.
+
+    Raises:
+        Failed: It can't be written: no such folder, no permission (status 2), or no
+            space (status 4).
+    """
+    if output is None or output == "-":
+        _to_stdout(text)
+        return
+    path = Path(output)
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(text.encode())
+        else:
+            _replace(path, text)
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
+        raise Failed(
+            INTERNAL if full else 2,
+            f"{output}: the report can't be written ({error.strerror}). "
+            + ("Free some space." if full else "Choose another path with --output."),
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+        else:
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _to_stdout(text: str) -> None:
+    try:
+        # Bytes, so that a broken locale can't turn a name into a crash.
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failed(
+            INTERNAL,
+            f"standard output can't be written ({error.strerror}): the report is lost.",
+        ) from error
+
+
+def terminal_width() -> int:
+    """Return the width of the terminal, between 60 and 120, or 100 without one."""
+    if not sys.stdout.isatty():
+        return 100
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
+
+
+def colour() -> bool:
+    """Say whether standard output takes colour (a terminal, and NO_COLOR not set)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def say(message: str) -> None:
+    """Write one line to standard error."""
+    click.echo(message, err=True)

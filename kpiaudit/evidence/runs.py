@@ -1,0 +1,74 @@
+"""What one rule has come to, on its way from counts to findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.detectors.base import Verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.detectors.base import Found, Summaries, Summary
+    from kpiaudit.findings import Finding, Selection
+    from kpiaudit.rulebook import Rule
+    from kpiaudit.stats.outcome import FloatArray
+    from kpiaudit.tables.dataset import Dataset
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What one rule has come to so far.
+
+    Args:
+        rule: The rule.
+        data: The dataset, limited to the rule's `where`.
+        reason: Why the rule is skipped; None while it is not.
+        found: What its first stage found.
+        summaries: Its collected summaries.
+        verdicts: What its test said.
+        q_value: q-values per kind of subject, in the order of `verdicts.tested`.
+        selection: Level that selection across rules leaves.
+        findings: Its findings, not yet ranked.
+        withdrawn: Sentences on patterns that an innocent explanation accounts for.
+    """
+
+    rule: Rule
+    data: Dataset
+    reason: str | None = None
+    found: Found = field(default_factory=dict)
+    summaries: Summaries = field(default_factory=dict)
+    verdicts: Verdicts = field(default_factory=Verdicts)
+    q_value: tuple[FloatArray, ...] = ()
+    selection: Selection | None = None
+    findings: list[Finding] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roster:
+    """Team and period of every agent; the team is the one with most records."""
+
+    team: Mapping[str, str]
+    days: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def of(cls, summary: Summary | None) -> Roster:
+        """Build one from its collected summary."""
+        team: dict[str, tuple[int, str]] = {}
+        days: dict[str, tuple[int, int]] = {}
+        if summary is None:
+            return cls(team={}, days={})
+        for i in range(len(summary)):
+            agent = str(summary["agent_id"][i])
+            if "team_id" in summary and summary["team_id"][i] is not None:
+                size = (int(summary["n"][i]), str(summary["team_id"][i]))
+                team[agent] = max(team.get(agent, size), size)
+            if "first" in summary and not np.isnan(float(summary["first"][i])):
+                first, last = int(summary["first"][i]), int(summary["last"][i])
+                known = days.get(agent, (first, last))
+                days[agent] = (min(known[0], first), max(known[1], last))
+        return cls(team={a: t for a, (_, t) in team.items()}, days=days)
