@@ -1,0 +1,289 @@
+"""A finding and a rule as labelled sentences: one wording for every page and screen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kpiaudit.outputs.words import (
+    amount,
+    amounts,
+    count,
+    estimate,
+    figure,
+    kpi_name,
+    p_words,
+    restatement,
+    subject_name,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kpiaudit.findings import (
+        Corroboration,
+        DataNote,
+        Evidence,
+        Explanation,
+        Finding,
+        Report,
+        RuleStatus,
+        Selection,
+    )
+
+STATUS_WORDS = {
+    "ruled_out": "ruled out",
+    "open": "open",
+    "uncheckable": "cannot be checked",
+}
+_NO_CERTIFICATE = (
+    "This is no certificate. Effects below the smallest that would show, subjects "
+    "with too little data, and whatever the skipped rules look for stay unseen."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A label and what stands beside it, a sentence a line."""
+
+    label: str
+    lines: tuple[str, ...]
+
+
+def story(finding: Finding, *, verbose: int = 0) -> tuple[Item, ...]:
+    """Tell a finding in the order in which a reader asks.
+
+    Args:
+        finding: One finding, its strings cleaned.
+        verbose: 1 adds p, q, selection and who wrote the columns.
+    """
+    parts = [
+        ("Who", [_who(finding)]),
+        ("Weight", [weight(finding)]),
+        ("How much", _how_much(finding)),
+        ("Compared with", [finding.peers]),
+        ("KPI", [restatement(finding.restated) if finding.restated else ""]),
+        ("Figures", [_figure(item) for item in finding.evidence]),
+        ("Other sources", [_source(item) for item in finding.corroboration]),
+        ("Could also be", _explanations(finding)),
+        ("Breaking point", [_breaking_point(finding)]),
+        ("Cost", [_cost(finding)]),
+        ("Part of", [finding.part_of or ""]),
+        *(_chance(finding) if verbose else ()),
+        ("What to do", [finding.next_step, _see(finding)]),
+        ("Id", [finding.id]),
+    ]
+    items = (
+        Item(label=label, lines=tuple(line for line in lines if line))
+        for label, lines in parts
+    )
+    return tuple(item for item in items if item.lines)
+
+
+def _see(finding: Finding) -> str:
+    return f"see the records: kpiaudit show {finding.id} PATH..."
+
+
+def weight(finding: Finding) -> str:
+    """Say harm and evidence, which are two things."""
+    return f"harm: {finding.severity.word} · evidence: {finding.evidence_grade}"
+
+
+def _who(finding: Finding) -> str:
+    days = period(finding.period_start, finding.period_end)
+    parts = (subject_name(finding.subject), kpi_name(finding.kpi), days)
+    return " · ".join(filter(None, parts))
+
+
+def period(start: str | None, end: str | None) -> str:
+    """Write a period; empty if neither end is known."""
+    if start is None and end is None:
+        return ""
+    return f"{start or 'beginning'} to {end or 'end'}"
+
+
+def _how_much(finding: Finding) -> list[str]:
+    lines = [estimate(finding.effect)]
+    if finding.observed is not None:
+        against = "" if finding.expected is None else " against "
+        expected = figure(finding.expected) + " expected" if against else ""
+        lines.append(
+            f"{figure(finding.observed)} observed{against}{expected}, "
+            f"in {count(finding.n, 'record')}"
+        )
+    else:
+        lines.append(f"in {count(finding.n, 'record')}")
+    return lines
+
+
+def _figure(item: Evidence) -> str:
+    value = "" if item.value is None else amount(item.value, item.unit)
+    named = ": ".join(filter(None, (item.name, value)))
+    return ". ".join(filter(None, (named, item.text)))
+
+
+def _source(item: Corroboration) -> str:
+    effect = "" if item.effect is None else estimate(item.effect)
+    facts = "; ".join(filter(None, (effect, item.detail)))
+    return f"{item.verdict}: {item.source}" + (f" ({facts})" if facts else "")
+
+
+def _explanations(finding: Finding) -> list[str]:
+    order = list(STATUS_WORDS)
+    ranked = sorted(
+        finding.innocent_explanations, key=lambda item: order.index(item.status)
+    )
+    lines = [_explanation(item) for item in ranked]
+    return lines or ["no innocent explanation was examined"]
+
+
+def _explanation(item: Explanation) -> str:
+    word = STATUS_WORDS[item.status]
+    if item.holds:
+        word += ", and the data point to it"
+    return f"{word}: {item.text}" + (f" ({item.detail})" if item.detail else "")
+
+
+def _breaking_point(finding: Finding) -> str:
+    ratio = finding.breaking_point
+    if ratio is None or not math.isfinite(ratio):
+        return ""
+    kind = finding.subject.kind
+    honest = "subjects" if kind == "floor" else f"{kind}s"
+    return (
+        f"this would be lost if honest {honest} differed {figure(ratio)} times as much "
+        "from each other as was measured"
+    )
+
+
+def _cost(finding: Finding) -> str:
+    cost = finding.cost
+    if cost is None or finding.subject.kind == "agent":  # never for a person
+        return ""
+    (value, low, high), _ = amounts([cost.value, cost.low, cost.high], "")
+    return f"{cost.currency} {value} [{low}, {high}]"
+
+
+def _chance(finding: Finding) -> Iterator[tuple[str, list[str]]]:
+    p, q = p_words("p", finding.p_value), p_words("q", finding.q_value)
+    rare = "how often an honest subject would show at least this much"
+    listed = "the share to expect by chance in a list that ends with this one"
+    yield "Chance", [f"{p}: {rare}", f"{q}: {listed}"]
+    adjusted = "" if finding.adjusted is None else estimate(finding.adjusted)
+    chosen = [f"adjusted for selection, {adjusted}" if adjusted else ""]
+    yield "Selection", [*chosen, _selection(finding.selection)]
+    yield (
+        "Rests on",
+        [
+            f"{item.column} as {item.role}, written by: {item.origin}"
+            for item in finding.rests_on
+        ],
+    )
+
+
+def _selection(item: Selection | None) -> str:
+    if item is None:
+        return ""
+    return (
+        f"{item.selected} of {count(item.rules, 'rule')} selected; level left for this "
+        f"rule {figure(item.level)}"
+    )
+
+
+def rule_lines(rule: RuleStatus, *, verbose: int = 0) -> tuple[str, ...]:
+    """Say what became of a rule, what it tested, and what it could not see."""
+    if rule.status == "skipped":
+        return (rule.reason or "no reason given", *rule.blind_spots)
+    tested = count(rule.tested, "subject")
+    lines = [
+        f"{tested} tested, {rule.untestable:,} with too little data to say",
+        f"{count(rule.flagged, 'subject')} with a finding",
+        rule.reason or "",
+        *(f"found: {text}" for text in rule.found),
+        *(f"could not see: {text}" for text in rule.blind_spots),
+        _smallest(rule),
+        _placebo(rule),
+        *(_rule_figures(rule) if verbose else ()),
+    ]
+    return tuple(line for line in lines if line)
+
+
+def _smallest(rule: RuleStatus) -> str:
+    item = rule.smallest_detectable
+    if item is None or item.value is None or not math.isfinite(item.value):
+        return ""
+    return (
+        f"smallest effect that would show: {amount(item.value, item.unit)}, "
+        f"in {100 * item.power:.0f} of 100 such cases"
+    )
+
+
+def _placebo(rule: RuleStatus) -> str:
+    runs = [
+        f"{name.replace('_', ' ')} {item.flagged:,} of {item.runs:,}"
+        for name, item in (rule.placebo or {}).items()
+    ]
+    return f"flagged where nothing was to be found: {', '.join(runs)}" if runs else ""
+
+
+def _rule_figures(rule: RuleStatus) -> Iterator[str]:
+    if rule.spread is not None:
+        yield (
+            f"spread between honest subjects: {figure(rule.spread)} "
+            "(standard deviation on the log-odds scale)"
+        )
+    yield _selection(rule.selection)
+    params = ", ".join(f"{name}={value}" for name, value in rule.params.items())
+    yield f"parameters: {params}" if params else ""
+
+
+def read_lines(report: Report) -> tuple[str, ...]:
+    """Say what was read, a line per table, and the period of the findings."""
+    tables: dict[str, list[int]] = {}
+    for item in report.inputs:
+        totals = tables.setdefault(item.table or "other", [0, 0, 0])
+        for place, more in enumerate((item.rows, item.rejected, 1)):
+            totals[place] += more
+    lines = []
+    for table, (rows, rejected, files) in tables.items():
+        paths = [i.path for i in report.inputs if (i.table or "other") == table]
+        source = paths[0] if files == 1 else count(files, "file")
+        broken = f", {rejected:,} rejected" if rejected else ""
+        lines.append(f"read {table}: {count(rows, 'row')}{broken} ({source})")
+    starts = [f.period_start for f in report.findings if f.period_start is not None]
+    ends = [f.period_end for f in report.findings if f.period_end is not None]
+    if starts and ends:
+        lines.append(f"period of the findings: {min(starts)} to {max(ends)}")
+    return tuple(lines)
+
+
+def verdict(report: Report) -> tuple[str, ...]:
+    """Sum the report up in a few sentences; no finding is not a clean bill."""
+    ran = [rule for rule in report.rules if rule.status == "ran"]
+    skipped = len(report.rules) - len(ran)
+    scope = f"{count(len(ran), 'rule')} ran, {skipped:,} skipped"
+    if report.findings:
+        harms = [finding.severity.word for finding in report.findings]
+        split = ", ".join(
+            f"{harms.count(word):,} of {word} harm"
+            for word in ("high", "medium", "low")
+            if word in harms
+        )
+        return (f"{count(len(harms), 'finding')} ({split}); {scope}",)
+    if not ran:
+        return (f"No findings, because no rule could run; {scope}.",)
+    most = max(rule.tested for rule in ran)
+    names = ", ".join(rule.id for rule in ran)
+    return (
+        f"No findings; {scope}.",
+        f"Looked for: {names}; up to {count(most, 'subject')} in a rule.",
+        _NO_CERTIFICATE,
+    )
+
+
+def note_line(note: DataNote) -> str:
+    """Write one note on the data as a sentence."""
+    where = f"{note.table}: " if note.table else ""
+    kind = note.kind.replace("-", " ")
+    return f"{where}{kind} ({note.count:,}). {note.detail}".rstrip()

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from kpiaudit.findings import Histogram, Report, Subject
+from kpiaudit.outputs import text
+from kpiaudit.outputs.chart import characters, svg
+
+
+def test_no_line_is_wider_than_asked(report: Report) -> None:
+    for width in (60, 80, 100):
+        lines = text.render(report, width=width, verbose=1).splitlines()
+        assert max(map(len, lines)) <= width
+
+
+def test_harm_and_evidence_stand_apart(report: Report) -> None:
+    said = text.render(report)
+    assert "harm: high · evidence: strong" in said
+    assert "harm: low · evidence: moderate" in said
+
+
+def test_seconds_are_restated_as_clock_times(report: Report) -> None:
+    assert "Reported 6:12, restated 6:48 [6:41, 6:55]" in text.render(report)
+
+
+def test_p_and_q_are_told_only_when_asked(report: Report) -> None:
+    assert "p < 1e-12" not in text.render(report)
+    assert "p < 1e-12" in text.render(report, verbose=1)
+
+
+def test_no_findings_is_said_to_be_no_certificate(empty: Report) -> None:
+    said = " ".join(text.render(empty).split())
+    assert "No findings" in said
+    assert "Looked for: duration-cap; up to 120 subjects" in said
+    assert "smallest effect that would show: 6.0% of calls" in said
+    assert "This is no certificate." in said
+
+
+def test_no_rule_that_ran_is_not_called_clean(empty: Report) -> None:
+    only_skipped = replace(empty, rules=empty.rules[1:])
+    assert "because no rule could run" in text.render(only_skipped)
+
+
+def test_skipped_rules_blind_spots_and_notes_are_told(report: Report) -> None:
+    said = text.render(report)
+    assert "no column surveys.eligible" in said
+    assert "could not see: Calls without calls.ended_by" in said
+    assert "calls: duplicate ids (12)" in said
+
+
+def test_long_ids_are_shortened_also_in_the_headline(report: Report) -> None:
+    long = "A" * 90
+    finding = replace(
+        report.findings[1],
+        subject=Subject(kind="agent", id=long),
+        headline=f"Agent {long} ended 41 calls.",
+    )
+    said = text.render(replace(report, findings=(finding,)))
+    assert long not in said
+    assert f"Agent {'A' * 39}… ended 41 calls." in said
+
+
+def test_colour_adds_nothing_but_escapes(report: Report) -> None:
+    coloured = text.render(report, colour=True)
+    assert "\x1b[1m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == text.render(report)
+
+
+def test_ascii_is_ascii(report: Report) -> None:
+    said = text.render(report, unicode=False, verbose=1)
+    assert said.isascii()
+    assert "harm: high . evidence: strong" in said
+
+
+def test_wide_characters_are_counted_as_two_columns(report: Report) -> None:
+    finding = replace(report.findings[0], headline="通話 " * 60)
+    lines = text.render(replace(report, findings=(finding,)), width=60).splitlines()
+    assert max(len(line) + line.count("通") * 2 for line in lines) <= 60
+
+
+def test_the_chart_marks_the_cutoff_and_the_excess() -> None:
+    item = Histogram(
+        start=400, width=10, counts=(5, 10, 1), expected=(5, 5, 5), mark=420
+    )
+    *bars, axis, legend = characters(item, width=60)
+    assert axis == "──^"
+    assert bars[0] == " ▒"
+    assert bars[-1] == "███"
+    assert bars[-2] == "██·"
+    assert "^ cutoff" in legend
+
+
+def test_a_chart_of_nothing_is_no_chart() -> None:
+    for counts in ((), (0.0, 0.0), (float("nan"),)):
+        item = Histogram(start=0, width=1, counts=counts)
+        assert characters(item, width=60) == []
+        assert svg(item) == ""
+
+
+def test_a_chart_of_many_bins_fits() -> None:
+    item = Histogram(start=0, width=1, counts=tuple(range(1, 1001)))
+    assert max(map(len, characters(item, width=70))) <= 70
+
+
+def test_a_cutoff_outside_the_chart_is_not_drawn() -> None:
+    item = Histogram(start=0, width=1, counts=(1, 2), mark=99)
+    assert "^" not in "".join(characters(item, width=60))
+    assert 'class="mark"' not in svg(item)
