@@ -77,7 +77,10 @@ def number(value: object) -> int | float | None:
     if not math.isfinite(real):
         return None
     digits = f"{real:.10g}"
-    return int(digits) if digits.lstrip("-").isdigit() else float(digits)
+    if digits.lstrip("-").isdigit():
+        return int(digits)
+    # The largest floats round up to infinity; those stay as they are.
+    return float(digits) if math.isfinite(float(digits)) else real
 
 
 def plain(value: object) -> Any:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import copy
 import json
 import math
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kpiaudit.outputs import json_v1, ndjson
@@ -192,7 +193,12 @@ def test_numbers_have_ten_digits_and_are_never_nan(report: Report) -> None:
     assert json_v1.finding_dict(infinite, "")["breaking_point"] is None
 
 
-@given(st.floats() | st.integers())
+@settings(derandomize=True)
+@given(
+    st.floats(-1e308, 1e308)
+    | st.sampled_from([math.nan, math.inf, -math.inf])
+    | st.integers()
+)
 def test_a_number_is_itself_to_ten_digits(value: float) -> None:
     shown = json_v1.number(value)
     if isinstance(value, int):
@@ -204,6 +210,13 @@ def test_a_number_is_itself_to_ten_digits(value: float) -> None:
         assert shown is None
 
 
+def test_the_largest_float_does_not_round_to_infinity() -> None:
+    largest = sys.float_info.max
+    assert json_v1.number(largest) == largest
+    assert json_v1.number(-largest) == -largest
+
+
+@settings(derandomize=True)
 @given(st.text())
 def test_any_text_survives_the_round_trip(text: str) -> None:
     written = json_v1.encoded(text)
