@@ -1,0 +1,273 @@
+"""A subject's events against what honest peers would give, over strata.
+
+Honest subjects differ from each other, and nobody knows beforehand by how much or in
+which shape. The test therefore asks how often an honest subject would show as many
+events, averaged over everything that the peers leave open about the honest spread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.stats.asymmetry import asymmetry
+from kpiaudit.stats.outcome import Outcome
+from kpiaudit.stats.predictive import (
+    Model,
+    excess_interval,
+    log_odds_ratio,
+    odds_ratio,
+    p_values,
+    quantile,
+    smallest_excess,
+    spread_to_break,
+)
+from kpiaudit.stats.reference import Counts, peer_log_odds
+from kpiaudit.stats.response import Response
+from kpiaudit.stats.spread import Grid, fit_spread, without_each
+
+if TYPE_CHECKING:
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
+    from kpiaudit.stats.spread import Spread
+
+_MIN_PEERS = 3
+_FIT_AT_MOST = 1000
+_BLUR = 0.012
+"""Nobody's log-odds are taken as known better than this (the grid's resolution)."""
+
+
+def excess(  # noqa: PLR0913 - one call with everything known about the counts
+    subject: IntArray,
+    stratum: IntArray,
+    events: IntArray,
+    trials: IntArray,
+    *,
+    n_subjects: int,
+    dispersion: FloatArray | None = None,
+    min_excess: float = 0.0,
+    min_ratio: float = 1.0,
+    expected_offset: FloatArray | None = None,
+    min_trials: int = 20,
+) -> Outcome:
+    """Say for every subject whether its events exceed what honest peers would give.
+
+    Args:
+        subject: Index of the subject per row, in [0, n_subjects).
+        stratum: Any integer label of the stratum per row.
+        events: Events per row, 0 <= events <= trials.
+        trials: Trials per row; rows without trials are passed over.
+        n_subjects: How many subjects there are, with rows or without.
+        dispersion: Variance of a subject's events over the binomial one, >= 1, shape
+            (n_subjects,); None stands for 1.
+        min_excess: The hypothesis is an excess of at most this many events, >= 0.
+        min_ratio: The hypothesis is odds of at most this multiple of an honest
+            subject's, >= 1; if both are given, both have to be exceeded.
+        expected_offset: Log-odds known beforehand, per row, such as that of tenure.
+        min_trials: Subjects with fewer trials are untestable.
+
+    Returns:
+        One entry per subject. Untestable (nan) is a subject with too few trials, with
+        fewer than three usable peers, or for whom not even events in every trial
+        would give p <= .05.
+
+    Source:
+        Spiegelhalter (2005), Quality and Safety in Health Care 14:347-351 (honest
+        differences inside the limits); Box (1980), JRSS A 143:383-430 (predictive
+        p-values); Zou & Donner (2008), Statistics in Medicine 27:1693-1702 (interval
+        of a difference from two separate intervals).
+    """
+    counts = _counts(subject, stratum, events, trials, expected_offset, n_subjects)
+    usable = counts.per_subject(counts.n) >= max(min_trials, 1)
+    if usable.sum() <= _MIN_PEERS:
+        return _untestable(counts)
+    phi = np.ones(n_subjects) if dispersion is None else np.maximum(dispersion, 1.0)
+    question = _Question(usable=usable, phi=phi, events=min_excess, ratio=min_ratio)
+    spread, model, lifted = _fit(counts, question, usable.astype(np.float64), width=0.2)
+    if counts.n_strata > 1:
+        # Strong patterns raise the peers' rates and hide each other: take them out.
+        trust, width = usable * (1.0 - lifted), spread.mean_sd
+        spread, model, _ = _fit(counts, question, trust, width=width)
+    return _outcome(spread, model, usable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """Whom to test, how noisy they are, and which excess is still allowed."""
+
+    usable: BoolArray
+    phi: FloatArray
+    events: float
+    ratio: float
+
+
+def _counts(
+    subject: IntArray,
+    stratum: IntArray,
+    events: IntArray,
+    trials: IntArray,
+    offset: FloatArray | None,
+    n_subjects: int,
+) -> Counts:
+    """Drop empty rows, number the strata from 0."""
+    keep = trials > 0
+    labels, index = np.unique(stratum[keep], return_inverse=True)
+    zero = np.zeros(len(trials))
+    return Counts(
+        subject=subject[keep].astype(np.int64),
+        stratum=index.astype(np.int64),
+        k=events[keep].astype(np.float64),
+        n=trials[keep].astype(np.float64),
+        offset=(zero if offset is None else offset)[keep].astype(np.float64),
+        n_subjects=n_subjects,
+        n_strata=max(len(labels), 1),
+    )
+
+
+def _untestable(counts: Counts) -> Outcome:
+    nan = np.full(counts.n_subjects, np.nan)
+    return Outcome(
+        trials=counts.per_subject(counts.n),
+        observed=counts.per_subject(counts.k),
+        expected=nan,
+        p_value=nan,
+        effect=nan,
+        low=nan,
+        high=nan,
+        ratio=nan,
+        ratio_low=nan,
+        ratio_high=nan,
+        facts={"n_subjects_used": 0.0},
+    )
+
+
+def _fit(
+    counts: Counts, question: _Question, trust: FloatArray, *, width: float
+) -> tuple[Spread, Model, FloatArray]:
+    """Fit the honest spread; return it, the model and who was probably lifted."""
+    usable = question.usable
+    log_odds, peers = peer_log_odds(counts, trust, spread=width)
+    k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
+    response = Response.of(counts, log_odds)
+    m0, v0 = (a[:, 0] for a in response.at(np.zeros(1)))
+    y = log_odds_ratio(k, n, m0)
+    # The blur keeps every likelihood wider than the grid's step.
+    phi = np.maximum(question.phi, v0 * _BLUR**2)
+    noise = phi + peers * v0
+    centre, start = _guess(y[usable], (noise / np.maximum(v0, 1e-9))[usable])
+    grid = Grid.around(centre)
+    likelihood = response.likelihood(k, noise, grid.points)
+    spread = fit_spread(likelihood[_chosen(usable, y, n)], grid, start=start)
+    alone, lifted = without_each(spread, likelihood)
+    mean, variance = response.at(grid.points)
+    null_mean, null_variance = mean, variance
+    if question.ratio > 1.0:
+        null_mean, null_variance = response.at(grid.points + np.log(question.ratio))
+    null = (null_mean, null_variance)
+    if question.events > 0.0:
+        null = _raise((mean, variance), null, n=n, by=question.events)
+    model = Model(
+        grid=grid,
+        k=k,
+        n=n,
+        phi=phi,
+        peers=peers,
+        mean=mean,
+        variance=variance,
+        null_mean=null[0],
+        null_variance=null[1],
+        likelihood=likelihood,
+        honest=alone,
+    )
+    return spread, model, lifted
+
+
+def _raise(
+    honest: tuple[FloatArray, FloatArray],
+    null: tuple[FloatArray, FloatArray],
+    *,
+    n: FloatArray,
+    by: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Add the allowed excess events where that is more than the allowed ratio."""
+    (mean, variance), (null_mean, null_variance) = honest, null
+    size = np.maximum(n, 1.0)[:, None]
+    raised = np.minimum(mean + by, size * (1.0 - 1e-9))
+    rate = np.clip(raised / size, 1e-12, 1.0 - 1e-9)
+    old = np.clip(mean / size, 1e-12, 1.0 - 1e-9)
+    more = variance * (rate * (1.0 - rate)) / (old * (1.0 - old))
+    take = raised > null_mean
+    return np.where(take, raised, null_mean), np.where(take, more, null_variance)
+
+
+def _guess(y: FloatArray, noise: FloatArray) -> tuple[float, float]:
+    """Return first guesses of location and width, from the lower half only."""
+    q10, q25, q50 = np.quantile(y, [0.1, 0.25, 0.5])
+    wide = ((q50 - q10) / 1.2816 + (q50 - q25) / 0.6745) / 2.0
+    left = max(wide**2 - float(np.median(noise)), 0.05**2)
+    return float(np.clip(q50, -3.0, 3.0)), float(np.clip(np.sqrt(left), 0.05, 1.0))
+
+
+def _chosen(usable: BoolArray, y: FloatArray, n: FloatArray) -> IntArray:
+    """Return at most a thousand subjects, evenly spaced by their rate."""
+    rows = np.flatnonzero(usable)
+    if len(rows) <= _FIT_AT_MOST:
+        return rows
+    order = rows[np.lexsort((n[rows], y[rows]))]
+    at = np.linspace(0.0, len(rows) - 1.0, _FIT_AT_MOST)
+    return order[np.round(at).astype(np.int64)]
+
+
+def _outcome(spread: Spread, model: Model, usable: BoolArray) -> Outcome:
+    """Put everything that is known about every subject into one Outcome."""
+    rows = np.arange(len(model.k))
+    p = p_values(model)
+    p[~usable] = np.nan
+    expected = np.sum(model.weights(rows) * model.mean, axis=1)
+    low, high = excess_interval(model, rows, 0.95)
+    ratio, ratio_low, ratio_high = odds_ratio(spread, model)
+    none = model.n <= 0.0
+    for array in (expected, low, high, ratio, ratio_low, ratio_high):
+        array[none] = np.nan
+
+    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
+        return excess_interval(model, rows, level)
+
+    def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
+        return spread_to_break(spread, model, rows, p_threshold)
+
+    return Outcome(
+        trials=model.n,
+        observed=model.k,
+        expected=expected,
+        p_value=p,
+        effect=model.k - expected,
+        low=low,
+        high=high,
+        ratio=ratio,
+        ratio_low=ratio_low,
+        ratio_high=ratio_high,
+        facts=_facts(spread, model, usable),
+        interval=interval,
+        breaking_point=breaking_point,
+        smallest_detectable=smallest_excess(model, usable & ~np.isnan(p)),
+    )
+
+
+def _facts(spread: Spread, model: Model, usable: BoolArray) -> dict[str, float]:
+    """Return the scalars about the whole family."""
+    low, high = spread.sd_quantile(0.025), spread.sd_quantile(0.975)
+    facts = {
+        "spread": spread.mean_sd,
+        "spread_low": low,
+        "spread_high": high,
+        "location": float(quantile(spread.grid, spread.honest[None, :], 0.5)[0]),
+        "dispersion": float(np.median(model.phi[usable])),
+        "n_subjects_used": float(usable.sum()),
+    }
+    middle = int(np.argmin(np.abs(model.grid.points)))
+    y = log_odds_ratio(model.k[usable], model.n[usable], model.mean[usable, middle])
+    g, g_low, g_high = asymmetry(y)
+    facts |= {"asymmetry": g, "asymmetry_low": g_low, "asymmetry_high": g_high}
+    return facts | {"asymmetric": float(g_low > 1.0 or g_high < 1.0)}

@@ -1,0 +1,181 @@
+"""What the honest spread says about one subject: tail, interval, ratio, robustness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import betaincinv, ndtri
+
+from kpiaudit.stats.spread import SHARES
+from kpiaudit.stats.tails import fast_upper_tail, upper_tail
+
+if TYPE_CHECKING:
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
+    from kpiaudit.stats.spread import Grid, Spread
+
+_CAP = 50.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Moments of every subject's count along the grid, and its honest distribution."""
+
+    grid: Grid
+    k: FloatArray
+    n: FloatArray
+    phi: FloatArray
+    peers: FloatArray
+    mean: FloatArray
+    variance: FloatArray
+    null_mean: FloatArray
+    null_variance: FloatArray
+    likelihood: FloatArray
+    honest: FloatArray
+
+    def weights(self, rows: IntArray) -> FloatArray:
+        """Return the honest distribution of some rows, shape (len(rows), points)."""
+        if len(self.honest) == 1:
+            return np.broadcast_to(self.honest, (len(rows), self.honest.shape[1]))
+        return self.honest[rows]
+
+    def spread_variance(self) -> FloatArray:
+        """Return the variance of counts under the null, shape (n, points)."""
+        v = self.null_variance
+        return self.phi[:, None] * v + self.peers[:, None] * v * v
+
+
+def tails(model: Model, rows: IntArray) -> FloatArray:
+    """Return P(K >= k) under the null along the grid, shape (len(rows), points)."""
+    variance = model.spread_variance()[rows]
+    exact = model.weights(rows) > 1e-12
+    return fast_upper_tail(
+        model.k[rows, None], model.null_mean[rows], variance, exact=exact
+    )
+
+
+def log_odds_ratio(k: FloatArray, n: FloatArray, mean: FloatArray) -> FloatArray:
+    """Return the log-odds of a subject against its expected rate, kept finite."""
+    own = np.log((k + 0.5) / (n - k + 0.5))
+    return np.asarray(own - np.log((mean + 0.5) / (n - mean + 0.5)), dtype=np.float64)
+
+
+def p_values(model: Model) -> FloatArray:
+    """Return the predictive p-value per subject; nan where p <= .05 is out of reach."""
+    rows = np.arange(len(model.k))
+    weights = model.weights(rows)
+    p = np.clip(np.sum(weights * tails(model, rows), axis=1), 0.0, 1.0)
+    full = np.minimum(model.null_mean / np.maximum(model.n, 1.0)[:, None], 1.0)
+    p[np.sum(weights * full ** model.n[:, None], axis=1) > 0.05] = np.nan
+    return np.asarray(p, dtype=np.float64)
+
+
+def quantile(grid: Grid, weights: FloatArray, level: float) -> FloatArray:
+    """Return a quantile of log-odds per row of cell masses, shape (n,)."""
+    cumulated = np.cumsum(weights, axis=1)
+    cell = np.argmax(cumulated >= level * cumulated[:, -1:] - 1e-15, axis=1)
+    at = np.arange(len(weights))
+    mass = np.maximum(weights[at, cell], 1e-300)
+    part = np.clip((level * cumulated[:, -1] - cumulated[at, cell] + mass) / mass, 0, 1)
+    edges = np.concatenate([grid.points[:1], grid.edges, grid.points[-1:]])
+    return np.asarray(edges[cell] + part * (edges[cell + 1] - edges[cell]))
+
+
+def _rate_at(model: Model, rows: IntArray, theta: FloatArray) -> FloatArray:
+    """Return the expected rate of rows at one log-odds each, shape (len(rows),)."""
+    points = model.grid.points
+    cell = np.clip(np.searchsorted(points, theta) - 1, 0, len(points) - 2)
+    part = np.clip((theta - points[cell]) / (points[cell + 1] - points[cell]), 0, 1)
+    left, right = model.mean[rows, cell], model.mean[rows, cell + 1]
+    size = np.maximum(model.n[rows], 1.0)
+    return np.asarray((left * (1.0 - part) + right * part) / size, dtype=np.float64)
+
+
+def excess_interval(
+    model: Model, rows: IntArray, level: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the interval of the excess events of some rows at a level."""
+    alpha = (1.0 - level) / 2.0
+    k, n, phi = model.k[rows], np.maximum(model.n[rows], 1.0), model.phi[rows]
+    a, b = k / phi + 0.5, (n - k) / phi + 0.5
+    own = k / n
+    own_low = np.where(k > 0.0, betaincinv(a, b, alpha), 0.0)
+    own_high = np.where(k < n, betaincinv(a, b, 1.0 - alpha), 1.0)
+    weights = model.weights(rows)
+    base = np.sum(weights * model.mean[rows], axis=1) / n
+    variance = np.sum(weights * model.variance[rows], axis=1)
+    extra = ndtri(1.0 - alpha) ** 2 * model.peers[rows] * (variance / n) ** 2
+    base_low = _rate_at(model, rows, quantile(model.grid, weights, alpha))
+    base_high = _rate_at(model, rows, quantile(model.grid, weights, 1.0 - alpha))
+    down = np.sqrt((own - own_low) ** 2 + (base_high - base) ** 2 + extra)
+    up = np.sqrt((own_high - own) ** 2 + (base - base_low) ** 2 + extra)
+    point = own - base
+    return n * (point - down), n * (point + up)
+
+
+def odds_ratio(
+    spread: Spread, model: Model
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the shrunken odds ratio against the honest median, with 95 % interval."""
+    honest = spread.honest
+    share = float(spread.weight.sum(axis=0) @ SHARES)
+    prior = (1.0 - share) * honest + share * (honest @ spread.grid.lifted())
+    posterior = model.likelihood * prior
+    posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-300)
+    centre = float(quantile(spread.grid, honest[None, :], 0.5)[0])
+    middle, low, high = (
+        np.exp(quantile(spread.grid, posterior, level) - centre)
+        for level in (0.5, 0.025, 0.975)
+    )
+    return middle, low, high
+
+
+def spread_to_break(
+    spread: Spread, model: Model, rows: IntArray, p_threshold: float
+) -> FloatArray:
+    """Return the multiple of the honest spread at which rows pass the threshold."""
+    if len(rows) == 0:
+        return np.zeros(0)
+    points = model.grid.points
+    centre = float(quantile(model.grid, spread.honest[None, :], 0.5)[0])
+    multiples = np.exp(np.linspace(0.0, np.log(_CAP), 60))
+    along, weights = tails(model, rows), model.weights(rows)
+    p = np.empty((len(rows), len(multiples)))
+    for j, multiple in enumerate(multiples):
+        at = centre + multiple * (points - centre)
+        moved = np.array([np.interp(at, points, row) for row in along])
+        p[:, j] = np.sum(weights * moved, axis=1)
+    lost = p > p_threshold
+    first = np.where(lost.any(axis=1), np.argmax(lost, axis=1), len(multiples) - 1)
+    return np.asarray(multiples[first], dtype=np.float64)
+
+
+def smallest_excess(model: Model, testable: BoolArray) -> float:
+    """Return the excess that the subject of median exposure would show at 80 %."""
+    if not testable.any():
+        return float("nan")
+    rows = np.flatnonzero(testable)
+    row = rows[np.argsort(model.n[rows], kind="stable")[len(rows) // 2]]
+    level = 0.05 / len(rows)
+    weights = model.weights(np.array([row]))[0]
+    mean, variance = model.null_mean[row], model.spread_variance()[row]
+    n = model.n[row]
+
+    def power_at(k: float, more: float) -> float:
+        raised = np.minimum(mean + more, n * (1.0 - 1e-9))
+        wide = np.maximum(variance * raised / mean * (1.0 - raised / n), 1e-9)
+        wide /= np.maximum(1.0 - mean / n, 1e-9)
+        return float(weights @ upper_tail(np.array(k), raised, wide))
+
+    low, high = 0.0, n + 1.0
+    while high - low > 1.0:
+        k = np.floor((low + high) / 2.0)
+        low, high = (low, k) if power_at(k, 0.0) <= level else (k, high)
+    if high > n:
+        return float("nan")
+    needed, least, most = high, 0.0, n
+    for _ in range(40):
+        more = (least + most) / 2.0
+        least, most = (least, more) if power_at(needed, more) >= 0.8 else (more, most)
+    return float(most)

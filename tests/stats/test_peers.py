@@ -1,0 +1,137 @@
+"""What the peer comparison promises: references, symmetries, edges, error rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from kpiaudit.stats.peers import excess
+from kpiaudit.stats.tails import upper_tail
+
+if TYPE_CHECKING:
+    from kpiaudit.stats.outcome import FloatArray, Outcome
+
+FIELDS = ("p_value", "effect", "low", "high", "ratio", "expected")
+
+
+def centre(seed: int, theta: FloatArray, *, trials: int, rate: float) -> Outcome:
+    rng = np.random.default_rng(seed)
+    p = 1.0 / (1.0 + np.exp(-np.log(rate / (1.0 - rate)) - theta))
+    n = np.full(len(theta), trials)
+    at = np.arange(len(theta))
+    return excess(at, 0 * at, rng.binomial(n, p), n, n_subjects=len(theta))
+
+
+def assert_same(one: Outcome, two: Outcome) -> None:
+    for name in FIELDS:
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(two, name), rtol=1e-6, atol=1e-9, err_msg=name
+        )
+
+
+def test_the_tail_is_that_of_the_binomial_poisson_and_negative_binomial() -> None:
+    k = np.array([0.0, 1.0, 3.0, 10.0, 20.0])
+    n, p = 20, 0.3
+    binomial = upper_tail(k, np.array(n * p), np.array(n * p * (1 - p)))
+    np.testing.assert_allclose(binomial, stats.binom.sf(k - 1, n, p), rtol=1e-9)
+    poisson = upper_tail(k, np.array(4.0), np.array(4.0))
+    np.testing.assert_allclose(poisson, stats.poisson.sf(k - 1, 4.0), rtol=1e-9)
+    wide = upper_tail(k, np.array(4.0), np.array(6.0))
+    np.testing.assert_allclose(wide, stats.nbinom.sf(k - 1, 8, 2 / 3), rtol=1e-9)
+
+
+def test_a_strong_pattern_is_found_and_its_excess_lies_in_the_interval() -> None:
+    theta = 0.2 * np.random.default_rng(5).standard_normal(60)
+    theta[0] += np.log(5.0)
+    outcome = centre(6, theta, trials=500, rate=0.3)
+    assert outcome.p_value[0] < 1e-4
+    assert np.nanmin(outcome.p_value[1:]) > 0.05 / 60
+    planted = 500 / (1 + np.exp(-np.log(0.3 / 0.7) - theta[0])) - 150
+    assert outcome.low[0] < planted < outcome.high[0]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_order_of_rows_and_subjects_changes_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    m, strata = 12, 3
+    subject, stratum = np.repeat(np.arange(m), strata), np.tile(np.arange(strata), m)
+    n = rng.integers(0, 200, m * strata)
+    k = rng.binomial(n, 0.2)
+    one = excess(subject, stratum, k, n, n_subjects=m)
+    order, names = rng.permutation(m * strata), rng.permutation(m)
+    two = excess(
+        names[subject][order], stratum[order], k[order], n[order], n_subjects=m
+    )
+    for name in FIELDS:
+        np.testing.assert_allclose(
+            getattr(one, name), getattr(two, name)[names], rtol=1e-6, atol=1e-9
+        )
+
+
+def test_splitting_a_row_in_two_changes_nothing() -> None:
+    rng = np.random.default_rng(3)
+    subject, stratum = np.repeat(np.arange(9), 2), np.tile([4, 7], 9)
+    n = rng.integers(50, 300, 18)
+    k = rng.binomial(n, 0.1)
+    half_n, half_k = n // 2, np.minimum(k, n // 2) // 2
+    one = excess(subject, stratum, k, n, n_subjects=9)
+    two = excess(
+        np.tile(subject, 2),
+        np.tile(stratum, 2),
+        np.concatenate([half_k, k - half_k]),
+        np.concatenate([half_n, n - half_n]),
+        n_subjects=9,
+    )
+    assert_same(one, two)
+
+
+def test_more_events_never_make_a_subject_look_more_ordinary() -> None:
+    rng = np.random.default_rng(8)
+    m = 25
+    at, n = np.arange(m), np.full(m, 120)
+    k = rng.binomial(n, 0.1)
+    p_values = []
+    for own in range(0, 121, 4):
+        k[0] = own
+        p_values.append(excess(at, 0 * at, k, n, n_subjects=m).p_value[0])
+    assert np.all(np.diff(p_values) <= 1e-9)
+
+
+def test_too_little_data_is_untestable_and_not_clean() -> None:
+    one = excess(*(np.array([v]) for v in (0, 0, 5, 100)), n_subjects=1)
+    assert np.isnan(one.p_value).all()
+    at, n = np.arange(3), np.full(3, 500)
+    assert np.isnan(excess(at, 0 * at, n // 4, n, n_subjects=3).p_value).all()
+    at, n = np.arange(6), np.array([500, 500, 500, 500, 500, 5])
+    outcome = excess(at, 0 * at, n // 4, n, n_subjects=7)
+    assert np.isnan(outcome.p_value[5:]).all()
+    assert outcome.testable[:5].all()
+
+
+def test_no_events_at_all_are_no_pattern() -> None:
+    at, n = np.arange(20), np.full(20, 300)
+    outcome = excess(at, 0 * at, 0 * at, n, n_subjects=20)
+    np.testing.assert_allclose(outcome.p_value, 1.0)
+    assert np.all(outcome.low <= 1e-6)
+
+
+@pytest.mark.parametrize("family", ["normal", "heavy", "skewed"])
+def test_honest_centres_of_thirty_are_seldom_accused(family: str) -> None:
+    rng = np.random.default_rng(17)
+    flagged = 0
+    for seed in range(35):
+        if family == "normal":
+            theta = rng.standard_normal(30)
+        elif family == "heavy":
+            theta = rng.standard_t(4, 30) / np.sqrt(2.0)
+        else:
+            theta = (rng.gamma(2.78, 1.0, 30) - 2.78) / np.sqrt(2.78)
+        p = np.sort(centre(seed, 0.3 * theta, trials=500, rate=0.3).p_value)
+        flagged += bool(np.any(p <= 0.05 * np.arange(1, 31) / 30))
+    assert flagged <= 5
