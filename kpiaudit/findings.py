@@ -19,6 +19,7 @@ SubjectKind: TypeAlias = Literal["agent", "team", "site", "queue", "floor"]
 ExplanationStatus: TypeAlias = Literal["ruled_out", "open", "uncheckable"]
 Verdict: TypeAlias = Literal["supports", "contradicts", "silent"]
 Grade: TypeAlias = Literal["strong", "moderate", "weak"]
+State: TypeAlias = Literal["new", "known", "worsened", "improved"]
 
 
 class Severity(IntEnum):
@@ -157,6 +158,39 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Suppressed:
+    """Why and until which day a finding does not count for the exit status."""
+
+    reason: str
+    until: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """A finding of the baseline that this run does not have.
+
+    Args:
+        id: Its id.
+        rule: Its rule.
+        subject: `kind id`.
+        tested: The rule ran this time; if not, nobody looked.
+    """
+
+    id: str
+    rule: str
+    subject: str
+    tested: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What the report was compared with, and what is no longer there."""
+
+    baseline: str
+    gone: tuple[Gone, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One pattern at one subject; the fields are those of the report's contract."""
 
@@ -190,6 +224,8 @@ class Finding:
     histogram: Histogram | None = None
     adjusted: Effect | None = None
     selection: Selection | None = None
+    state: State | None = None
+    suppressed: Suppressed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +329,7 @@ class Report:
     rules: tuple[RuleStatus, ...]
     findings: tuple[Finding, ...]
     notes: tuple[DataNote, ...]
+    compared: Compared | None = None
     schema: str = SCHEMA
     notice: str = NOTICE
 

@@ -74,19 +74,41 @@ _SOURCE = (
         metavar="TABLE=PATH",
         help="This file feeds that table, whatever its name; - is standard input.",
     ),
-    click.option("--mapping", metavar="FILE", help="Which columns are which."),
-    click.option("--preset", metavar="NAME", help="A mapping that ships with us."),
+    click.option(
+        "--mapping",
+        envvar="KPIAUDIT_MAPPING",
+        metavar="FILE",
+        help="Which columns are which.",
+    ),
+    click.option(
+        "--preset",
+        envvar="KPIAUDIT_PRESET",
+        metavar="NAME",
+        help="A mapping that ships with us.",
+    ),
     click.option(
         "--timezone",
+        envvar="KPIAUDIT_TIMEZONE",
         default="UTC",
         show_default=True,
         metavar="ZONE",
         help="Zone of instants without an offset.",
     ),
-    click.option("--since", metavar="DATE", help="Only records from this day on."),
-    click.option("--until", metavar="DATE", help="Only records up to this day."),
+    click.option(
+        "--since",
+        envvar="KPIAUDIT_SINCE",
+        metavar="DATE",
+        help="Only records from this day on.",
+    ),
+    click.option(
+        "--until",
+        envvar="KPIAUDIT_UNTIL",
+        metavar="DATE",
+        help="Only records up to this day.",
+    ),
     click.option(
         "--max-unreadable",
+        envvar="KPIAUDIT_MAX_UNREADABLE",
         type=click.FloatRange(0, 1),
         default=0.05,
         show_default=True,
@@ -98,12 +120,25 @@ _SOURCE = (
 _CHOICE = (
     click.option(
         "--rules",
+        envvar="KPIAUDIT_RULES",
         multiple=True,
         metavar="FILE_OR_FOLDER",
         help="More rules; one with a shipped rule's id replaces it.",
     ),
-    click.option("--select", multiple=True, metavar="ID", help="Only these rules."),
-    click.option("--ignore", multiple=True, metavar="ID", help="Without these rules."),
+    click.option(
+        "--select",
+        envvar="KPIAUDIT_SELECT",
+        multiple=True,
+        metavar="ID",
+        help="Only these rules.",
+    ),
+    click.option(
+        "--ignore",
+        envvar="KPIAUDIT_IGNORE",
+        multiple=True,
+        metavar="ID",
+        help="Without these rules.",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import kpiaudit
+from kpiaudit.cli import configuration
 from kpiaudit.errors import KpiauditError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ COMMANDS = {
     "convert": "convert",
     "demo": "demo",
     "schema": "schema",
+    "baseline": "baseline",
+    "config": "config",
 }
 
 INTERNAL = 4
@@ -53,13 +56,21 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(kpiaudit.__version__, prog_name="kpiaudit")
-def cli() -> None:
+@click.option(
+    "--config",
+    metavar="FILE",
+    envvar="KPIAUDIT_CONFIG",
+    help="Instead of the nearest kpiaudit.yaml, upward from here.",
+)
+@click.pass_context
+def cli(ctx: click.Context, config: str | None) -> None:
     """Find gamed customer-service KPIs in the exports you already have.
 
     Start with `kpiaudit inspect PATH` to see what a file was taken for, then run
     `kpiaudit scan PATH`. A finding is a pattern that warrants review by a person; it
     is no proof.
     """
+    configuration.install(ctx, config)
 
 
 class Failed(Exception):  # noqa: N818 - an outcome, not a fault
@@ -97,7 +108,7 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED, "interrupted"
     except click.ClickException as error:
-        usage = f" See '{error.ctx.command_path} --help'." if _context(error) else ""
+        usage = _usage(error)
         return 2, f"{error.format_message()}{usage}"
     except KpiauditError as error:
         return error.exit_status, str(error)
@@ -114,8 +125,9 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
     return (result if isinstance(result, int) else 0), ""
 
 
-def _context(error: click.ClickException) -> bool:
-    return getattr(error, "ctx", None) is not None
+def _usage(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f" See '{context.command_path} --help'." if context else ""
 
 
 def _internal(error: Exception) -> str:

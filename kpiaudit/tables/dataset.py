@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kpiaudit.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import date
 
     import narwhals as nw
 
     from kpiaudit.findings import DataNote, Input
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"
 
@@ -77,6 +81,13 @@ class Dataset:
                 f"with --table {name}=PATH."
             )
         return self.frames[name]
+
+    def last_day(self) -> date | None:
+        """Return the last day in the data, over all dated tables; None without one."""
+        ends = [end for _, end in self.period.values()]
+        if not ends:
+            return None
+        return (_EPOCH + timedelta(milliseconds=max(ends))).date()
 
     def origin(self, name: str) -> str:
         """Return who wrote a `table.column`; `unknown` is to be read as the agent."""
