@@ -310,6 +310,8 @@ class Input:
         rejected: Rows whose structure is broken.
         sha256: Of the file's bytes; None for what is no local file.
         preset: Name of the mapping; `canonical` if none was needed.
+        period_start: First day in it; None if it is not dated.
+        period_end: Last day in it.
     """
 
     table: str
@@ -318,6 +320,8 @@ class Input:
     rejected: int = 0
     sha256: str | None = None
     preset: str = "canonical"
+    period_start: str | None = None
+    period_end: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,6 +62,8 @@ COLUMNS = (
     "peers",
     "next_step",
     "part_of",
+    "state",
+    "suppressed_until",
     "notice",
 )
 
@@ -118,6 +120,7 @@ def _row(finding: Mapping[str, Any]) -> dict[str, Any]:
         "restated_low": restated.get("low"),
         "restated_high": restated.get("high"),
         "restated_unit": restated.get("unit"),
+        "suppressed_until": (finding["suppressed"] or {}).get("until"),
         "breaking_point": (finding["breaking_point"] or {}).get("spread_ratio"),
         "cost": cost.get("value"),
         "cost_low": cost.get("low"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import re
 
     from kpiaudit.findings import (
+        Compared,
         Corroboration,
         Cost,
         DataNote,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Selection,
         SmallestDetectable,
         Subject,
+        Suppressed,
     )
 
 
@@ -108,6 +110,7 @@ def as_dict(report: Report) -> dict[str, Any]:
         "rules": [_rule(rule) for rule in report.rules],
         "findings": [finding_dict(item, report.notice) for item in report.findings],
         "notes": [_note(note) for note in report.notes],
+        "compared": _compared(report.compared),
     }
 
 
@@ -149,6 +152,8 @@ def finding_dict(finding: Finding, notice: str) -> dict[str, Any]:
         "histogram": _histogram(finding.histogram),
         "adjusted": None if finding.adjusted is None else _effect(finding.adjusted),
         "selection": _selection(finding.selection),
+        "state": finding.state,
+        "suppressed": _suppressed(finding.suppressed),
         "notice": notice,
     }
 
@@ -161,6 +166,7 @@ def _input(item: Input) -> dict[str, Any]:
         "rejected": number(item.rejected),
         "sha256": item.sha256,
         "preset": item.preset,
+        "period": {"start": item.period_start, "end": item.period_end},
     }
 
 
@@ -290,6 +296,20 @@ def _selection(item: Selection | None) -> dict[str, Any] | None:
         "selected": number(item.selected),
         "level": number(item.level),
     }
+
+
+def _suppressed(item: Suppressed | None) -> dict[str, Any] | None:
+    return None if item is None else {"reason": item.reason, "until": item.until}
+
+
+def _compared(item: Compared | None) -> dict[str, Any] | None:
+    if item is None:
+        return None
+    gone = [
+        {"id": g.id, "rule": g.rule, "subject": g.subject, "tested": bool(g.tested)}
+        for g in item.gone
+    ]
+    return {"baseline": item.baseline, "gone": gone}
 
 
 def _smallest(item: SmallestDetectable | None) -> dict[str, Any] | None:

@@ -54,6 +54,21 @@ def _definitions() -> dict[str, Any]:
         "rule": _rule(),
         "finding": _finding(),
         "note": _note(),
+        "compared": {
+            "baseline": _TEXT,
+            "gone": _list(
+                _object(
+                    {
+                        "id": _ID,
+                        "rule": _ID,
+                        "subject": _TEXT,
+                        "tested": _said(
+                            {"type": "boolean"}, "The rule ran; if not, nobody looked."
+                        ),
+                    }
+                )
+            ),
+        },
         "subject": _subject(),
         "effect": _effect(),
         "evidence": _evidence(),
@@ -101,6 +116,9 @@ def _report() -> dict[str, Any]:
         "rules": _list(_ref("rule")),
         "findings": _list(_ref("finding")),
         "notes": _list(_ref("note")),
+        "compared": _said(
+            _nullable(_ref("compared")), "The baseline, and what of it is gone."
+        ),
     }
 
 
@@ -115,6 +133,7 @@ def _input() -> dict[str, Any]:
             "Of the file's bytes; null for what is no local file.",
         ),
         "preset": _said(_TEXT, "Name of the mapping; `canonical` if none was needed."),
+        "period": _object({"start": _DATE, "end": _DATE}),
     }
 
 
@@ -183,6 +202,14 @@ def _finding() -> dict[str, Any]:
             _nullable(_ref("effect")), "The effect, its level adjusted for selection."
         ),
         "selection": _nullable(_ref("selection")),
+        "state": _said(
+            {"enum": ["new", "known", "worsened", "improved", None]},
+            "Against the baseline; null without one.",
+        ),
+        "suppressed": _said(
+            _nullable(_object({"reason": _ID, "until": _ID})),
+            "Accepted until a day: does not count for the exit status.",
+        ),
         "notice": _said(_ID, "That of the report, for findings passed on alone."),
     }
 

@@ -59,6 +59,7 @@ def story(finding: Finding, *, verbose: int = 0) -> tuple[Item, ...]:
         verbose: 1 adds p, q, selection and who wrote the columns.
     """
     parts = [
+        ("Since the baseline", [_since_baseline(finding)]),
         ("Who", [_who(finding)]),
         ("Weight", [weight(finding)]),
         ("How much", _how_much(finding)),
@@ -79,6 +80,25 @@ def story(finding: Finding, *, verbose: int = 0) -> tuple[Item, ...]:
         for label, lines in parts
     )
     return tuple(item for item in items if item.lines)
+
+
+def _since_baseline(finding: Finding) -> str:
+    parts = [finding.state or ""]
+    if finding.suppressed is not None:
+        item = finding.suppressed
+        parts.append(f"accepted until {item.until}: {item.reason}")
+    return " · ".join(filter(None, parts))
+
+
+def gone_lines(report: Report) -> tuple[str, ...]:
+    """Say what of the baseline this run does not have, a line a finding."""
+    if report.compared is None:
+        return ()
+    return tuple(
+        f"{gone.subject}: {gone.rule} ({gone.id})"
+        + ("" if gone.tested else ", which was not tested this time")
+        for gone in report.compared.gone
+    )
 
 
 def _see(finding: Finding) -> str:
@@ -239,7 +259,7 @@ def _rule_figures(rule: RuleStatus) -> Iterator[str]:
 
 
 def read_lines(report: Report) -> tuple[str, ...]:
-    """Say what was read, a line per table, and the period of the findings."""
+    """Say what was read, a line per table, and the period."""
     tables: dict[str, list[int]] = {}
     for item in report.inputs:
         totals = tables.setdefault(item.table or "other", [0, 0, 0])
@@ -251,10 +271,10 @@ def read_lines(report: Report) -> tuple[str, ...]:
         source = paths[0] if files == 1 else count(files, "file")
         broken = f", {rejected:,} rejected" if rejected else ""
         lines.append(f"read {table}: {count(rows, 'row')}{broken} ({source})")
-    starts = [f.period_start for f in report.findings if f.period_start is not None]
-    ends = [f.period_end for f in report.findings if f.period_end is not None]
+    starts = [i.period_start for i in report.inputs if i.period_start is not None]
+    ends = [i.period_end for i in report.inputs if i.period_end is not None]
     if starts and ends:
-        lines.append(f"period of the findings: {min(starts)} to {max(ends)}")
+        lines.append(f"period: {min(starts)} to {max(ends)}")
     return tuple(lines)
 
 

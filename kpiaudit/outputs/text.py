@@ -14,7 +14,14 @@ from rich.text import Text
 
 from kpiaudit.outputs.chart import caption, characters
 from kpiaudit.outputs.clean import cleaned, shortened
-from kpiaudit.outputs.story import note_line, read_lines, rule_lines, story, verdict
+from kpiaudit.outputs.story import (
+    gone_lines,
+    note_line,
+    read_lines,
+    rule_lines,
+    story,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from kpiaudit.findings import DataNote, Finding, Report, RuleStatus, Severity
@@ -55,6 +62,7 @@ def render(
         page.add(line, style="bold" if line.startswith("No findings") else "")
     for finding in report.findings:
         _write_finding(page, finding, verbose)
+    _write_gone(page, gone_lines(report))
     _write_rules(page, report.rules, verbose)
     _write_notes(page, report.notes)
     page.gap()
@@ -146,6 +154,13 @@ def _with_short_ids(finding: Finding) -> Finding:
     return replace(
         finding, headline=headline, subject=replace(subject, id=short, team_id=team)
     )
+
+
+def _write_gone(page: _Page, lines: tuple[str, ...]) -> None:
+    if lines:
+        page.rule("In the baseline, and gone")
+    for line in lines:
+        page.add(line)
 
 
 def _write_rules(page: _Page, rules: tuple[RuleStatus, ...], verbose: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kpiaudit.findings import (
+    Compared,
     Corroboration,
     Cost,
     DataNote,
@@ -12,6 +13,7 @@ from kpiaudit.findings import (
     Evidence,
     Explanation,
     Finding,
+    Gone,
     Histogram,
     Input,
     PlaceboRuns,
@@ -23,6 +25,7 @@ from kpiaudit.findings import (
     Severity,
     SmallestDetectable,
     Subject,
+    Suppressed,
 )
 
 NASTY = "=cmd()\x1b[31m<script>alert('x')</script>\u202e|`*"
@@ -105,6 +108,8 @@ def floor_finding() -> Finding:
             name="excess calls", value=106, low=72, high=141, level=0.995, unit="calls"
         ),
         selection=Selection(rules=4, selected=1, level=0.0125),
+        state="worsened",
+        suppressed=Suppressed(reason="script of April", until="2026-06-30"),
         next_step="Listen to 20 of these calls and to 20 others, blind.",
     )
 
@@ -178,7 +183,14 @@ def report(
     return Report(
         version="0.1.0",
         inputs=(
-            Input(table="calls", path="calls.csv", rows=136709, sha256="ab" * 32),
+            Input(
+                table="calls",
+                path="calls.csv",
+                rows=136709,
+                sha256="ab" * 32,
+                period_start="2026-03-02",
+                period_end="2026-04-30",
+            ),
             Input(table="surveys", path="s 1.csv", rows=10, rejected=1),
             Input(table="surveys", path="s 2.csv", rows=20),
         ),
@@ -190,6 +202,17 @@ def report(
                 kind="duplicate-ids",
                 count=12,
                 detail="calls.csv, rows 4, 9, 12: kept once.",
+            ),
+        ),
+        compared=Compared(
+            baseline="march.json",
+            gone=(
+                Gone(
+                    id="short-calls-00ff00ff00ff",
+                    rule="short-calls",
+                    subject=f"agent {NASTY}",
+                    tested=False,
+                ),
             ),
         ),
     )

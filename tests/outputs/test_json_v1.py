@@ -161,6 +161,7 @@ def test_keys_come_in_the_order_of_the_contract(report: Report) -> None:
         "rules",
         "findings",
         "notes",
+        "compared",
     ]
     assert list(data["findings"][0])[: len(CONTRACT_FINDING)] == CONTRACT_FINDING
     assert list(data["rules"][0])[:8] == (
@@ -182,6 +183,7 @@ def test_keys_come_in_the_order_of_the_contract(report: Report) -> None:
         "rejected",
         "sha256",
         "preset",
+        "period",
     ]
 
 
