@@ -12,8 +12,15 @@ from kpiaudit.tables.simulate.frames import (
     calls_frame,
     incentives_frame,
 )
+from kpiaudit.tables.simulate.outcomes import outcomes_frame
 from kpiaudit.tables.simulate.roster import staff
 from kpiaudit.tables.simulate.spread import stream
+from kpiaudit.tables.simulate.surveys import (
+    hide,
+    invitations,
+    surveys_frame,
+    surveys_truth,
+)
 from kpiaudit.tables.simulate.traffic import traffic
 from kpiaudit.tables.simulate.truth import call_lookalikes, calls_truth
 
@@ -46,8 +53,13 @@ def simulate(centre: Centre) -> Simulated:
     wanted = set(centre.tables)
     if wanted & {"calls", "surveys", "outcomes"}:
         rows = traffic(floor)
+        due = invitations(floor, rows)
+        rows = hide(rows, due)
         calls = calls_frame(floor, rows)
         tables["calls"] = calls
+        tables["surveys"] = surveys_frame(floor, due)
+        tables["outcomes"] = outcomes_frame(floor, rows, due)
+        truth |= surveys_truth(floor, due)
         truth |= calls_truth(floor, rows, calls["call_id"])
         truth["lookalikes"] = call_lookalikes(floor, rows, calls["call_id"])
     return Simulated(
