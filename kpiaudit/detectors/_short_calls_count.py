@@ -1,0 +1,286 @@
+"""Lazy counts of short calls: who had them, what followed, where and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kpiaudit.detectors.base import Found
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+BLOCKS_MS = (600_000, 3_600_000)
+"""Lengths of the blocks in which an outage is looked for: ten minutes and an hour."""
+
+DENSITY_S = 60
+"""Durations below this many seconds are counted second by second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Lengths that the counting needs, in the units of the parameters.
+
+    Args:
+        short_s: A shorter talk is a short call.
+        next_s: Talk from `short_s` up to here is a longer call of the same kind.
+        redial_ms: A call of the same customer within this time is a redial.
+        episode_ms: Short calls of one customer this near are one episode.
+    """
+
+    short_s: float
+    next_s: float
+    redial_ms: int
+    episode_ms: int
+
+
+def flag(condition: Any) -> Any:
+    """Return 1 where a condition holds and 0 elsewhere, nulls included."""
+    return nw.when(condition).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int64)
+
+
+def has(data: Dataset, column: str) -> bool:
+    """Say whether the calls have a column."""
+    return data.has(f"calls.{column}")
+
+
+def calls(data: Dataset, windows: Windows) -> Frame:
+    """Return incoming legs with the flags `handled`, `short` and `next`."""
+    handled = ~nw.col("agent_id").is_null() & ~nw.col("talk_s").is_null()
+    if has(data, "outcome"):
+        outcome = nw.col("outcome")
+        handled = handled & (outcome.is_null() | (outcome == "answered"))
+    brief = nw.col("talk_s") < windows.short_s
+    if has(data, "ended_by"):
+        # passing a caller on is another pattern, with a detector of its own
+        ended = nw.col("ended_by")
+        brief = brief & (ended.is_null() | (ended != "transfer"))
+    following = (nw.col("talk_s") >= windows.short_s) & (
+        nw.col("talk_s") < windows.next_s
+    )
+    frame = data.table("calls")
+    if has(data, "direction"):
+        way = nw.col("direction")
+        frame = frame.filter(way.is_null() | (way != "outbound"))
+    return frame.with_columns(
+        handled=flag(handled),
+        short=flag(handled & brief),
+        next=flag(handled & following),
+    )
+
+
+def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
+    """Add what the same customer did before and after to each handled call.
+
+    The columns added are `again` (the customer had a short call moments before, with
+    whomever), `known` (customer known, and the whole window is inside the export)
+    and `redial`. Numbers that call again and again in silence are left out, and so
+    are outages, once the customers' sequences have been read.
+    """
+    frame = calls(data, windows)
+    last = data.period.get("calls")
+    silent, shared = list(found.get("silent", ())), list(found.get("shared", ()))
+    if not has(data, "customer_id") or last is None or not has(data, "at_ms"):
+        kept = frame.with_columns(again=nw.lit(0), known=nw.lit(0), redial=nw.lit(0))
+        return _handled(kept, data, found)
+    customer = nw.col("customer_id")
+    if silent:
+        frame = frame.filter(customer.is_null() | ~customer.is_in(silent))
+    named = ~customer.is_null()
+    if shared:
+        named = named & ~customer.is_in(shared)
+    # Every caller without a number is a customer of their own: null would be one.
+    alone = nw.concat_str([nw.lit("\x00"), nw.col("call_id")])
+    frame = frame.with_columns(
+        named=flag(named), caller=nw.when(named).then(customer).otherwise(alone)
+    )
+    return _handled(_sequence(frame, data, windows, last[1]), data, found)
+
+
+def _sequence(frame: Frame, data: Dataset, windows: Windows, last_ms: int) -> Frame:
+    order = ("at_ms", "call_id")
+    end = nw.col("at_ms") + (nw.col("talk_s") * 1000).cast(nw.Int64)
+    if has(data, "ended_at"):
+        end = (
+            nw.when(nw.col("ended_at").is_null())
+            .then(end)
+            .otherwise(nw.col("ended_at"))
+        )
+    short_at = nw.when(nw.col("short") == 1).then(nw.col("at_ms"))
+    frame = frame.with_columns(end_ms=end, short_at=short_at).with_columns(
+        next_at=nw.col("at_ms").shift(-1).over("caller", order_by=order),
+        next_id=nw.col("call_id").shift(-1).over("caller", order_by=order),
+        before_at=nw.col("short_at").shift(1).over("caller", order_by=order),
+    )
+    soon = nw.col("next_at") - nw.col("end_ms") <= windows.redial_ms
+    near = nw.col("at_ms") - nw.col("before_at") <= windows.episode_ms
+    whole = nw.col("end_ms") + windows.redial_ms <= last_ms
+    return frame.with_columns(
+        again=flag((nw.col("short") == 1) & near),
+        known=flag((nw.col("named") == 1) & whole),
+        redial=flag(soon & (nw.col("next_id") != nw.col("call_id"))),
+    )
+
+
+def _handled(frame: Frame, data: Dataset, found: Found) -> Frame:
+    frame = frame.filter(nw.col("handled") == 1)
+    for kind, place, start, length in found.get("outages", ()):
+        inside = (nw.col("at_ms") >= start) & (nw.col("at_ms") < start + length)
+        if kind and has(data, kind):
+            inside = inside & (nw.col(kind) == place)
+        frame = frame.filter(~inside | inside.is_null())
+    return frame
+
+
+def text(column: str) -> Any:
+    """Return a text column with null as the empty text, so that it can be a stratum."""
+    return nw.col(column).fill_null("").alias(column)
+
+
+def totals(keys: Sequence[str], frame: Frame) -> Frame:
+    """Sum up calls, short ones and what followed, per combination of `keys`."""
+    one = 1 - nw.col("again")
+    known = nw.col("known") * one
+    return (
+        frame.with_columns(
+            one=one,
+            k=nw.col("short") * one,
+            m=nw.col("next"),
+            f=known * nw.col("short"),
+            r=known * nw.col("short") * nw.col("redial"),
+            g=known * (1 - nw.col("short")),
+            h=known * (1 - nw.col("short")) * nw.col("redial"),
+        )
+        .group_by(*keys)
+        .agg(
+            calls=nw.col("one").sum(),
+            short=nw.col("k").sum(),
+            next=nw.col("m").sum(),
+            short_known=nw.col("f").sum(),
+            short_redialled=nw.col("r").sum(),
+            long_known=nw.col("g").sum(),
+            long_redialled=nw.col("h").sum(),
+        )
+        .sort(*keys)
+    )
+
+
+def density(frame: Frame) -> Frame:
+    """Count calls per agent and second of talk, below `DENSITY_S` seconds."""
+    talk = nw.col("talk_s")
+    return (
+        frame.filter((talk < DENSITY_S) & (nw.col("again") == 0))
+        .with_columns(second=(talk - talk % 1.0).cast(nw.Int64))
+        .group_by("agent_id", "second")
+        .agg(calls=nw.len())
+        .sort("agent_id", "second")
+    )
+
+
+def blocks(data: Dataset, windows: Windows, kind: str) -> dict[str, Frame]:
+    """Count, per block of time and place, the agents with short calls at once."""
+    frame = calls(data, windows).filter(nw.col("handled") == 1)
+    place = nw.lit("") if not kind else nw.col(kind).fill_null("")
+    out: dict[str, Frame] = {}
+    for number, length in enumerate(BLOCKS_MS):
+        start = nw.col("at_ms") - nw.col("at_ms") % length
+        each = (
+            frame.with_columns(place=place, start=start)
+            .group_by("place", "start", "agent_id")
+            .agg(calls=nw.len(), short=nw.col("short").sum())
+            .with_columns(hit=flag(nw.col("short") > 0), calls=_int("calls"))
+            .group_by("place", "start")
+            .agg(
+                calls=nw.col("calls").sum(),
+                short=nw.col("short").sum(),
+                agents=nw.len(),
+                hit=nw.col("hit").sum(),
+            )
+        )
+        several = (nw.col("hit") >= 3) & (nw.col("hit") * 2 >= nw.col("agents"))
+        out[f"blocks:{kind}:{number}"] = each.filter(
+            several & (nw.col("short") * 5 >= nw.col("calls"))
+        ).sort("place", "start")
+    return out
+
+
+def _int(column: str) -> Any:
+    return nw.col(column).cast(nw.Int64)
+
+
+def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
+    """Count calls, short ones and agents of numbers that stand out by either."""
+    frame = calls(data, windows)
+    return (
+        frame.filter((nw.col("handled") == 1) & ~nw.col("customer_id").is_null())
+        .group_by("customer_id", "agent_id")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(hit=flag(nw.col("short") > 0), calls=_int("calls"))
+        .group_by("customer_id")
+        .agg(
+            calls=nw.col("calls").sum(),
+            short=nw.col("short").sum(),
+            hit=nw.col("hit").sum(),
+        )
+        .filter((nw.col("short") >= least) | (nw.col("calls") >= most))
+        .sort("customer_id")
+    )
+
+
+def whole(data: Dataset, windows: Windows) -> Frame:
+    """Return one row: handled calls, short ones, first and last instant."""
+    frame = calls(data, windows).filter(nw.col("handled") == 1)
+    timed = has(data, "at_ms")
+    return (
+        frame.with_columns(
+            all_of=nw.lit(1), at=nw.col("at_ms") if timed else nw.lit(0).cast(nw.Int64)
+        )
+        .group_by("all_of")
+        .agg(
+            calls=nw.len(),
+            short=nw.col("short").sum(),
+            first=nw.col("at").min(),
+            last=nw.col("at").max(),
+        )
+        .sort("all_of")
+    )
+
+
+def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Frame]:
+    """Return every summary that the test and the wording draw on."""
+    frame = followed(data, windows, found)
+    queue = "queue" if has(data, "queue") else None
+    frame = frame.with_columns(queue=text("queue") if queue else nw.lit(""))
+    out = {"counts": totals(("agent_id", "queue"), frame), "density": density(frame)}
+    if has(data, "day"):
+        dated = frame.filter(~nw.col("day").is_null())
+        out["days"] = totals(("agent_id", "day"), dated)
+    for column in ("station", "trunk"):
+        if has(data, column):
+            placed = frame.with_columns(text(column))
+            out[column] = totals((column, "agent_id"), placed)
+    for column in ("ended_by", "monitored"):
+        if has(data, column):
+            split = frame.filter(~nw.col(column).is_null())
+            out[column] = totals(("agent_id", column), split)
+    if has(data, "at_ms"):
+        out["bursts"] = bursts(frame)
+    return out
+
+
+def bursts(frame: Frame) -> Frame:
+    """Count, per agent, short calls in blocks of ten minutes with hardly any other."""
+    start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
+    dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
+    return (
+        frame.with_columns(start=start)
+        .group_by("agent_id", "start")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))
+        .group_by("agent_id")
+        .agg(short=nw.col("short").sum(), burst=nw.col("burst").cast(nw.Int64).sum())
+        .sort("agent_id")
+    )

@@ -1,0 +1,108 @@
+"""What is taken out before anybody is compared: outages and silent numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import bdtrc
+
+from kpiaudit.detectors._short_calls_count import BLOCKS_MS
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors.base import Found, Summaries, Summary
+
+SILENT_SHARE = 0.8
+"""A number most of whose calls are over at once has nobody speaking at its end."""
+SILENT_AGENTS = 3
+"""It reaches several agents; a feud with one agent is not this explanation."""
+_SHARED_SHARE = 0.005
+"""A number behind one call in two hundred stands for many callers."""
+_SHARED_CALLS = 500
+_OUTAGE_TIMES = 5.0
+_FALSE_BLOCKS = 0.01
+_MOST_OUTAGES = 200
+
+
+def read(summaries: Summaries) -> dict[str, Any]:
+    """Say which blocks are outages, and which numbers are silent or shared."""
+    if "whole" not in summaries or not len(summaries["whole"]):
+        return {}
+    whole = summaries["whole"]
+    calls, short = int(whole.ints("calls")[0]), int(whole.ints("short")[0])
+    span = int(whole.ints("last")[0] - whole.ints("first")[0])
+    found: dict[str, Any] = {
+        "outages": _outages(summaries, short / max(calls, 1), span)
+    }
+    if "numbers" in summaries:
+        found |= _numbers(summaries["numbers"], calls)
+    return found
+
+
+def _outages(
+    summaries: Summaries, base: float, span_ms: int
+) -> list[tuple[str, str, int, int]]:
+    out: set[tuple[str, str, int, int]] = set()
+    names = sorted(name for name in summaries if name.startswith("blocks:"))
+    for name in names:
+        _, kind, number = name.split(":")
+        length = BLOCKS_MS[int(number)]
+        rows = summaries[name]
+        if not len(rows):
+            continue
+        calls, short = rows.floats("calls"), rows.floats("short")
+        # Every block of the period had its chance, in each look and at each place.
+        looks = len(names) * max(span_ms / length, 1.0)
+        looks *= 1.0 if not kind else 10.0
+        tail = bdtrc(short - 1.0, rows.ints("calls"), min(max(base, 1e-6), 0.5))
+        share = short / np.maximum(calls, 1.0)
+        hit = (tail * looks < _FALSE_BLOCKS) & (
+            share >= min(max(_OUTAGE_TIMES * base, 0.2), 0.8)
+        )
+        starts = rows.ints("start")
+        order = np.flatnonzero(hit)
+        order = order[np.argsort(tail[order], kind="stable")][:_MOST_OUTAGES]
+        out |= {(kind, str(rows["place"][i]), int(starts[i]), length) for i in order}
+    return sorted(out)
+
+
+def _numbers(rows: Summary, calls: int) -> dict[str, Any]:
+    mine, short, hit = rows.floats("calls"), rows.floats("short"), rows.floats("hit")
+    shared = (mine >= _SHARED_CALLS) & (mine >= _SHARED_SHARE * calls)
+    silent = ~shared & (short >= SILENT_SHARE * mine) & (hit >= SILENT_AGENTS)
+    silent &= short >= 1
+    ids = rows["customer_id"]
+    return {
+        "silent": [str(i) for i in ids[silent]],
+        "silent_calls": int(short[silent].sum()),
+        "shared": [str(i) for i in ids[shared]],
+    }
+
+
+def sentences(found: Found, *, max_talk_s: float) -> tuple[str, ...]:
+    """Put into words what was taken out."""
+    out = []
+    outages = found.get("outages", ())
+    if outages:
+        hours = sum(length for *_, length in outages) / 3_600_000
+        where = sorted({f"{kind} {place}" for kind, place, *_ in outages if kind})
+        at = f" (some at {', '.join(where[:3])} only)" if where else ""
+        out.append(
+            f"Taken out as outages: {len(outages)} blocks of time, {hours:.1f} hours "
+            f"in all, in which most agents had calls under {max_talk_s:g} s at once"
+            f"{at}."
+        )
+    silent = found.get("silent", ())
+    if silent:
+        out.append(
+            f"Taken out as silent callers: {len(silent)} numbers with "
+            f"{found['silent_calls']} short calls to three agents or more and hardly "
+            "any other call."
+        )
+    shared = found.get("shared", ())
+    if shared:
+        out.append(
+            f"{len(shared)} customer ids stand for so many calls that they can't be "
+            "one customer; no redial is read from them."
+        )
+    return tuple(out)

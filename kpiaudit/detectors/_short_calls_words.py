@@ -1,0 +1,349 @@
+"""A flagged agent or floor in sentences and figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.detectors import _short_calls_explain as explain
+from kpiaudit.detectors.base import Account
+from kpiaudit.findings import (
+    Corroboration,
+    Effect,
+    Evidence,
+    Histogram,
+    Restated,
+    RestsOn,
+)
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors.base import Row
+    from kpiaudit.findings import Grade
+
+_BIN_S = 2
+
+
+def agent(row: Row, *, max_talk_s: float) -> Account:
+    """Word one agent."""
+    calls, short = row.value("trials"), row.value("observed")
+    expected = row.value("expected")
+    effect = Effect(
+        name="excess short calls",
+        value=row.value("effect"),
+        low=row.value("low"),
+        high=row.value("high"),
+        unit="calls",
+    )
+    followed = "repeat_p_value" in row.outcome.extra
+    return Account(
+        headline=(
+            f"Agent {row.id}: {short:.0f} of {calls:.0f} calls ({short / calls:.1%}) "
+            f"were over in less than {max_talk_s:g} seconds, where peers on the same "
+            f"queues would have had {expected:.0f}{_redial_clause(row)}."
+        ),
+        effect=effect,
+        n=int(calls),
+        observed=short,
+        expected=expected,
+        harm=float(np.clip(row.value("effect") / max(calls, 1.0), 0.0, 1.0)),
+        evidence=_agent_evidence(row, max_talk_s),
+        explanations=explain.explanations(row),
+        rests_on=_rests_on(row, followed=followed),
+        peers="Agents with calls on the same queues, each queue for itself.",
+        next_step=(
+            f"Listen to twenty of the calls under {max_talk_s:g} seconds and to twenty "
+            "of the agent's calls of 10 to 30 seconds, without knowing which is which; "
+            "ask the telephony team for the release cause of the short ones."
+        ),
+        corroboration=_corroboration(row),
+        restated=_restated(row),
+        histogram=_histogram(row),
+        grade_cap=_cap(row, followed=followed),
+    )
+
+
+def floor(row: Row, *, max_talk_s: float) -> Account:
+    """Word the whole floor."""
+    middle = row.value("median_share")
+    calls = row.value("trials")
+    known = row.value("short_known")
+    share = row.value("short_redialled") / max(known, 1.0)
+    evidence = [
+        Evidence(name="median agent's excess", value=middle, unit="share of calls"),
+        Evidence(
+            name="foretold by calls of 10 to 59 s",
+            value=row.value("extrapolated_share"),
+            unit="share of calls",
+        ),
+        Evidence(name="agents above the minimum", value=row.value("agents_above")),
+        Evidence(name="agents compared", value=row.value("agents")),
+    ]
+    if known:
+        evidence += [
+            Evidence(name="redialled after short calls", value=share, unit="share"),
+            Evidence(
+                name="redialled after longer calls",
+                value=row.value("long_rate"),
+                unit="share",
+            ),
+        ]
+    return Account(
+        headline=(
+            f"The whole floor: at the median agent {middle:.1%} of calls are over in "
+            f"less than {max_talk_s:g} seconds beyond what the longer calls foretell, "
+            f"{row.value('effect'):.0f} calls in all. Peers can't be a yardstick here."
+        ),
+        effect=Effect(
+            name="excess short calls",
+            value=row.value("effect"),
+            low=row.value("low"),
+            high=row.value("high"),
+            unit="calls",
+        ),
+        n=int(calls),
+        observed=row.value("observed"),
+        expected=row.value("expected"),
+        harm=float(np.clip(middle, 0.0, 1.0)),
+        evidence=tuple(evidence),
+        explanations=explain.explanations(row),
+        rests_on=_rests_on(row, followed=bool(known)),
+        peers="No peers: the density of the floor's own longer calls, drawn out to 0.",
+        next_step=(
+            "Have the operator's record of lines that broke off compared with these "
+            "calls, then listen to twenty of them from different agents."
+        ),
+        restated=_restated(row),
+        histogram=_histogram(row),
+        grade_cap="moderate" if known else "weak",
+    )
+
+
+def _redial_clause(row: Row) -> str:
+    known = row.outcome.extra.get("repeat_trials")
+    if known is None or not known[row.index]:
+        return ""
+    share = row.value("repeat_observed") / row.value("repeat_trials")
+    peers = row.value("repeat_expected") / row.value("repeat_trials")
+    return (
+        f"; {share:.0%} of those callers rang again at once, against {peers:.0%} after "
+        "peers' short calls"
+    )
+
+
+def _agent_evidence(row: Row, max_talk_s: float) -> tuple[Evidence, ...]:
+    calls = max(row.value("trials"), 1.0)
+    out = [
+        Evidence(
+            name=f"calls under {max_talk_s:g} s",
+            value=row.value("observed") / calls,
+            unit="share of calls",
+        ),
+        Evidence(
+            name="the same at peers", value=row.value("expected") / calls, unit="share"
+        ),
+        *_ratio(row, "", "odds of a short call against peers"),
+        *_ratio(row, "shape_", "short against next longer calls, odds against peers"),
+    ]
+    if "repeat_ratio" in row.outcome.extra:
+        out += [
+            *_ratio(row, "redialled_", "redialled short calls, odds against peers"),
+            *_ratio(
+                row,
+                "repeat_",
+                "redial after short calls, odds against peers' short calls",
+            ),
+        ]
+        out += _against_longer(row)
+    out += _ended(row)
+    out += _days(row)
+    return tuple(out)
+
+
+def _ratio(row: Row, prefix: str, name: str) -> list[Evidence]:
+    value, low, high = (
+        row.value(f"{prefix}{part}") for part in ("ratio", "ratio_low", "ratio_high")
+    )
+    if np.isnan(value):
+        return []
+    return [
+        Evidence(
+            name=name,
+            value=value,
+            unit="ratio",
+            text=f"{value:.1f} (95 % interval {low:.1f} to {high:.1f})",
+        )
+    ]
+
+
+def _against_longer(row: Row) -> list[Evidence]:
+    counts = row.summaries["counts"]
+    mine = counts["agent_id"].astype(str) == row.id
+    known, again = (
+        float(counts.floats(name)[mine].sum())
+        for name in ("long_known", "long_redialled")
+    )
+    if known <= 0:
+        return []
+    share = again / known
+    return [
+        Evidence(
+            name="redial after the agent's own longer calls",
+            value=share,
+            unit="share",
+            text=f"{share:.1%}: the difference to short calls only says that short "
+            "calls fail, whoever ends them",
+        )
+    ]
+
+
+def _ended(row: Row) -> list[Evidence]:
+    if "ended_by" not in row.summaries:
+        return []
+    rows = row.summaries["ended_by"]
+    mine = rows["agent_id"].astype(str) == row.id
+    short = rows.floats("short")
+    total = short[mine].sum()
+    if total <= 0:
+        return []
+    parts = [
+        f"{who} {short[mine & (rows['ended_by'].astype(str) == who)].sum() / total:.0%}"
+        for who in sorted(set(rows["ended_by"][mine].astype(str)))
+    ]
+    return [
+        Evidence(
+            name="who ended the short calls",
+            text=", ".join(parts) + ". What the column says clears nobody by itself.",
+        )
+    ]
+
+
+def _days(row: Row) -> list[Evidence]:
+    if "days" not in row.summaries:
+        return []
+    rows = row.summaries["days"]
+    mine = rows["agent_id"].astype(str) == row.id
+    short = np.sort(rows.floats("short")[mine])[::-1]
+    total = short.sum()
+    if total <= 0:
+        return []
+    top = short[:3].sum() / total
+    head = "The finding rests on three days: " if top > 0.5 else ""
+    return [
+        Evidence(
+            name="days with calls",
+            value=float(len(short)),
+            unit="days",
+            text=f"{head}{top:.0%} of the short calls fell on the three busiest days.",
+        )
+    ]
+
+
+def _corroboration(row: Row) -> tuple[Corroboration, ...]:
+    out = []
+    if "repeat_p_value" in row.outcome.extra:
+        p = row.value("repeat_p_value")
+        value, low, high = (
+            row.value(f"repeat_{part}") for part in ("ratio", "ratio_low", "ratio_high")
+        )
+        verdict = "silent" if np.isnan(p) else "supports" if low > 1 else "silent"
+        if not np.isnan(p) and high < 1:
+            verdict = "contradicts"
+        out.append(
+            Corroboration(
+                source="redial after short calls, against peers' short calls",
+                verdict=verdict,  # type: ignore[arg-type]
+                effect=Effect(name="odds ratio", value=value, low=low, high=high),
+                p_value=p,
+            )
+        )
+    watched = _monitored(row)
+    if watched is not None:
+        out.append(watched)
+    return tuple(out)
+
+
+def _monitored(row: Row) -> Corroboration | None:
+    """Compare calls that somebody listened to with the agent's others."""
+    if "monitored" not in row.summaries:
+        return None
+    rows = row.summaries["monitored"]
+    mine = rows["agent_id"].astype(str) == row.id
+    seen = rows["monitored"].astype(bool)
+    calls, short = rows.floats("calls"), rows.floats("short")
+    n1, k1 = calls[mine & seen].sum(), short[mine & seen].sum()
+    n0, k0 = calls[mine & ~seen].sum(), short[mine & ~seen].sum()
+    if n1 < 20 or n0 < 20:
+        return None
+    rate1, rate0 = k1 / n1, k0 / n0
+    sd = np.sqrt((rate1 * (1 - rate1) + 0.25 / n1) / n1 + rate0 * (1 - rate0) / n0)
+    gap = rate0 - rate1
+    return Corroboration(
+        source="calls.monitored: short calls while nobody listened, less while watched",
+        verdict="supports" if gap > 2 * sd else "silent",
+        effect=Effect(
+            name="difference of shares",
+            value=gap,
+            low=gap - 1.96 * sd,
+            high=gap + 1.96 * sd,
+            unit="share of calls",
+        ),
+        detail=f"{k1:.0f} of {n1:.0f} calls while watched, {k0:.0f} of {n0:.0f} "
+        "otherwise.",
+    )
+
+
+def _restated(row: Row) -> Restated:
+    calls = row.value("trials")
+    return Restated(
+        kpi="calls handled",
+        reported=calls,
+        restated=calls - max(row.value("effect"), 0.0),
+        low=calls - max(row.value("high"), 0.0),
+        high=calls - max(row.value("low"), 0.0),
+        unit="calls",
+        assumption="Short calls beyond what the yardstick gives were not handled.",
+    )
+
+
+def _histogram(row: Row) -> Histogram:
+    rows = row.summaries["density"]
+    chosen = (
+        rows["agent_id"].astype(str) == row.id
+        if row.kind == "agent"
+        else np.ones(len(rows), dtype=np.bool_)
+    )
+    counts = np.bincount(
+        rows.ints("second")[chosen] // _BIN_S,
+        weights=rows.floats("calls")[chosen],
+        minlength=30,
+    )
+    return Histogram(
+        start=0.0, width=float(_BIN_S), counts=tuple(counts[:30].tolist()), mark=10.0
+    )
+
+
+def _rests_on(row: Row, *, followed: bool) -> tuple[RestsOn, ...]:
+    columns = [("agent_id", "subject"), ("talk_s", "numerator")]
+    if followed:
+        columns += [("customer_id", "numerator"), ("started_at", "numerator")]
+    columns += [
+        ("queue", "stratum"),
+        ("station", "explanation"),
+        ("trunk", "explanation"),
+    ]
+    return tuple(
+        RestsOn(
+            column=f"calls.{column}",
+            origin=row.data.origin(f"calls.{column}"),
+            role=role,
+        )
+        for column, role in columns
+        if row.data.has(f"calls.{column}")
+    )
+
+
+def _cap(row: Row, *, followed: bool) -> Grade:
+    if not followed:
+        return "weak"
+    return "strong" if row.value("repeat_ratio_low") > 1.0 else "moderate"

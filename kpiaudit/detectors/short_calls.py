@@ -1,0 +1,255 @@
+"""The detector of calls that are hung up at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import narwhals as nw
+import numpy as np
+
+from kpiaudit.detectors import _short_calls_count as count
+from kpiaudit.detectors import _short_calls_explain as explain
+from kpiaudit.detectors import _short_calls_find as finds
+from kpiaudit.detectors import _short_calls_floor as floors
+from kpiaudit.detectors import _short_calls_questions as questions
+from kpiaudit.detectors import _short_calls_words as words
+from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.detectors.base import Account, Found, Row, Summaries
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+_AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortCalls(Detector):
+    """Many calls that are over within seconds, whose callers ring again at once.
+
+    ## Why it matters
+    A caller who is hung up on counts as a call handled and lowers the average handle
+    time. The agent gains calls per shift, or a rest; the caller has to dial again, and
+    the second call is counted as well.
+
+    ## Evidence
+    Three questions of each agent, all against peers on the same queue, all allowing for
+    honest differences between agents and for days that cluster:
+
+    1. Short calls that the same customer followed with another call within minutes, of
+       all calls that can be followed. This one leads: a wrong number or a silent caller
+       does not ring again.
+    2. Short calls of all calls.
+    3. Short calls against the agent's own calls of 10 to 30 seconds: whoever works
+       where calls are brief by nature has many of both.
+
+    The report also says how often short calls were redialled compared with peers'
+    short calls. Compared with the agent's own longer calls it only shows that the call
+    failed. Short calls of one customer within half an hour count once, with whomever
+    they were.
+
+    Beside the agents stands the whole floor: if everybody does it, peers hide it. The
+    median agent's calls of 0 to 9 seconds are held against an extrapolation of the
+    floor's own calls of 10 to 59 seconds.
+
+    ## Innocent explanations
+    - Dropped lines that follow the equipment: others at the same seat or on the same
+      trunk have them too. That "the system" ended a call clears nobody by itself.
+    - Wrong numbers and silent callers: nobody rings again.
+    - One number calling again and again over several agents: found and taken out.
+    - Calls answered automatically while the agent is away: they come in bursts.
+    - An outage: most agents have short calls at once; found and taken out.
+
+    ## Source
+    Brown, Gans, Mandelbaum, Sakov, Shen, Zeltyn & Zhao (2005), Statistical analysis of
+    a telephone call center, JASA 100(469), 36-50, section 4.1.
+    """
+
+    # Summaries that `test` reads, for whoever makes them directly:
+    #   counts   agent_id, queue (text); calls, short, next (talk of max_talk_s to
+    #            next_talk_s), short_known (short ones with a known customer and the
+    #            whole redial window inside the export), short_redialled (of those),
+    #            long_known, long_redialled: the same for calls of max_talk_s or more.
+    #   days     agent_id, day; the same counts. May be absent.
+    #   density  agent_id, second (0 to 59), calls: every call under a minute.
+    # For explanations only: station and trunk (that column, agent_id, counts), ended_by
+    # and monitored (agent_id, that column, counts), bursts (agent_id, short, burst).
+
+    id: ClassVar[str] = "short-calls"
+    kpi: ClassVar[str] = "calls_handled"
+    level: ClassVar[int] = 1
+    table: ClassVar[str] = "calls"
+    needs: ClassVar[tuple[str, ...]] = ("calls.agent_id", "calls.talk_s")
+    uses: ClassVar[tuple[str, ...]] = (
+        "calls.queue",
+        "calls.started_at",
+        "calls.ended_at",
+        "calls.customer_id",
+        "calls.outcome",
+        "calls.direction",
+        "calls.ended_by",
+        "calls.station",
+        "calls.trunk",
+        "calls.site_id",
+        "calls.monitored",
+        "calls.call_id",
+    )
+    explanations: ClassVar[tuple[Explain, ...]] = (
+        Explain(text=explain.EQUIPMENT, columns=("calls.station", "calls.trunk")),
+        Explain(text=explain.SILENT, columns=("calls.customer_id",)),
+        Explain(
+            text=explain.REPEATER, columns=("calls.customer_id", "calls.started_at")
+        ),
+        Explain(text=explain.AWAY, columns=("calls.started_at",)),
+        Explain(text=explain.OUTAGE, columns=("calls.started_at",)),
+    )
+    blind: ClassVar[str] = (
+        "Hanging up on callers after the first ten seconds, and a floor whose median "
+        "agent hangs up on fewer callers than lines and wrong numbers can account for."
+    )
+
+    max_talk_s: float = param(
+        10.0, unit="s", doc="A call with less talk than this is short.", low=1.0
+    )
+    next_talk_s: float = param(
+        30.0, unit="s", doc="Calls from max_talk_s up to here are the next longer ones."
+    )
+    redial_s: float = param(
+        900.0, unit="s", doc="A customer's next call within this time is a redial."
+    )
+    episode_s: float = param(
+        1800.0, unit="s", doc="Short calls of one customer this near count once."
+    )
+    min_ratio: float = param(
+        1.5,
+        unit="1",
+        doc="The hypothesis is odds of at most this multiple of an honest agent's.",
+        low=1.0,
+    )
+    floor_share: float = param(
+        0.04,
+        unit="share",
+        doc="Share of calls that may be over at once at the median agent for innocent "
+        "reasons; the floor is tested against it.",
+    )
+    silent_calls: int = param(
+        5, unit="contacts", doc="Short calls from which a number may count as silent."
+    )
+
+    @property
+    def _windows(self) -> count.Windows:
+        return count.Windows(
+            short_s=self.max_talk_s,
+            next_s=self.next_talk_s,
+            redial_ms=round(self.redial_s * 1000),
+            episode_ms=round(self.episode_s * 1000),
+        )
+
+    def discover(self, data: Dataset) -> Mapping[str, Frame]:
+        out = {"whole": count.whole(data, self._windows)}
+        if data.has("calls.at_ms"):
+            for kind in ("", "site_id", "trunk"):
+                if not kind or data.has(f"calls.{kind}"):
+                    out |= count.blocks(data, self._windows, kind)
+        if data.has("calls.customer_id"):
+            out["numbers"] = count.numbers(
+                data, self._windows, least=self.silent_calls, most=500
+            )
+        return out
+
+    def find(self, summaries: Summaries) -> Found:
+        return finds.read(summaries)
+
+    def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
+        return count.summaries(data, self._windows, found)
+
+    def test(
+        self, summaries: Summaries, found: Found, *, min_effect: float | None
+    ) -> Verdicts:
+        said = finds.sentences(found, max_talk_s=self.max_talk_s)
+        if not len(summaries["counts"]):
+            return Verdicts(skipped="no answered call with an agent", found=said)
+        if floors.coarse(summaries):
+            return Verdicts(
+                skipped="calls.talk_s is rounded to ten seconds or more, so calls of a "
+                "few seconds can't be told apart",
+                found=said,
+            )
+        asked = questions.ask(
+            summaries, min_excess=min_effect or 0.0, min_ratio=self.min_ratio
+        )
+        tested = [
+            Tested(
+                kind="agent",
+                ids=asked.ids,
+                outcome=questions.combine(asked),
+                share=_AGENT_SHARE,
+                unit="calls",
+            )
+        ]
+        floor = floors.test(
+            summaries, short_s=self.max_talk_s, min_share=self.floor_share
+        )
+        if floor is not None:
+            ids = np.array(["all"], dtype=object)
+            tested.insert(
+                0,
+                Tested(
+                    kind="floor",
+                    ids=ids,
+                    outcome=floor,
+                    share=_FLOOR_SHARE,
+                    unit="calls",
+                ),
+            )
+        return Verdicts(
+            tested=tuple(tested),
+            blind_spots=self._blind_spots(summaries, floor is None),
+            found=said,
+        )
+
+    def _blind_spots(self, summaries: Summaries, no_floor: bool) -> tuple[str, ...]:
+        small = (
+            f"A floor on which everybody ends up to {self.floor_share:.0%} of calls at "
+            "once looks like one with bad lines and wrong numbers."
+        )
+        few = (
+            "Too few agents or calls to ask whether everybody does it; if they do, "
+            "peers hide it."
+        )
+        out = [few if no_floor else small]
+        counts = summaries["counts"]
+        if not (counts.ints("short_known") + counts.ints("long_known")).sum():
+            out.append(
+                "No column calls.customer_id (or no instants): whether the callers "
+                "rang again can't be asked; findings rest on rate and shape alone."
+            )
+        if "days" not in summaries:
+            out.append(
+                "No column calls.started_at: outages, bursts and clustered days can't "
+                "be seen."
+            )
+        return tuple(out)
+
+    def account(self, row: Row) -> Account:
+        if row.kind == "floor":
+            return words.floor(row, max_talk_s=self.max_talk_s)
+        return words.agent(row, max_talk_s=self.max_talk_s)
+
+    def records(
+        self, data: Dataset, subject: tuple[str, str], found: Found
+    ) -> Mapping[str, Frame]:
+        kind, who = subject
+        frame = count.followed(data, self._windows, found)
+        if kind == "agent":
+            frame = frame.filter(nw.col("agent_id") == who)
+        order = [c for c in ("at_ms", "call_id") if data.has(f"calls.{c}")]
+        columns: list[Any] = sorted(data.columns["calls"])
+        flagged = frame.filter((nw.col("short") == 1) & (nw.col("again") == 0))
+        control = frame.filter(nw.col("next") == 1)
+        return {
+            "flagged": flagged.select(*columns).sort(*order),
+            "control": control.select(*columns).sort(*order),
+        }
