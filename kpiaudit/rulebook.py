@@ -16,6 +16,7 @@ from kpiaudit.detectors import catalogue
 from kpiaudit.errors import RuleError, guess
 from kpiaudit.findings import Severity
 from kpiaudit.tables import schema
+from kpiaudit.tables.plain_yaml import read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -128,7 +129,11 @@ def read_file(path: Path) -> list[Rule]:
         raise RuleError(f"{path}: no valid YAML: {_first_line(error)}") from error
     if not isinstance(content, list):
         raise RuleError(f"{path}: a rule file is a list of rules ('- rule: ...').")
-    rules = [_rule(entry, path) for entry in content]
+    # Values to compare ids with are read as text: 007 is not 7, and NO is not false.
+    as_text = read_yaml(text, where=str(path))
+    rules = [
+        _rule(entry, plain, path) for entry, plain in zip(content, as_text, strict=True)
+    ]
     seen: set[str] = set()
     for rule in rules:
         if rule.id in seen:
@@ -152,7 +157,7 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _rule(entry: Any, path: Path) -> Rule:
+def _rule(entry: Any, plain: Any, path: Path) -> Rule:
     if not isinstance(entry, dict) or not isinstance(entry.get("rule"), str):
         raise RuleError(f"{path}: every entry needs 'rule: its-id' (text).")
     where = f"{path}, rule '{entry['rule']}'"
@@ -169,7 +174,7 @@ def _rule(entry: Any, path: Path) -> Rule:
         id=entry["rule"],
         detector=detector,
         severity=_severity(entry.get("severity", "medium"), where),
-        where=_conditions(_mapping(entry, "where", where), detector.table, where),
+        where=_conditions(_mapping(plain, "where", where), detector.table, where),
         max_q=_number(report.get("max_q", 0.05), f"{where}, max_q", 0, 1) or 0.05,
         min_effect=_number(report.get("min_effect"), f"{where}, min_effect", 0, None),
         source=str(path),

@@ -1,0 +1,48 @@
+import numpy as np
+from scipy.stats import hypergeom
+
+from kpiaudit.evidence import teams
+
+
+def _team_of(sizes: dict[str, int]) -> dict[int, str]:
+    names = [name for name, size in sizes.items() for _ in range(size)]
+    return dict(enumerate(names))
+
+
+def test_flagged_agents_under_one_team_become_a_team() -> None:
+    p = np.full(40, 0.5)
+    p[:5] = 1e-6
+    (found,) = teams.clusters(p, {0, 1, 2, 3, 4}, _team_of({"T1": 10, "T2": 30}))
+    assert found.team == "T1"
+    assert found.flagged == (0, 1, 2, 3, 4)
+    assert found.tested == 10
+
+
+def test_the_chance_is_the_hypergeometric_tail() -> None:
+    p = np.full(40, 1e-6)
+    (found,) = teams.clusters(p, {0, 1, 2, 3, 4}, _team_of({"T1": 10, "T2": 30}))
+    assert np.isclose(found.chance, hypergeom.sf(4, 40, 10, 5))
+
+
+def test_flagged_agents_spread_over_teams_are_no_team() -> None:
+    p = np.full(40, 1e-6)
+    flagged = {0, 10, 20, 30}
+    team_of = _team_of({"T1": 10, "T2": 10, "T3": 10, "T4": 10})
+    assert teams.clusters(p, flagged, team_of) == ()
+
+
+def test_everybody_flagged_is_a_floor_and_not_teams() -> None:
+    p = np.full(20, 1e-9)
+    assert teams.clusters(p, set(range(20)), _team_of({"T1": 10, "T2": 10})) == ()
+
+
+def test_one_team_is_the_floor() -> None:
+    assert teams.clusters(np.full(9, 1e-9), {0, 1, 2}, _team_of({"T1": 9})) == ()
+
+
+def test_the_untestable_are_no_members() -> None:
+    p = np.full(40, np.nan)
+    p[:4] = 1e-6
+    p[30:] = 0.5
+    (found,) = teams.clusters(p, {0, 1, 2, 3}, _team_of({"T1": 20, "T2": 20}))
+    assert found.tested == 4
