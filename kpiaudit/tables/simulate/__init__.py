@@ -8,3 +8,4 @@ from kpiaudit.tables.simulate.centre import PATTERNS as PATTERNS
 from kpiaudit.tables.simulate.centre import Centre as Centre
 from kpiaudit.tables.simulate.centre import Plant as Plant
 from kpiaudit.tables.simulate.centre import Simulated as Simulated
+from kpiaudit.tables.simulate.demo import demo as demo

@@ -12,6 +12,11 @@ from kpiaudit.tables.simulate.frames import (
     calls_frame,
     incentives_frame,
 )
+from kpiaudit.tables.simulate.handovers import (
+    handovers,
+    handovers_frame,
+    handovers_truth,
+)
 from kpiaudit.tables.simulate.outcomes import outcomes_frame
 from kpiaudit.tables.simulate.roster import staff
 from kpiaudit.tables.simulate.spread import stream
@@ -21,8 +26,14 @@ from kpiaudit.tables.simulate.surveys import (
     surveys_frame,
     surveys_truth,
 )
+from kpiaudit.tables.simulate.ticket_frames import (
+    ticket_events_frame,
+    ticket_ids,
+    tickets_frame,
+)
+from kpiaudit.tables.simulate.tickets import tickets, tickets_truth
 from kpiaudit.tables.simulate.traffic import traffic
-from kpiaudit.tables.simulate.truth import call_lookalikes, calls_truth
+from kpiaudit.tables.simulate.truth import call_lookalikes, calls_truth, lookalikes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +61,7 @@ def simulate(centre: Centre) -> Simulated:
         "incentives": incentives_frame(floor),
     }
     truth: dict[str, dict[str, Any]] = {p: _nothing() for p in PATTERNS}
+    truth["lookalikes"] = lookalikes(floor)
     wanted = set(centre.tables)
     if wanted & {"calls", "surveys", "outcomes"}:
         rows = traffic(floor)
@@ -61,7 +73,16 @@ def simulate(centre: Centre) -> Simulated:
         tables["outcomes"] = outcomes_frame(floor, rows, due)
         truth |= surveys_truth(floor, due)
         truth |= calls_truth(floor, rows, calls["call_id"])
-        truth["lookalikes"] = call_lookalikes(floor, rows, calls["call_id"])
+        truth["lookalikes"] |= call_lookalikes(floor, rows, calls["call_id"])
+    if wanted & {"tickets", "ticket_events"}:
+        cases = tickets(floor)
+        tables["tickets"] = tickets_frame(floor, cases)
+        tables["ticket_events"] = ticket_events_frame(floor, cases)
+        truth |= tickets_truth(floor, cases, ticket_ids(cases))
+    if "handovers" in wanted:
+        orders = handovers(floor)
+        tables["handovers"] = handovers_frame(floor, orders)
+        truth |= handovers_truth(floor, orders)
     return Simulated(
         tables={name: tables[name] for name in TABLES if name in wanted & set(tables)},
         truth=truth,

@@ -144,7 +144,7 @@ def _lengths(floor: Floor, rows: Columns, rng: np.random.Generator) -> Floats:
     least = np.where(traits["median_s"] < 100, 3, 12)[rows["queue"]]
     line = np.where(rows["quick"], short, np.clip(long, least, 3 * 3600))
     line = np.maximum(np.floor(line), 1)
-    # agents also differ in where their short calls lie: 0 to 9 s or 10 to 19 s
+    # agents also differ in how short their short calls are: 0 to 9 s or 10 to 19 s
     effect = floor.spread.effect("very short calls", rows["agent"], done)
     line = shift_across(line, 10, 10, effect=effect, rng=rng, left=0.58)
     return np.where(rows["silent"], rng.integers(2, 9, n), line)

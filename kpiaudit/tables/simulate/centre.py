@@ -171,7 +171,7 @@ class Plant:
             _known("variant", (self.how,), HOW[self.pattern])
         for name in ("strength", "falsify"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Plant.{name} must lie between 0 and 1.")
+                raise ValueError(f"Plant.{name} must be between 0 and 1.")
         if isinstance(self.agents, float) and not 0 <= self.agents <= 1:
             raise ValueError("Plant.agents as a float is a share between 0 and 1.")
 
@@ -239,7 +239,7 @@ class Centre:
         if self.agents < 2:
             raise ValueError("Centre.agents must be at least 2.")
         if not 0 < self.calls_per_day <= 80:
-            raise ValueError("Centre.calls_per_day must lie in (0, 80].")
+            raise ValueError("Centre.calls_per_day must be above 0 and at most 80.")
         if self.spread_sd < 0 or self.day_clustering < 1 or self.cap_s < 60:
             raise ValueError(
                 "Centre.spread_sd must be >= 0, day_clustering >= 1, cap_s >= 60."

@@ -26,7 +26,7 @@ CAP, SHORT = 1, 2
 """Codes of the column `gamed`; 0 is an ungamed call."""
 
 CAP_WINDOW_S = 15
-"""How far below the cap honest habits and planted endings lie, at most."""
+"""How far below the cap honest habits and planted endings are, at most."""
 
 
 def finish(floor: Floor, rows: Columns, generation: int) -> Columns:

@@ -53,7 +53,7 @@ def shift_across(
 
     Args:
         values: Whole seconds, shape (n,).
-        cut: The cut, whole seconds; a value equal to it lies on the right.
+        cut: The cut, whole seconds; a value equal to it is on the right.
         width: Half width of the window, in seconds.
         effect: Log-odds per value, shape (n,).
         rng: Random numbers.

@@ -126,13 +126,22 @@ def calls_truth(floor: Floor, rows: Columns, ids: pl.Series) -> dict[str, Any]:
     }
 
 
-def call_lookalikes(floor: Floor, rows: Columns, ids: pl.Series) -> dict[str, Any]:
-    """Return what the innocent mechanisms of calls touched."""
+def lookalikes(floor: Floor) -> dict[str, Any]:
+    """Return which agents play a part in each innocent mechanism that is on."""
     out: dict[str, Any] = {}
     for name in floor.centre.lookalikes:
-        if name.startswith("no-"):
-            continue
-        out[name] = {"agents": [agent_id(int(a)) for a in floor.parts.get(name, ())]}
+        if not name.startswith("no-"):
+            part = floor.parts.get(name, ())
+            out[name] = {"agents": [agent_id(int(a)) for a in part]}
+    if "part-timers" in out:
+        part = np.flatnonzero(floor.part_time)
+        out["part-timers"]["agents"] = [agent_id(int(a)) for a in part]
+    return out
+
+
+def call_lookalikes(floor: Floor, rows: Columns, ids: pl.Series) -> dict[str, Any]:
+    """Return the same with what the innocent mechanisms of calls touched."""
+    out = lookalikes(floor)
     for name, queue in special_queues(floor.centre).items():
         out[name]["queue"] = queue_name(queue)
     if "dropped-lines" in out:
@@ -143,7 +152,4 @@ def call_lookalikes(floor: Floor, rows: Columns, ids: pl.Series) -> dict[str, An
         out["outage"]["started_at_s"] = int(begin)
     if "silent-callers" in out:
         out["silent-callers"]["records"] = ids.filter(_series(rows["silent"])).to_list()
-    if "part-timers" in out:
-        part = np.flatnonzero(floor.part_time)
-        out["part-timers"]["agents"] = [agent_id(int(a)) for a in part]
     return out
