@@ -24,6 +24,7 @@ COMMANDS = {
     "rules": "rules",
     "explain": "explain",
     "show": "show",
+    "score-sheet": "score_sheet",
     "convert": "convert",
     "demo": "demo",
     "schema": "schema",

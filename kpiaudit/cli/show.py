@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from kpiaudit.cli import options
 from kpiaudit.cli.writing import say, write
 from kpiaudit.errors import RuleError
+
+if TYPE_CHECKING:
+    from kpiaudit.audit import Audit
+    from kpiaudit.evidence.runs import Run
+    from kpiaudit.findings import Finding
 
 
 @click.command("show")
@@ -28,26 +35,72 @@ from kpiaudit.errors import RuleError
     show_default=True,
     help="How to print them.",
 )
+@click.option(
+    "--check-sheet",
+    type=click.IntRange(5, 500),
+    metavar="N",
+    help="Write a blind sheet of N flagged and N control records instead.",
+)
+@click.option(
+    "-o",
+    "--output",
+    default="check-sheet.csv",
+    show_default=True,
+    metavar="FILE",
+    help="Of the check sheet; its key goes beside it, as FILE.key.csv.",
+)
 def command(
     finding_id: str,
     source: options.Source,
     choice: options.Choice,
     limit: int,
     form: str,
+    check_sheet: int | None,
+    output: str,
 ) -> None:
     """Print the records behind the finding FINDING_ID of a scan of PATH."""
     from kpiaudit import audit
     from kpiaudit.evidence import sheets
 
     outcome = audit.audit(source.load(), choice.read())
+    run, finding = _look_up(outcome, finding_id)
+    frames = audit.records(run, finding)
+    flagged = sheets.readable(frames["flagged"])
+    if check_sheet is not None:
+        _write_sheet(flagged, sheets.readable(frames["control"]), check_sheet,
+                     finding_id=finding_id, output=output)  # fmt: skip
+        return
+    write(sheets.render(flagged[:limit], form=form), None)
+    say(f"{min(limit, len(flagged))} of {len(flagged)} records")
+
+
+def _look_up(outcome: Audit, finding_id: str) -> tuple[Run, Finding]:
     for run in outcome.runs:
         for finding in run.findings:
             if finding.id == finding_id:
-                rows = sheets.readable(audit.records(run, finding)["flagged"])
-                write(sheets.render(rows[:limit], form=form), None)
-                say(f"{min(limit, len(rows))} of {len(rows)} records")
-                return
+                return run, finding
     known = ", ".join(f.id for f in outcome.report.findings) or "none"
     raise RuleError(
         f"There is no finding '{finding_id}' in this scan. Its findings: {known}."
+    )
+
+
+def _write_sheet(
+    flagged: list[dict[str, Any]],
+    control: list[dict[str, Any]],
+    size: int,
+    *,
+    finding_id: str,
+    output: str,
+) -> None:
+    from kpiaudit.evidence.listening import check_sheet
+
+    sheet = check_sheet(flagged, control, size=size, seed=finding_id)
+    write(sheet.blind, output)
+    write(sheet.key, f"{output}.key.csv")
+    say(
+        f"{output}: {sheet.flagged} flagged and {sheet.control} control records, "
+        "mixed. "
+        f"Keep {output}.key.csv from the listener; then run 'kpiaudit score-sheet "
+        f"{output}'."
     )

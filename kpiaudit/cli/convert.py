@@ -1,0 +1,31 @@
+"""`kpiaudit convert`: exports to canonical Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kpiaudit.cli import options
+from kpiaudit.cli.writing import say
+
+
+@click.command("convert")
+@options.source
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Folder for the Parquet files.",
+)
+def command(source: options.Source, output: str) -> None:
+    """Convert exports to canonical Parquet, for repeated or large scans."""
+    from kpiaudit.tables.convert import convert
+
+    data = source.load()
+    for path in convert(data, Path(output)):
+        say(f"wrote {path}")
+    for note in data.notes:
+        say(f"note: {note.table}: {note.kind} ({note.count}): {note.detail}")

@@ -1,0 +1,90 @@
+import csv
+import io
+
+import pytest
+from scipy.stats import fisher_exact
+
+from kpiaudit.errors import TableError
+from kpiaudit.evidence.listening import check_sheet, score_sheet
+
+
+def _rows(prefix: str, n: int) -> list[dict[str, object]]:
+    return [
+        {
+            "call_id": f"{prefix}{i}",
+            "queue": "a" if i % 2 else "b",
+            "talk_s": 4.0,
+            "started_at": f"2026-03-02T{8 + i % 4:02d}:00:00+00:00",
+        }
+        for i in range(n)
+    ]
+
+
+def _table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_sheet_is_blind_and_its_key_is_not() -> None:
+    sheet = check_sheet(_rows("f", 30), _rows("c", 200), size=10, seed="x")
+    assert (sheet.flagged, sheet.control) == (10, 10)
+    lines = _table(sheet.blind)
+    assert "talk_s" not in lines[0]
+    assert lines[0]["pattern_heard"] == ""
+    groups = [row["group"] for row in _table(sheet.key)]
+    assert sorted(groups) == ["control"] * 10 + ["flagged"] * 10
+    assert groups != sorted(groups)
+    for line, group in zip(lines, groups, strict=True):
+        assert line["call_id"].startswith(group[0])
+
+
+def test_controls_match_queue_and_hour() -> None:
+    sheet = check_sheet(_rows("f", 8), _rows("c", 400), size=8, seed="x")
+    groups = [row["group"] for row in _table(sheet.key)]
+    by_group: dict[str, list[tuple[str, str]]] = {"flagged": [], "control": []}
+    for line, group in zip(_table(sheet.blind), groups, strict=True):
+        by_group[group].append((line["queue"], line["started_at"]))
+    assert sorted(by_group["flagged"]) == sorted(by_group["control"])
+
+
+def test_the_same_finding_gives_the_same_sheet() -> None:
+    arguments = (_rows("f", 30), _rows("c", 200))
+    one = check_sheet(*arguments, size=10, seed="x")
+    assert one == check_sheet(*arguments, size=10, seed="x")
+    assert one != check_sheet(*arguments, size=10, seed="y")
+
+
+def test_without_controls_there_is_no_sheet() -> None:
+    with pytest.raises(TableError, match="blind"):
+        check_sheet(_rows("f", 30), [], size=10, seed="x")
+
+
+def _filled(heard: dict[str, int], size: int = 20) -> tuple[str, str]:
+    sheet = check_sheet(_rows("f", 60), _rows("c", 60), size=size, seed="x")
+    left = dict(heard)
+    groups = [row["group"] for row in _table(sheet.key)]
+    lines = ["line,pattern_heard"]
+    for number, group in enumerate(groups, start=1):
+        yes = left[group] > 0
+        left[group] -= 1
+        lines.append(f"{number},{'yes' if yes else 'No'}")
+    return "\n".join(lines) + "\n", sheet.key
+
+
+def test_listening_is_scored_by_fishers_exact_test() -> None:
+    score = score_sheet(*_filled({"flagged": 14, "control": 3}), where="s.csv")
+    table = [[14, 6], [3, 17]]
+    assert (score.flagged_heard, score.control_heard, score.unheard) == (14, 3, 0)
+    assert score.p_value == pytest.approx(fisher_exact(table, "greater")[1])
+
+
+def test_an_answer_that_is_neither_is_named() -> None:
+    blind, key = _filled({"flagged": 1, "control": 1})
+    with pytest.raises(TableError, match="line 3"):
+        score_sheet(blind.replace("\n3,", "\n3,maybe "), key, where="s.csv")
+
+
+def test_a_key_of_another_sheet_is_refused() -> None:
+    blind, _ = _filled({"flagged": 1, "control": 1})
+    _, other = _filled({"flagged": 1, "control": 1}, size=12)
+    with pytest.raises(TableError, match="different lines"):
+        score_sheet(blind, other, where="s.csv")
