@@ -15,29 +15,34 @@ if TYPE_CHECKING:
 
 PATTERNS: dict[str, str] = {
     "duration-cap": (
-        "Share `strength` of the calls that would run past the cap is ended within the "
-        "last 15 s before it; `how`: hangup, transfer, hold or mixed."
+        "Share `strength` of the calls that would run past the cap (talk and hold "
+        "together) is ended within the last 15 s before it; `how`: hangup, transfer, "
+        "hold or mixed. Hidden: the system or the customer seems to have ended it, a "
+        "blind transfer is entered as a warm one, the contact as resolved."
     ),
     "short-calls": (
         "Share `strength` of the calls offered to the agent is ended within 1 to 9 s; "
-        "with `falsify` above 0 it stops while somebody listens."
+        "with `falsify` above 0 it stops while somebody listens. Hidden: the system "
+        "seems to have ended it."
     ),
     "survey-selection": (
         "Share `strength` of the invitations due after contacts with trouble is never "
-        "sent."
+        "sent. Hidden: no complaint is noted, the contact is resolved."
     ),
     "perfect-scores": (
         "Share `strength` of the respondents gives the top score one to two minutes "
         "after the call, on one device or against a discount; `how`: device, gift or "
-        "mixed."
+        "mixed. Hidden: no complaint is noted, the contact is resolved."
     ),
     "premature-ready": (
         "Share `strength` of the orders that would be late is stamped just before the "
-        "promise; `how`: ready or delivered."
+        "promise; `how`: ready, or delivered (then the centre promises delivery). "
+        "Hidden: the handover is stamped early as well."
     ),
     "early-closure": (
         "Share `strength` of the tickets still unfinished at `due_at` is marked "
-        "resolved up to 30 minutes before; `how`: reopen, new or mixed."
+        "resolved up to 30 minutes before; `how`: reopen, new or mixed. Hidden: work "
+        "goes on without reopening, or the new ticket has another category."
     ),
 }
 """What a planted pattern does, by its id."""

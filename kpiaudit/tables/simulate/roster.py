@@ -99,8 +99,7 @@ def staff(centre: Centre) -> Floor:
     novice = np.zeros(centre.agents, dtype=np.bool_)
     novice[parts["novices"]] = True
     part_time = np.zeros(centre.agents, dtype=np.bool_)
-    if centre.has("part-timers"):
-        part_time[order[np.arange(centre.agents) % 5 == 2]] = True
+    part_time[parts["part-timers"]] = True
     works, starts_s = _shifts(centre, part_time)
     return Floor(
         centre=centre,
@@ -138,6 +137,7 @@ def _cast(centre: Centre, order: Ints) -> dict[str, Ints]:
         "batch-scan": tenth,
         "offline-device": tenth,
         "novices": max(1, round(centre.agents * 0.15)),
+        "part-timers": max(1, round(centre.agents * 0.2)),
     }
     parts: dict[str, Ints] = {}
     left = order[::-1]

@@ -133,9 +133,6 @@ def lookalikes(floor: Floor) -> dict[str, Any]:
         if not name.startswith("no-"):
             part = floor.parts.get(name, ())
             out[name] = {"agents": [agent_id(int(a)) for a in part]}
-    if "part-timers" in out:
-        part = np.flatnonzero(floor.part_time)
-        out["part-timers"]["agents"] = [agent_id(int(a)) for a in part]
     return out
 
 

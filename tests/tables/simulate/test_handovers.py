@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from kpiaudit.tables.simulate import Centre, Plant, Simulated, demo, simulate, write
+from kpiaudit.tables import schema
+from kpiaudit.tables.simulate import (
+    LOOKALIKES,
+    PATTERNS,
+    Centre,
+    Plant,
+    Simulated,
+    demo,
+    simulate,
+    write,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +149,33 @@ def test_files_are_the_same_bytes_and_stamped_in_utc(tmp_path: Path) -> None:
         assert one == (tmp_path / "b" / name).read_bytes()
     calls = pl.read_csv(tmp_path / "a" / "calls.csv", infer_schema=False)
     assert calls["started_at"].str.contains(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$").all()
+
+
+def test_headers_are_those_of_the_schema() -> None:
+    made = simulate(Centre(seed=4, agents=4, days=3))
+    for table, frame in made.tables.items():
+        assert set(frame.columns) <= set(schema.names(table))
+        for column in schema.TABLES[table]:
+            if column.values and column.name in frame.columns:
+                seen = set(frame[column.name].drop_nulls())
+                assert seen <= set(column.values)
+
+
+def test_a_tiny_centre_with_everything_in_it_works() -> None:
+    plants = tuple(Plant(pattern=p, agents=1, falsify=0.5) for p in PATTERNS)
+    for agents, days in ((2, 1), (3, 9)):
+        made = simulate(
+            Centre(
+                agents=agents,
+                days=days,
+                teams=1,
+                sites=1,
+                queues=1,
+                plants=plants,
+                lookalikes=tuple(LOOKALIKES),
+            )
+        )
+        assert all(len(frame) for frame in made.tables.values())
 
 
 def test_the_demo_holds_every_pattern_in_agents_of_its_own() -> None:
