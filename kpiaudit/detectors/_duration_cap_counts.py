@@ -1,0 +1,317 @@
+"""The queries of duration-cap: calls around a cutoff, counted on any engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import numpy as np
+
+from kpiaudit.detectors._duration_cap_find import LONGEST_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kpiaudit.detectors._duration_cap_find import Cap, Layout
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+BELOW, NEAR, OVER, BEYOND = range(4)
+DAY_MS = 86_400_000
+ON_HOLD_S = 30
+"""Hold from which a caller who hangs up counts as having left on hold."""
+
+
+def has(data: Dataset, column: str) -> bool:
+    """Say whether the calls have a column."""
+    return data.has(f"calls.{column}")
+
+
+def usable_calls(
+    data: Dataset, measure: str, since_day: int | None, frame: Frame | None = None
+) -> Frame:
+    """Return answered calls of known agents with the columns every query needs.
+
+    Adds `second` (whole seconds of the measure), `ms`, `period` (0 before `since`,
+    1 from it on, 1 without it), `parity` of the day (0 without days), and fills
+    `queue` and `site_id` with the empty text.
+
+    Args:
+        data: The dataset.
+        measure: `talk` or `talk+hold`.
+        since_day: First day of the later period; None if there is none.
+        frame: The calls with further columns; None stands for the table itself.
+    """
+    frame = (data.table("calls") if frame is None else frame).filter(
+        ~nw.col("agent_id").is_null() & (nw.col("talk_s") >= 0)
+    )
+    if has(data, "outcome"):
+        frame = frame.filter(
+            nw.col("outcome").is_null() | (nw.col("outcome") == "answered")
+        )
+    length = nw.col("talk_s")
+    if measure == "talk+hold":
+        length = length + nw.col("hold_s").fill_null(0.0)
+    text = {
+        name: nw.col(name).fill_null("") if has(data, name) else nw.lit("")
+        for name in ("queue", "site_id")
+    }
+    days = has(data, "day")
+    period = nw.lit(1)
+    if days and since_day is not None:
+        period = nw.when(nw.col("day") < since_day).then(0).otherwise(1)
+    frame = frame.with_columns(
+        **text,
+        second=length.floor().cast(nw.Int64),
+        ms=(length * 1000).round(0).cast(nw.Int64),
+        period=period.cast(nw.Int64),
+        parity=((nw.col("day") % 2) if days else nw.lit(0)).cast(nw.Int64),
+    )
+    return frame.filter(~nw.col("day").is_null()) if days else frame
+
+
+def seconds(data: Dataset, measures: Sequence[str], since_day: int | None) -> Frame:
+    """Count calls per whole second, for each measure of length that there is."""
+    keys = ("measure", "period", "site_id", "queue", "second")
+    parts = []
+    for measure in measures:
+        calls = usable_calls(data, measure, since_day)
+        longest = nw.when(nw.col("second") > LONGEST_S).then(LONGEST_S)
+        calls = calls.with_columns(
+            measure=nw.lit(measure),
+            second=longest.otherwise(nw.col("second")).cast(nw.Int64),
+            even=_one(nw.col("parity") == 0),
+            odd=_one(nw.col("parity") == 1),
+        )
+        parts.append(
+            calls.group_by(*keys).agg(
+                even=nw.col("even").sum(), odd=nw.col("odd").sum()
+            )
+        )
+    frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
+    return frame.sort(*keys)
+
+
+def _one(condition: nw.Expr) -> nw.Expr:
+    return nw.when(condition).then(1).otherwise(0).cast(nw.Int64)
+
+
+def placed(
+    calls: Frame, cap: Cap, layouts: Sequence[Layout], window: int, parity: bool
+) -> Frame:
+    """Keep the calls around a cutoff, with `cap_s`, `layout` and `zone`.
+
+    Args:
+        calls: From `usable_calls`.
+        cap: The cutoff.
+        layouts: How sites record.
+        window: Width of the window below the cutoff, in seconds.
+        parity: The calls have days.
+    """
+    second, zone, where = nw.col("second"), nw.lit(-1), nw.lit(0)
+    for number, layout in enumerate(layouts):
+        here = nw.col("site_id").is_in(list(layout.sites))
+        if not layout.free.all():
+            free = np.flatnonzero(layout.free).tolist()
+            here = here & (second % 60).is_in(free)
+        if layout.cuts:
+            here = here & ~second.is_in(list(layout.cuts))
+        where = nw.when(here).then(number).otherwise(where)
+        for half, cutoff in cap.halves:
+            at = layout.windows(cutoff, window)
+            inside = here & second.is_between(
+                at.low - 3 * at.width, at.high + 4 * at.width, closed="left"
+            )
+            if half is not None and parity:
+                inside = inside & (nw.col("parity") == half)
+            code = (
+                nw.when(second < at.low)
+                .then(BELOW)
+                .otherwise(
+                    nw.when(second < at.high)
+                    .then(NEAR)
+                    .otherwise(
+                        nw.when(second < at.high + at.width)
+                        .then(OVER)
+                        .otherwise(BEYOND)
+                    )
+                )
+            )
+            zone = nw.when(inside).then(code).otherwise(zone)
+    return calls.with_columns(
+        cap_s=nw.lit(cap.cap_s).cast(nw.Int64),
+        zone=zone.cast(nw.Int64),
+        layout=where.cast(nw.Int64),
+    ).filter(nw.col("zone") >= 0)
+
+
+def zone_counts(frame: Frame, keys: Sequence[str]) -> Frame:
+    """Count calls per zone: `below`, `near`, `over`, `beyond`."""
+    names = {"below": BELOW, "near": NEAR, "over": OVER, "beyond": BEYOND}
+    flags: dict[str, Any] = {n: _one(nw.col("zone") == z) for n, z in names.items()}
+    return (
+        frame.with_columns(**flags)
+        .group_by(*keys)
+        .agg(**{name: nw.col(name).sum() for name in names})
+    )
+
+
+def day_counts(frame: Frame) -> Frame:
+    """Count an agent's calls per day: `near`, and `trials` of below, near and over."""
+    kept = frame.filter(nw.col("zone") != BEYOND).filter(nw.col("period") == 1)
+    return (
+        kept.with_columns(near=_one(nw.col("zone") == NEAR))
+        .group_by("cap_s", "agent_id", "day")
+        .agg(near=nw.col("near").sum(), trials=nw.len().cast(nw.Int64))
+    )
+
+
+def causes(frame: Frame, data: Dataset) -> Frame:
+    """Count the calls below and near the cutoff by how they left the agent."""
+    cause = nw.lit("not recorded")
+    if has(data, "ended_by"):
+        cause = nw.col("ended_by").fill_null("unknown")
+        if has(data, "hold_s"):
+            held = (cause == "customer") & (nw.col("hold_s") >= ON_HOLD_S)
+            cause = nw.when(held).then(nw.lit("customer on hold")).otherwise(cause)
+    if has(data, "transfer_type"):
+        blind = (nw.col("transfer_type") == "blind").fill_null(value=False)
+        cause = nw.when(blind).then(nw.lit("blind transfer")).otherwise(cause)
+    kept = frame.filter(nw.col("zone") <= NEAR).filter(nw.col("period") == 1)
+    return (
+        kept.with_columns(
+            cause=cause,
+            below=_one(nw.col("zone") == BELOW),
+            near=_one(nw.col("zone") == NEAR),
+        )
+        .group_by("cap_s", "agent_id", "cause")
+        .agg(below=nw.col("below").sum(), near=nw.col("near").sum())
+    )
+
+
+def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
+    """Count calls below and near the cutoff that the customer follows up.
+
+    Args:
+        frame: Placed calls with `next_ms`, the customer's next contact.
+        last_ms: End of the export; later windows would not lie inside it.
+        hours: Length of the window.
+    """
+    horizon = int(hours * 3_600_000)
+    kept = frame.filter(
+        (nw.col("zone") <= NEAR)
+        & (nw.col("period") == 1)
+        & ~nw.col("customer_id").is_null()
+        & (nw.col("at_ms") <= last_ms - horizon)
+    )
+    again = (nw.col("next_ms") - nw.col("at_ms") <= horizon).fill_null(value=False)
+    flags: dict[str, Any] = {}
+    for name, zone in (("below", BELOW), ("near", NEAR)):
+        flags[name] = _one(nw.col("zone") == zone)
+        flags[f"{name}_again"] = _one((nw.col("zone") == zone) & again)
+    return (
+        kept.with_columns(**flags)
+        .group_by("cap_s", "agent_id", "queue")
+        .agg(**{name: nw.col(name).sum() for name in flags})
+    )
+
+
+def with_next_contact(data: Dataset) -> Frame:
+    """Return the calls with `next_ms`: the same customer's next contact, if any.
+
+    Legs of one contact share `call_id`; a leg is no new contact.
+    """
+    calls = data.table("calls").filter(~nw.col("customer_id").is_null())
+    order = ("at_ms", "call_id") if has(data, "call_id") else ("at_ms",)
+    later = calls.with_columns(
+        next_ms=nw.col("at_ms").shift(-1).over("customer_id", order_by=order)
+    )
+    if not has(data, "call_id"):
+        return later
+    following = nw.col("call_id").shift(-1).over("customer_id", order_by=order)
+    later = later.with_columns(next_id=following)
+    leg = (nw.col("next_id") == nw.col("call_id")).fill_null(value=False)
+    return later.with_columns(next_ms=nw.when(~leg).then(nw.col("next_ms"))).drop(
+        "next_id"
+    )
+
+
+def places(frame: Frame, column: str) -> Frame:
+    """Count calls around the cutoff per agent and piece of equipment.
+
+    Args:
+        frame: Placed calls.
+        column: `station` or `trunk`.
+    """
+    kept = frame.filter(
+        (nw.col("zone") != BEYOND) & (nw.col("period") == 1) & ~nw.col(column).is_null()
+    )
+    return (
+        kept.with_columns(
+            kind=nw.lit(column),
+            place=nw.col(column),
+            near=_one(nw.col("zone") == NEAR),
+        )
+        .group_by("cap_s", "kind", "place", "agent_id")
+        .agg(near=nw.col("near").sum(), trials=nw.len().cast(nw.Int64))
+    )
+
+
+def bins(calls: Frame, cap: Cap, width: int, n_bins: int) -> Frame:
+    """Count an agent's calls in bins on both sides of the cutoff; 0 begins there.
+
+    Args:
+        calls: From `usable_calls`.
+        cap: The cutoff; its days' halves are laid over each other.
+        width: Of a bin, in seconds.
+        n_bins: Bins on each side.
+    """
+    # shifted up, since integer division of negative numbers differs between engines
+    offset = nw.lit(-1)
+    for half, cutoff in cap.halves:
+        own = nw.col("second") - (cutoff - n_bins * width)
+        if half is None:
+            offset = own
+        else:
+            offset = nw.when(nw.col("parity") == half).then(own).otherwise(offset)
+    inside = calls.with_columns(offset=offset.cast(nw.Int64)).filter(
+        (nw.col("offset") >= 0)
+        & (nw.col("offset") < 2 * n_bins * width)
+        & (nw.col("period") == 1)
+    )
+    bin_ = nw.col("offset") - nw.col("offset") % width
+    return (
+        inside.with_columns(
+            cap_s=nw.lit(cap.cap_s).cast(nw.Int64),
+            offset_s=(bin_ - n_bins * width).cast(nw.Int64),
+        )
+        .group_by("cap_s", "agent_id", "offset_s")
+        .agg(calls=nw.len().cast(nw.Int64))
+    )
+
+
+def totals(calls: Frame, caps: Mapping[int, int]) -> Frame:
+    """Add up each agent's calls and time, and those at or past each cutoff.
+
+    Args:
+        calls: From `usable_calls`.
+        caps: Cutoff in seconds per `cap_s`.
+    """
+    parts = []
+    for cap_s, cutoff in caps.items():
+        past = nw.col("second") >= cutoff
+        parts.append(
+            calls.filter(nw.col("period") == 1)
+            .with_columns(
+                cap_s=nw.lit(cap_s).cast(nw.Int64),
+                past=_one(past),
+                past_ms=nw.when(past).then(nw.col("ms")).otherwise(0).cast(nw.Int64),
+            )
+            .group_by("cap_s", "agent_id")
+            .agg(
+                calls=nw.len().cast(nw.Int64),
+                ms=nw.col("ms").sum(),
+                past=nw.col("past").sum(),
+                past_ms=nw.col("past_ms").sum(),
+            )
+        )
+    return parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")

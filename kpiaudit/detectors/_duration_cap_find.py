@@ -1,0 +1,344 @@
+"""The first stage of duration-cap: rounding, automatic cuts, and cutoffs to look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpiaudit.stats.bunching import excess_below
+from kpiaudit.stats.cutoffs import find_cutoffs
+from kpiaudit.stats.heaping import free_seconds, rounding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kpiaudit.detectors.base import Summary
+    from kpiaudit.stats.cutoffs import Cutoff
+    from kpiaudit.stats.heaping import Heap
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
+
+LONGEST_S = 3600
+"""Longer calls share the last second of the histogram."""
+
+_ENOUGH_CALLS = 2000  # of a site, to tell its recorder's rounding apart
+_MOST = 0.5  # of the durations, to take a unit for the recorder's
+_MOST_CAPS = 2
+_CANDIDATE = 0.3
+"""Level of the search only: findings at a cutoff are tested at the rule's own."""
+
+_BETTER = 3.0  # standard errors by which talk alone has to stand out more
+_TYPICAL_S = 420  # where the smallest pile-up is stated
+_SPIKE = 8.0  # times its neighbours
+_NOTHING_ABOVE = 0.25  # of the calls of the spike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Where the windows around a cutoff lie, in whole seconds.
+
+    Below is [low - 3 width, low), near [low, high), over [high, high + width), and
+    beyond [high + width, high + 4 width).
+
+    Args:
+        low: First second of the window below the cutoff.
+        high: First second after it.
+        width: Of a comparison window.
+    """
+
+    low: int
+    high: int
+    width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Sites whose recorders round alike.
+
+    Args:
+        sites: Their ids; the empty text stands for no site.
+        unit: Unit of most durations, in seconds.
+        heaps: Units to which part of the durations is rounded.
+        cuts: Seconds at which the platform ends the calls that are still open.
+    """
+
+    sites: tuple[str, ...]
+    unit: int = 1
+    heaps: tuple[Heap, ...] = ()
+    cuts: tuple[int, ...] = ()
+
+    @property
+    def free(self) -> BoolArray:
+        """Return the seconds of the minute that can be compared, shape (60,)."""
+        return free_seconds(self.heaps)
+
+    def windows(self, cutoff: int, window: int) -> Windows:
+        """Lay the windows around a cutoff, in whole recording units."""
+        if self.unit == 1:
+            return Windows(low=cutoff - window, high=cutoff, width=window)
+        # A recorder that rounds up lifts calls onto the cutoff or the unit after it.
+        unit = self.unit
+        width = -(-window // unit) * unit
+        high = -(-cutoff // unit) * unit + 1
+        return Windows(low=high - width - unit, high=high, width=width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cap:
+    """A cutoff to test.
+
+    Args:
+        cap_s: As it is called in findings.
+        halves: (parity of the days it is tested on, cutoff); parity None: all days.
+        given: It stands in the rule; otherwise it was found on the other days.
+    """
+
+    cap_s: int
+    halves: tuple[tuple[int | None, int], ...]
+    given: bool
+
+
+def histogram(seconds: Summary, column: str | None = None) -> FloatArray:
+    """Add up calls per second, shape (LONGEST_S + 1,).
+
+    Args:
+        seconds: The first stage's summary, or some rows of it.
+        column: `odd`, `even`, or None for all days.
+    """
+    calls = (
+        seconds.ints("odd") + seconds.ints("even")
+        if column is None
+        else seconds.ints(column)
+    )
+    at = np.clip(seconds.ints("second"), 0, LONGEST_S)
+    return np.asarray(
+        np.bincount(at, weights=calls, minlength=LONGEST_S + 1), dtype=np.float64
+    )
+
+
+def layouts(seconds: Summary) -> tuple[Layout, ...]:
+    """Group the sites by how their recorders round, most calls first."""
+    floor = histogram(seconds).astype(np.int64)
+    groups: dict[tuple[tuple[int, ...], int], list[str]] = {}
+    heaps_of: dict[tuple[tuple[int, ...], int], tuple[Heap, ...]] = {}
+    names = seconds["site_id"].astype(str)
+    for site in sorted(set(names.tolist())):
+        own = histogram(seconds.where(names == site)).astype(np.int64)
+        counts = own if own.sum() >= _ENOUGH_CALLS else floor
+        heaps = rounding(counts[:LONGEST_S])
+        unit = heaps[0].unit if heaps and heaps[0].share > _MOST else 1
+        key = (tuple(np.flatnonzero(free_seconds(heaps)).tolist()), unit)
+        groups.setdefault(key, []).append(site)
+        heaps_of.setdefault(key, heaps)
+    found = []
+    for key, members in groups.items():
+        counts = histogram(seconds.where(np.isin(names, members))).astype(np.int64)
+        layout = Layout(
+            sites=tuple(members),
+            unit=key[1],
+            heaps=heaps_of[key],
+            cuts=automatic_cuts(counts, key[1]),
+        )
+        found.append((-int(counts.sum()), layout.sites, layout))
+    return tuple(layout for _, _, layout in sorted(found, key=lambda f: f[:2]))
+
+
+def automatic_cuts(counts: IntArray, unit: int = 1) -> tuple[int, ...]:
+    """Find the second at which the platform ends what is still open.
+
+    All such calls stand in one second or two next to each other, far above their
+    neighbours, and hardly any call is longer: an agent can't hit a second so exactly,
+    and colleagues' longer calls would lie above.
+
+    Args:
+        counts: Calls per second, the last entry holding all longer ones.
+        unit: Recording unit.
+
+    Returns:
+        The seconds, at most two; empty if there is no such cut.
+    """
+    total = int(counts.sum())
+    from_here = np.concatenate([np.cumsum(counts[::-1])[::-1], [0, 0, 0]])
+    for at in range(30 * unit, LONGEST_S - unit):
+        before = counts[max(at - 10 * unit, 0) : at : unit]
+        usual = max(float(np.median(before)), 1.0)
+        pair = int(counts[at] + counts[at + unit])
+        if pair < max(_SPIKE * usual, 30, 0.002 * total) or counts[at] < 3 * usual:
+            continue
+        above = int(from_here[at + 2 * unit])
+        if above <= _NOTHING_ABOVE * pair:
+            second = counts[at + unit] > 3 * usual
+            return (at, at + unit) if second else (at,)
+    return ()
+
+
+def flattened(counts: FloatArray, cuts: Sequence[int]) -> FloatArray:
+    """Lower automatic cuts to the level before them, so that they draw no cutoff."""
+    out = counts.copy()
+    for cut in cuts:
+        out[cut] = np.median(counts[max(cut - 15, 0) : max(cut - 5, 1)])
+    return out
+
+
+def search(
+    seconds: Summary, layout: Layout, *, window: int, min_relative: float
+) -> tuple[tuple[Cap, ...], tuple[Cutoff, ...]]:
+    """Look for cutoffs below which calls pile up, the strongest two.
+
+    Args:
+        seconds: The first stage's summary, of the later period and one measure.
+        layout: The sites to search.
+        window: Seconds below a cutoff.
+        min_relative: Pile-up that does not count, as a share of the usual calls.
+
+    Returns:
+        The cutoffs to test, and what the search says about each of them. Both empty
+        where nothing stands out, or where the calls have no days.
+    """
+    mine = seconds.where(np.isin(seconds["site_id"].astype(str), layout.sites))
+    halves = [
+        flattened(histogram(mine, parity), layout.cuts).astype(np.int64)[:LONGEST_S]
+        for parity in ("odd", "even")
+    ]
+    if min(half.sum() for half in halves) < _ENOUGH_CALLS / 2:
+        return (), ()
+    width = bin_width(window, layout.unit)
+    cutoffs = find_cutoffs(
+        halves[0],
+        halves[1],
+        window=-(-window // width) * width,
+        bin_width=width,
+        min_relative=min_relative,
+        level=_CANDIDATE,
+        heaps=layout.heaps,
+    )[:_MOST_CAPS]
+    caps = tuple(
+        Cap(cap_s=c.cutoff_s, halves=((None, c.cutoff_s),), given=False)
+        for c in cutoffs
+    )
+    return caps, cutoffs
+
+
+def bin_width(window: int, unit: int) -> int:
+    """Return bins of about five seconds that fill the window, in recording units."""
+    if unit > 1:
+        return unit
+    return max(width for width in range(1, 6) if window % width == 0)
+
+
+def found(
+    seconds: Summary, *, cap_s: float | None, window: int, min_relative: float
+) -> dict[str, Any]:
+    """Say what the first stage found.
+
+    Args:
+        seconds: Calls per measure, period, site, queue and second.
+        cap_s: The cap of the rule; None looks for it.
+        window: Seconds below a cutoff.
+        min_relative: Pile-up that the search passes over.
+
+    Returns:
+        `measure`, `seconds` (of it, later period), `layouts`, `caps`, `cutoffs`,
+        `calls`, `days` (there are any), `given`, `smallest` (calls in excess that the
+        search would have shown) and `sentences`; empty if there is no call.
+    """
+    later = seconds.where(seconds.ints("period") == 1)
+    if not len(later):
+        return {}
+    # `talk+hold` first: a cap on talk alone shows there too, in calls without hold
+    names = sorted(set(later["measure"].astype(str).tolist()), reverse=True)
+    measures = {name: later.where(later["measure"] == name) for name in names}
+    own = measures[names[0]]
+    out: dict[str, Any] = {"cutoffs": (), "smallest": float("nan")}
+    if cap_s is None:
+        place = layouts(own)[0]
+        caps, out["cutoffs"] = search(
+            own, place, window=window, min_relative=min_relative
+        )
+        out["smallest"] = _smallest(own, place, window, min_relative)
+    else:
+        cutoff = round(cap_s)
+        caps = (Cap(cap_s=cutoff, halves=((None, cutoff),), given=True),)
+    measure = _sharper(measures, caps[0].halves[0][1], window) if caps else names[0]
+    own = measures[measure]
+    odd, even = int(own.ints("odd").sum()), int(own.ints("even").sum())
+    out |= {
+        "measure": measure,
+        "seconds": own,
+        "layouts": layouts(own),
+        "caps": caps,
+        "calls": odd + even,
+        "days": min(odd, even) > 0,
+        "given": cap_s is not None,
+    }
+    return out | {"sentences": _sentences(out, window)}
+
+
+def _sharper(measures: dict[str, Summary], cutoff: int, window: int) -> str:
+    """Return the first measure, unless calls pile up clearly more in another one."""
+    z = {name: _pile_up(own, cutoff, window) for name, own in measures.items()}
+    best, *others = z
+    for name in others:
+        if z[name] > z[best] + _BETTER:
+            best = name
+    return best
+
+
+def _pile_up(seconds: Summary, cutoff: int, window: int) -> float:
+    """Return the pile-up below a cutoff in standard errors; 0 if it can't be told."""
+    layout = layouts(seconds)[0]
+    at = layout.windows(cutoff, window)
+    width = bin_width(window, layout.unit)
+    if at.high + 60 >= LONGEST_S or at.low <= 2 * width:
+        return 0.0
+    counts = flattened(histogram(seconds), layout.cuts).astype(np.int64)
+    shape = excess_below(
+        counts[:LONGEST_S],
+        at.high,
+        window=-(-(at.high - at.low) // width) * width,
+        bin_width=width,
+        heaps=layout.heaps,
+    )
+    return float(np.nan_to_num(shape.z[0]))
+
+
+def _smallest(
+    seconds: Summary, layout: Layout, window: int, min_relative: float
+) -> float:
+    """Return the calls in excess that the search shows with 80 % power, about 420 s.
+
+    The two halves test at most six seconds at 5 %, so each needs a z of 2.39; the
+    other 0.84 is for the power. Half of the calls choose, half of them test.
+    """
+    counts = flattened(histogram(seconds), layout.cuts)
+    usual = counts[_TYPICAL_S - 45 : _TYPICAL_S + 45].sum() * window / 90
+    return float(min_relative * usual + (2.39 + 0.84) * np.sqrt(2 * usual))
+
+
+def _sentences(found: dict[str, Any], window: int) -> tuple[str, ...]:
+    measure = "talk and hold" if found["measure"] == "talk+hold" else "talk"
+    out = [f"length of a call: {measure}"]
+    for layout in found["layouts"]:
+        where = ", ".join(s for s in layout.sites if s)
+        where = f" ({where})" if where else ""
+        if layout.unit > 1:
+            out.append(f"durations are rounded to {layout.unit} s{where}")
+        if layout.cuts:
+            out.append(f"the platform ends calls at {layout.cuts[0]} s{where}")
+    if found["given"]:
+        return tuple(out)
+    if not found["days"]:
+        out.append("no cutoff was looked for, since the calls have no days to halve")
+    elif not found["caps"]:
+        smallest = found["smallest"]
+        out.append(
+            "no cutoff between 60 and 1,139 s draws calls; a pile-up of about "
+            f"{smallest:,.0f} calls within {window} s would have been seen"
+        )
+    out += [
+        f"tested {c.cutoff_s} s as a cap: {c.relative:.0%} more calls end just below "
+        f"than a smooth curve expects (p = {c.p_value:.2g} over the whole search)"
+        for c in found["cutoffs"]
+    ]
+    return tuple(out)

@@ -1,0 +1,350 @@
+"""Calls that leave the agent just before a cap on their length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import narwhals as nw
+import numpy as np
+
+from kpiaudit.detectors import _duration_cap_counts as counts
+from kpiaudit.detectors import _duration_cap_find as first
+from kpiaudit.detectors import _duration_cap_tests as tests
+from kpiaudit.detectors import _duration_cap_words as words
+from kpiaudit.detectors.base import (
+    Detector,
+    Explain,
+    Tested,
+    Verdicts,
+    param,
+)
+from kpiaudit.stats.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.detectors.base import Account, Found, Row, Summaries
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class DurationCap(Detector):
+    """Calls that leave the agent in the last seconds before a cap on their length.
+
+    ## Why it matters
+    Where calls longer than a limit cost a bonus, the cheapest way to keep it is to get
+    rid of the caller just before: to hang up, to pass the call on blindly, or to hold
+    it until the caller gives up. The mean handle time falls, and the customer has to
+    call again.
+
+    ## Evidence
+    Calls that end within a window just below the cap, out of those around it, against
+    peers of the same queue and recorder, allowing for the spread between honest
+    agents and between their days. All ways of leaving count, since the field that
+    says who ended a call can be steered. The agent's own calls have to drop at the cap
+    by more than they slope on both sides of it.
+
+    Queues and the whole floor are measured against a smooth curve through all
+    durations, because comparing peers sees nothing once most of them do it. Such a
+    finding needs a pile-up larger than the rule's minimum, a sharp edge at the cap,
+    a median agent who shows it, and, where customers are known, more repeat calls
+    after these calls than after slightly shorter ones.
+
+    Without a given cap every second from 60 to 1,139 is searched; with several
+    cutoffs the two strongest are tested.
+
+    ## Innocent explanations
+    - The platform ends calls at the limit: they all lie on one second, and none above.
+    - The recorder rounds durations: the windows are laid in whole units of it.
+    - A queue whose calls naturally last a little less than the cap: a smooth hump.
+    - A scripted close or a reminder for everybody: no sharp edge, and no repeat calls.
+    - Faulty equipment: the same calls end early at that seat or line, whoever has it.
+
+    ## Source
+    Chetty, Friedman, Olsen & Pistaferri (2011), Quarterly Journal of Economics 126(2),
+    749-804, and Kleven & Waseem (2013), QJE 128(2), 669-723 (excess mass at a cutoff);
+    Spiegelhalter (2005), Quality and Safety in Health Care 14, 347-351 (comparing
+    subjects who honestly differ).
+    """
+
+    # Summaries that `test` reads, one row per combination of the keys before the bar;
+    # all integers but the ids, null queues and sites as "":
+    #   discover: seconds  measure period site_id queue second | even odd
+    #     (measure "talk" or "talk+hold"; period 0 before `since`, else 1; calls per
+    #     whole second 0..3600 on even and odd days since 1970-01-01)
+    #   summarize, each with the key cap_s (the cap in seconds, Cap.cap_s):
+    #     agents   period agent_id queue layout | below near over beyond
+    #       (layout: index into found["layouts"]; calls in [c-4w, c-w), [c-w, c),
+    #       [c, c+w), [c+w, c+4w), where the recorder rounds: `Layout.windows`)
+    #     totals   agent_id | calls ms past past_ms  (all calls; those at or past c)
+    #     days     agent_id day | near trials  (optional; trials: below, near and over)
+    #     repeats  agent_id queue | below below_again near near_again  (optional)
+    #     causes, places, bins: for the wording only, optional in `test`.
+
+    id: ClassVar[str] = "duration-cap"
+    version: ClassVar[int] = 1
+    kpi: ClassVar[str] = "average_handle_time"
+    level: ClassVar[int] = 1
+    table: ClassVar[str] = "calls"
+    needs: ClassVar[tuple[str, ...]] = ("calls.agent_id", "calls.talk_s")
+    uses: ClassVar[tuple[str, ...]] = (
+        "calls.queue",
+        "calls.site_id",
+        "calls.started_at",
+        "calls.outcome",
+        "calls.hold_s",
+        "calls.ended_by",
+        "calls.transfer_type",
+        "calls.customer_id",
+        "calls.call_id",
+        "calls.station",
+        "calls.trunk",
+    )
+    explanations: ClassVar[tuple[Explain, ...]] = words.EXPLAIN
+    blind: ClassVar[str] = (
+        "Calls shaken off well before the cap, or spread over minutes, are not seen."
+    )
+
+    cap_s: float | None = param(
+        None, unit="s", doc="The cap on a call's length; null looks for it.", low=30
+    )
+    window_s: float = param(
+        15.0, unit="s", doc="How far below the cap calls count as near it.", low=2
+    )
+    measure: str | None = param(
+        None,
+        unit="name",
+        doc="Which length is capped: talk, or talk+hold; null takes talk+hold where "
+        "hold is recorded, unless calls pile up clearly more in talk alone.",
+    )
+    min_days: float = param(
+        10.0, unit="days", doc="Fewest days of an agent near the cap.", low=1
+    )
+    min_pile: float = param(
+        0.2,
+        unit="share",
+        doc="Pile-up of a queue or the floor that does not count, as a share of what a "
+        "smooth curve expects there.",
+        low=0,
+    )
+    min_pile_alone: float = param(
+        1.0,
+        unit="share",
+        doc="The same where it can't be checked whether customers call again.",
+        low=0,
+    )
+    min_searched: float = param(
+        0.03,
+        unit="share",
+        doc="Pile-up that the search for a cap passes over, as a share likewise.",
+        low=0,
+    )
+    repeat_hours: float = param(
+        24.0, unit="h", doc="A next contact within this time is a repeat.", low=1
+    )
+
+    def discover(self, data: Dataset) -> Mapping[str, Frame]:
+        measures = ["talk"]
+        if self.measure is not None:
+            measures = [self.measure]
+        elif data.has("calls.hold_s"):
+            measures = ["talk", "talk+hold"]
+        return {"seconds": counts.seconds(data, measures, self.since_day)}
+
+    def find(self, summaries: Summaries) -> Found:
+        return first.found(
+            summaries["seconds"],
+            cap_s=self.cap_s,
+            window=self.window,
+            min_relative=self.min_searched,
+        )
+
+    @property
+    def window(self) -> int:
+        """Return the window in whole seconds."""
+        return round(self.window_s)
+
+    def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
+        if not found or not found["caps"]:
+            return {}
+        calls = counts.usable_calls(data, found["measure"], self.since_day)
+        parts: dict[str, list[Frame]] = {}
+        for cap in found["caps"]:
+            for name, frame in self._around(data, calls, cap, found).items():
+                parts.setdefault(name, []).append(frame)
+        cutoffs = {cap.cap_s: cap.halves[0][1] for cap in found["caps"]}
+        parts["totals"] = [counts.totals(calls, cutoffs)]
+        return {
+            name: (
+                frames[0] if len(frames) == 1 else nw.concat(frames, how="vertical")
+            ).sort(*_KEYS[name])
+            for name, frames in parts.items()
+        }
+
+    def _around(
+        self, data: Dataset, calls: Frame, cap: first.Cap, found: Found
+    ) -> dict[str, Frame]:
+        """Count what lies around one cutoff, not sorted yet."""
+        has_days = data.has("calls.day")
+
+        def placed(frame: Frame) -> Frame:
+            return counts.placed(frame, cap, found["layouts"], self.window, has_days)
+
+        near = placed(calls)
+        out = {
+            "agents": counts.zone_counts(near, _KEYS["agents"]),
+            "causes": counts.causes(near, data),
+            "bins": counts.bins(calls, cap, words.BIN_S, words.BINS),
+        }
+        if has_days:
+            out["days"] = counts.day_counts(near)
+        if data.has("calls.customer_id", "calls.at_ms"):
+            last = data.period.get("calls", (0, 0))[1]
+            followed = counts.usable_calls(
+                data,
+                found["measure"],
+                self.since_day,
+                counts.with_next_contact(data),
+            )
+            out["repeats"] = counts.repeats(placed(followed), last, self.repeat_hours)
+        equipment = [c for c in ("station", "trunk") if data.has(f"calls.{c}")]
+        if equipment:
+            frames = [counts.places(near, column) for column in equipment]
+            out["places"] = (
+                frames[0] if len(frames) == 1 else nw.concat(frames, how="vertical")
+            )
+        return out
+
+    def test(
+        self, summaries: Summaries, found: Found, *, min_effect: float | None
+    ) -> Verdicts:
+        if not found:
+            return Verdicts(skipped="there is no answered call of a known agent")
+        caps = found["caps"]
+        if not caps:
+            return self._nothing(found)
+        least = 5.0 if min_effect is None else min_effect
+        ids = tests.all_agents(summaries)
+        agents = tests.strongest(
+            [
+                tests.agents(
+                    summaries, cap, min_excess=least, min_days=round(self.min_days)
+                )
+                for cap in caps
+            ]
+        )
+        piles = [self._pile(summaries, found, cap) for cap in caps]
+        merged = tests.strongest([pile.outcome for pile in piles])
+        names = piles[0].ids
+        tested = [
+            Tested(
+                kind="floor",
+                ids=names[:1],
+                outcome=tests.part(merged, slice(0, 1)),
+                share=0.2,
+                unit="calls",
+            )
+        ]
+        if len(names) > 2:
+            queues = tests.part(merged, slice(1, None))
+            tested.append(
+                Tested(
+                    kind="queue",
+                    ids=names[1:],
+                    outcome=queues,
+                    share=0.1,
+                    unit="calls",
+                )
+            )
+        tested.append(
+            Tested(kind="agent", ids=ids, outcome=agents, share=0.7, unit="calls")
+        )
+        return Verdicts(
+            tested=tuple(tested),
+            blind_spots=words.blind_spots(summaries, found),
+            found=found["sentences"],
+        )
+
+    def _pile(self, summaries: Summaries, found: Found, cap: first.Cap) -> tests.Pile:
+        least = self.min_pile if "repeats" in summaries else self.min_pile_alone
+        return tests.piles(
+            found["seconds"],
+            summaries,
+            cap,
+            found["layouts"][0],
+            window=self.window,
+            min_relative=least,
+        )
+
+    def _nothing(self, found: Found) -> Verdicts:
+        """Say that the search found no cutoff: tested once, with nothing to report."""
+        one, nan = np.ones(1), np.full(1, np.nan)
+        outcome = Outcome(
+            trials=np.array([float(found["calls"])]),
+            observed=nan,
+            expected=nan,
+            p_value=one,
+            effect=nan,
+            low=nan,
+            high=nan,
+            ratio=nan,
+            ratio_low=nan,
+            ratio_high=nan,
+            smallest_detectable=found["smallest"],
+        )
+        ids = np.array(["all"], dtype=object)
+        return Verdicts(
+            tested=(Tested(kind="floor", ids=ids, outcome=outcome, unit="calls"),),
+            blind_spots=words.blind_spots({}, found),
+            found=found["sentences"],
+        )
+
+    def account(self, row: Row) -> Account:
+        cap = words.cap_of(row)
+        pile = self._pile(row.summaries, row.found, cap)
+        return words.account(
+            row, cap, pile, window=self.window, hours=self.repeat_hours
+        )
+
+    def records(
+        self, data: Dataset, subject: tuple[str, str], found: Found
+    ) -> Mapping[str, Frame]:
+        kind, name = subject
+        calls = counts.usable_calls(data, found["measure"], self.since_day)
+        if kind == "agent":
+            calls = calls.filter(nw.col("agent_id") == name)
+        if kind == "queue":
+            calls = calls.filter(nw.col("queue") == name)
+        extra = ["second", "ms", "period", "parity", "cap_s", "zone", "layout"]
+        absent = [c for c in ("queue", "site_id") if not data.has(f"calls.{c}")]
+        order = ["at_ms"] if data.has("calls.at_ms") else ["agent_id", "talk_s"]
+        if data.has("calls.call_id"):
+            order.append("call_id")
+        zones = {"flagged": counts.NEAR, "control": counts.BELOW}
+        out = {}
+        for label, zone in zones.items():
+            parts = [
+                counts.placed(
+                    calls,
+                    cap,
+                    found["layouts"],
+                    self.window,
+                    data.has("calls.day"),
+                ).filter((nw.col("zone") == zone) & (nw.col("period") == 1))
+                for cap in found["caps"]
+            ]
+            frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
+            out[label] = frame.sort(*order).drop(*extra, *absent)
+        return out
+
+
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "agents": ("cap_s", "period", "agent_id", "queue", "layout"),
+    "totals": ("cap_s", "agent_id"),
+    "days": ("cap_s", "agent_id", "day"),
+    "causes": ("cap_s", "agent_id", "cause"),
+    "bins": ("cap_s", "agent_id", "offset_s"),
+    "repeats": ("cap_s", "agent_id", "queue"),
+    "places": ("cap_s", "kind", "place", "agent_id"),
+}
