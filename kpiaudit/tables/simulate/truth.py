@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from kpiaudit.tables.simulate.endings import CAP, SHORT, faulty_seat, outage_hour
 from kpiaudit.tables.simulate.roster import agent_id, queue_name, special_queues
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from kpiaudit.tables.simulate.arrivals import Columns
     from kpiaudit.tables.simulate.roster import Floor
     from kpiaudit.tables.simulate.spread import Bools, Floats, Ints
@@ -44,17 +43,10 @@ def planted(
         "agents": [agent_id(a) for a in agents],
         "events": int(gamed.sum()),
         "eligible": int((eligible & np.isin(agent, agents)).sum()),
-        "records": ids.filter(_series(gamed)).to_list(),
+        "records": ids.filter(pl.Series(gamed)).to_list(),
         "by_agent": {agent_id(a): int(count[a]) for a in agents},
         "kpi": kpi or {},
     }
-
-
-def _series(mask: Bools) -> pl.Series:
-    """Return a mask as a polars series."""
-    import polars as pl  # noqa: PLC0415  # only this line needs it at run time
-
-    return pl.Series(mask)
 
 
 def compared(
@@ -148,5 +140,7 @@ def call_lookalikes(floor: Floor, rows: Columns, ids: pl.Series) -> dict[str, An
         begin = outage_hour(floor) + floor.centre.epoch_s
         out["outage"]["started_at_s"] = int(begin)
     if "silent-callers" in out:
-        out["silent-callers"]["records"] = ids.filter(_series(rows["silent"])).to_list()
+        out["silent-callers"]["records"] = ids.filter(
+            pl.Series(rows["silent"])
+        ).to_list()
     return out
