@@ -1,0 +1,148 @@
+"""The score that all contacts would have given, and how far it can be known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.findings import Evidence, Restated
+from kpiaudit.stats.selection import OddsRatio, Tables, odds_ratio
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors.base import Found, Summary
+    from kpiaudit.stats.outcome import BoolArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The mean score as answered and weighted to the mix of all contacts."""
+
+    reported: float
+    restated: float
+    low: float
+    high: float
+    floor: float
+    ceiling: float
+
+
+def score(cells: Summary, mine: BoolArray, sign: str, found: Found) -> Score | None:
+    """Weight a subject's scores to the share of trouble among all its contacts.
+
+    Args:
+        cells: Counts per agent and stratum.
+        mine: Rows of the subject.
+        sign: Sign of trouble.
+        found: Holds the lowest and highest score of the log.
+
+    Returns:
+        The scores with a 95 % interval (`low`, `high`) and the bounds that hold
+        whatever those who were never asked would have said (`floor`, `ceiling`); None
+        without enough answers.
+
+    Source:
+        Holt & Smith (1979), JRSS A 142:33-46 (post-stratification and its variance);
+        Manski (1990), American Economic Review 80:319-323 (bounds without assumption).
+    """
+    if "score_low" not in found or f"{sign}_answers" not in cells:
+        return None
+    answers, hard = cells.floats("answers"), cells.floats(f"{sign}_answers")
+    milli, hard_milli = cells.floats("score_milli"), cells.floats(f"{sign}_score")
+    contacts, trouble = cells.floats("contacts"), cells.floats(sign)
+    n, n_hard = answers[mine].sum(), hard[mine].sum()
+    if n - n_hard < 5 or hard.sum() < 20:
+        return None
+    mean = milli[mine].sum() / n
+    variance = max(cells.floats("score_sq")[mine].sum() / n - mean**2, 0.0)
+    easy = (milli - hard_milli)[mine].sum() / (n - n_hard)
+    everybody = hard_milli.sum() / hard.sum()
+    drop = everybody - (milli - hard_milli).sum() / max((answers - hard).sum(), 1.0)
+    # Few of the subject's customers with trouble were asked: lean on all agents' ones.
+    prior = 10.0
+    worse = (hard_milli[mine].sum() + prior * (easy + drop)) / (n_hard + prior)
+    share = trouble[mine].sum() / contacts[mine].sum()
+    value = (1.0 - share) * easy + share * worse
+    sd = np.sqrt(
+        variance * ((1.0 - share) ** 2 / (n - n_hard) + share**2 / (n_hard + prior))
+    )
+    asked = n / contacts[mine].sum()
+    ends = [
+        asked * mean / 1000.0 + (1.0 - asked) * found[name]
+        for name in ("score_low", "score_high")
+    ]
+    return Score(
+        reported=mean / 1000.0,
+        restated=value / 1000.0,
+        low=(value - 1.96 * sd) / 1000.0,
+        high=(value + 1.96 * sd) / 1000.0,
+        floor=ends[0],
+        ceiling=ends[1],
+    )
+
+
+def restated(value: Score | None) -> Restated | None:
+    """Return the restated score as a finding carries it."""
+    if value is None:
+        return None
+    return Restated(
+        kpi="csat",
+        reported=value.reported,
+        restated=value.restated,
+        low=value.low,
+        high=value.high,
+        unit="score",
+        assumption=(
+            "Customers with trouble who were not asked would have answered like those "
+            "with trouble who did; without any assumption the mean score of all "
+            f"contacts lies between {value.floor:.2f} and {value.ceiling:.2f}."
+        ),
+    )
+
+
+def bounds(value: Score | None) -> tuple[Evidence, ...]:
+    """Return the bounds without assumption as figures."""
+    if value is None:
+        return ()
+    return (
+        Evidence(
+            name="lowest mean score of all contacts, whatever the unasked would say",
+            value=value.floor,
+            unit="score",
+        ),
+        Evidence(
+            name="highest mean score of all contacts, whatever the unasked would say",
+            value=value.ceiling,
+            unit="score",
+        ),
+    )
+
+
+def within_customers(pairs: Summary, mine: BoolArray) -> tuple[OddsRatio, float]:
+    """Return the odds ratio within customers and how many customers it rests on.
+
+    Each customer is a stratum of its own, so that whatever belongs to the customer
+    (an opt-out, a language, a channel) can't make the difference.
+
+    Args:
+        pairs: Customers by how their contacts fell.
+        mine: Rows of the subject.
+
+    Source:
+        Maclure (1991), American Journal of Epidemiology 133:144-153 (case-crossover);
+        Mantel & Haenszel (1959), JNCI 22:719-748.
+    """
+    some = pairs.where(mine)
+    count = some.floats("customers")
+    a, b, c, d = (some.floats(name) for name in "abcd")
+    repeated = np.repeat(np.arange(len(some)), count.astype(np.int64))
+    tables = Tables(
+        subject=np.zeros(len(repeated), dtype=np.int64),
+        stratum=repeated.astype(np.int64),
+        contacts=(a + b + c + d)[repeated],
+        invited=(a + c)[repeated],
+        trouble=(a + b)[repeated],
+        both=a[repeated],
+        n_subjects=1,
+    )
+    return odds_ratio(tables), float(count.sum())

@@ -1,0 +1,261 @@
+"""One test per sign of trouble, combined by who recorded the sign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
+from kpiaudit.stats import peers, selection
+from kpiaudit.stats.outcome import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from kpiaudit.detectors.base import Summary
+    from kpiaudit.stats.outcome import FloatArray, IntArray
+
+ORDER = (*INDEPENDENT, *OWN)
+INDEPENDENT_SHARE = 0.6
+"""Share of an agent's error budget that goes to signs which the agent did not write."""
+
+_FIELDS = ("trials", "observed", "expected", "effect", "low", "high")
+_RATIOS = ("ratio", "ratio_low", "ratio_high")
+_OWN_FIELDS = ("odds_ratio", "odds_low", "odds_high")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """The summary of cells with agents and strata numbered.
+
+    Args:
+        counts: The summary.
+        ids: Agents, sorted, shape (n_agents,).
+        agent: Index of the agent per row.
+        stratum: Index of the stratum per row.
+    """
+
+    counts: Summary
+    ids: NDArray[Any]
+    agent: IntArray
+    stratum: IntArray
+
+    @classmethod
+    def of(cls, counts: Summary) -> Cells:
+        """Number agents and strata of a summary."""
+        ids, agent = np.unique(counts["agent_id"].astype(str), return_inverse=True)
+        names = [*STRATA, "after"]
+        parts = [counts[name].astype(str) for name in names if name in counts]
+        label = parts[0] if parts else np.full(len(counts), "", dtype=str)
+        for part in parts[1:]:
+            label = np.char.add(np.char.add(label, "\x1f"), part)
+        stratum = np.unique(label, return_inverse=True)[1]
+        return cls(
+            counts=counts,
+            ids=ids.astype(object),
+            agent=agent.astype(np.int64),
+            stratum=stratum.astype(np.int64),
+        )
+
+    def tables(self, sign: str) -> selection.Tables:
+        """Return the 2 x 2 tables of one sign."""
+        return selection.Tables.of(
+            self.agent,
+            self.stratum,
+            contacts=self.counts.ints("contacts"),
+            invited=self.counts.ints("invited"),
+            trouble=self.counts.ints(sign),
+            both=self.counts.ints(f"{sign}_invited"),
+            n_subjects=len(self.ids),
+        )
+
+    def signs(self) -> tuple[str, ...]:
+        """Return the signs that the summary has, in order."""
+        return tuple(name for name in ORDER if name in self.counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How much trouble a test needs, and which excess is still allowed."""
+
+    min_trouble: float
+    min_excess: float
+
+
+def tested(cells: Cells, question: Question) -> Outcome:
+    """Test every agent by every sign and combine the signs.
+
+    Signs of one kind of recorder are combined by Simes' rule, which holds for signs
+    that tend to go together; signs that others recorded and signs that the agent noted
+    down share the error budget. An agent with one kind only has all of it there.
+
+    Args:
+        cells: Counts per agent and stratum.
+        question: What each test needs.
+
+    Returns:
+        The outcome of each agent's most telling sign, with the combined p-value.
+        `extra` holds `sign` (index into `ORDER`), `independent` (1 where the finding
+        does not need the agent's own notes), and per sign `p.<sign>`,
+        `ratio.<sign>`, `low.<sign>`, `high.<sign>`, `trials.<sign>`.
+
+    Source:
+        Simes (1986), Biometrika 73:751-754; Holm & others' weighted Bonferroni as in
+        Genovese, Roeder & Wasserman (2006), Biometrika 93:509-524.
+    """
+    by_sign = {
+        sign: selection.withheld(
+            cells.tables(sign),
+            min_trouble=question.min_trouble,
+            min_excess=question.min_excess,
+        )
+        for sign in cells.signs()
+    }
+    size = len(cells.ids)
+    p = {sign: outcome.p_value for sign, outcome in by_sign.items()}
+    others = _simes([p[s] for s in INDEPENDENT if s in p], size)
+    own = _simes([p[s] for s in OWN if s in p], size)
+    both = ~np.isnan(others) & ~np.isnan(own)
+    first = np.where(both, others / INDEPENDENT_SHARE, others)
+    second = np.where(both, own / (1.0 - INDEPENDENT_SHARE), own)
+    combined = np.minimum(np.fmin(first, second), 1.0)
+    independent = ~(second < np.where(np.isnan(first), np.inf, first))
+    driver = _driver(p, independent, size)
+    factor = combined / np.maximum(_picked(p, driver), 1e-300)
+    return _gathered(by_sign, driver, combined, independent, factor)
+
+
+def _simes(values: Sequence[FloatArray], size: int) -> FloatArray:
+    """Return Simes' combined p-value per agent; nan where no sign was testable."""
+    if not values:
+        return np.full(size, np.nan)
+    p = np.sort(np.array(values), axis=0)  # nan last
+    count = (~np.isnan(p)).sum(axis=0)
+    ranks = np.arange(1, len(p) + 1)[:, None]
+    scaled = np.where(np.isnan(p), np.inf, p * count / ranks)
+    return np.where(count > 0, np.minimum(scaled.min(axis=0), 1.0), np.nan)
+
+
+def _driver(
+    p: dict[str, FloatArray], independent: NDArray[np.bool_], size: int
+) -> IntArray:
+    """Return the sign that each agent's p-value rests on; 0 where there is none."""
+    best, out = np.full(size, np.inf), np.zeros(size, dtype=np.int64)
+    for index, sign in enumerate(ORDER):
+        if sign not in p:
+            continue
+        allowed = independent == (sign in INDEPENDENT)
+        better = allowed & (np.nan_to_num(p[sign], nan=np.inf) < best)
+        best = np.where(better, p[sign], best)
+        out = np.where(better, index, out)
+    # An untestable agent is described by the first sign that there is.
+    there = [i for i, sign in enumerate(ORDER) if sign in p]
+    return np.where(np.isfinite(best), out, there[0] if there else 0)
+
+
+def _picked(of: dict[str, FloatArray], driver: IntArray) -> FloatArray:
+    out = np.full(len(driver), np.nan)
+    for index, sign in enumerate(ORDER):
+        if sign in of:
+            out = np.where(driver == index, of[sign], out)
+    return out
+
+
+def _gathered(
+    by_sign: dict[str, Outcome],
+    driver: IntArray,
+    combined: FloatArray,
+    independent: NDArray[np.bool_],
+    factor: FloatArray,
+) -> Outcome:
+    def pick(name: str) -> FloatArray:
+        return _picked({s: getattr(o, name) for s, o in by_sign.items()}, driver)
+
+    def pick_extra(name: str) -> FloatArray:
+        return _picked({s: o.extra[name] for s, o in by_sign.items()}, driver)
+
+    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
+        low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        for mine, outcome in _by_driver(rows, driver, by_sign):
+            if outcome.interval is not None:
+                low[mine], high[mine] = outcome.interval(rows[mine], level)
+        return low, high
+
+    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
+        out = np.full(len(rows), np.nan)
+        for mine, outcome in _by_driver(rows, driver, by_sign):
+            if outcome.breaking_point is not None:
+                # The combined p-value is the sign's own times a factor.
+                level = threshold / float(np.median(factor[rows[mine]]))
+                out[mine] = outcome.breaking_point(rows[mine], level)
+        return out
+
+    extra = {name: pick_extra(name) for name in _OWN_FIELDS}
+    extra["sign"] = driver.astype(np.float64)
+    extra["independent"] = independent.astype(np.float64)
+    for sign, outcome in by_sign.items():
+        extra |= {
+            f"p.{sign}": outcome.p_value,
+            f"ratio.{sign}": outcome.ratio,
+            f"low.{sign}": outcome.ratio_low,
+            f"high.{sign}": outcome.ratio_high,
+            f"trials.{sign}": outcome.trials,
+        }
+    usual = _main(by_sign, driver, combined)
+    return Outcome(
+        **{name: pick(name) for name in (*_FIELDS, *_RATIOS)},
+        p_value=combined,
+        facts=usual.facts if usual is not None else {},
+        extra=extra,
+        interval=interval,
+        breaking_point=breaking_point,
+        smallest_detectable=usual.smallest_detectable if usual else float("nan"),
+    )
+
+
+def _by_driver(
+    rows: IntArray, driver: IntArray, by_sign: dict[str, Outcome]
+) -> list[tuple[NDArray[np.bool_], Outcome]]:
+    split = [(driver[rows] == ORDER.index(s), o) for s, o in by_sign.items()]
+    return [(mine, outcome) for mine, outcome in split if mine.any()]
+
+
+def _main(
+    by_sign: dict[str, Outcome], driver: IntArray, combined: FloatArray
+) -> Outcome | None:
+    """Return the outcome of the sign that most tested agents rest on."""
+    used = np.bincount(driver[~np.isnan(combined)], minlength=len(ORDER))
+    name = ORDER[int(used.argmax())]
+    return by_sign.get(name)
+
+
+def unrecorded(cells: Cells) -> tuple[str, Outcome] | None:
+    """Test whether trouble that others recorded is missing from the agent's notes.
+
+    Returns:
+        The sign with most contacts and its outcome, whose events are contacts with that
+        sign and without the agent's complaint flag; None without such columns.
+    """
+    counts = cells.counts
+    signs = [s for s in INDEPENDENT if f"{s}_flagged" in counts]
+    if not signs:
+        return None
+    sign = max(signs, key=lambda s: _told(counts, s))
+    trials = counts.ints(sign)
+    return sign, peers.excess(
+        cells.agent,
+        cells.stratum,
+        trials - counts.ints(f"{sign}_flagged"),
+        trials,
+        n_subjects=len(cells.ids),
+    )
+
+
+def _told(counts: Summary, sign: str) -> float:
+    """Return how much a sign tells of the flag: its contacts times the flag's rate."""
+    n, k = counts.floats(sign).sum(), counts.floats(f"{sign}_flagged").sum()
+    return float(k * k / max(n, 1.0))
