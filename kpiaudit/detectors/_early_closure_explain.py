@@ -1,0 +1,138 @@
+"""The innocent explanations, and how far the counts rule them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.detectors.base import Explain
+from kpiaudit.findings import Explanation
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors.base import Row
+
+THANKS = "a thank-you opened the ticket again, and no work followed"
+AUTOMATIC = "the tickets were closed automatically"
+SWEEP = "a clean-up at the end of the month"
+HARD = "hard tickets, which are late and come back whoever has them"
+INCIDENT = "one incident brought many tickets back at once"
+
+EXPLANATIONS = (
+    Explain(text=THANKS, columns=("tickets.reopened_at", "ticket_events.actor_id")),
+    Explain(text=AUTOMATIC, columns=("ticket_events.actor_id",)),
+    Explain(text=SWEEP, columns=("tickets.resolved_at",)),
+    Explain(text=HARD, columns=("tickets.due_at",)),
+    Explain(text=INCIDENT, columns=("tickets.opened_at",)),
+)
+
+_ONE_DAY = 0.5
+_SPREAD_OUT = 0.25
+
+
+def explanations(row: Row) -> tuple[Explanation, ...]:
+    """Return every explanation with its status at this row."""
+    return (_thanks(row), _automatic(row), _sweep(), _hard(row), _incident(row))
+
+
+def _thanks(row: Row) -> Explanation:
+    if row.found.get("work_logged"):
+        return Explanation(
+            text=THANKS,
+            status="ruled_out"
+            if row.data.independent("ticket_events.actor_id")
+            else "open",
+            detail="only reopenings after which agents worked on it are counted "
+            "(ticket_events.actor_id)",
+        )
+    if not row.data.has("tickets.reopened_at"):
+        return Explanation(
+            text=THANKS,
+            status="uncheckable",
+            detail="no column tickets.reopened_at and no work in ticket_events",
+        )
+    return Explanation(
+        text=THANKS,
+        status="open",
+        detail="tickets resolved again within minutes are left out, on the columns "
+        "tickets.resolved_at and tickets.closed_at; without ticket_events the work "
+        "itself can't be seen",
+    )
+
+
+def _automatic(row: Row) -> Explanation:
+    if row.found.get("closers_known"):
+        return Explanation(
+            text=AUTOMATIC,
+            status="ruled_out"
+            if row.data.independent("ticket_events.actor_id")
+            else "open",
+            detail="only closures by agents are counted (ticket_events.actor_id)",
+        )
+    return Explanation(
+        text=AUTOMATIC,
+        status="uncheckable",
+        detail="no ticket_events.actor_id that says who closed the ticket; delays that "
+        "most agents share to the minute are left out",
+    )
+
+
+def _sweep() -> Explanation:
+    return Explanation(
+        text=SWEEP,
+        status="open",
+        detail="closures in quick succession on the last days of a month are left out, "
+        "on the column tickets.resolved_at, which the agent writes",
+    )
+
+
+def _hard(row: Row) -> Explanation:
+    """Compare with closures beside the deadline, whose tickets are as hard."""
+    if row.found.get("mode", "due") != "due" or row.kind != "agent":
+        return Explanation(
+            text=HARD,
+            status="open",
+            detail="no comparison with other tickets that ran late",
+        )
+    n, k = row.value("near_known"), row.value("near_bounced")
+    m, c = row.value("side_known"), row.value("side_bounced")
+    detail = (
+        f"{k:.0f} of {n:.0f} closures just before the deadline came back, "
+        f"{c:.0f} of {m:.0f} in the second half of the clock or after it"
+    )
+    p, q = (k + 0.5) / (n + 1.0), (c + 0.5) / (m + 1.0)
+    error = float(np.sqrt(p * (1 - p) / (n + 1.0) + q * (1 - q) / (m + 1.0)))
+    grounded = row.data.independent("tickets.due_at") and (
+        row.data.independent("tickets.reopened_at")
+        or row.data.independent("tickets.customer_id")
+    )
+    clear = m >= 20 and p - q > 1.96 * error
+    return Explanation(
+        text=HARD,
+        status="ruled_out" if clear and grounded else "open",
+        detail=f"{detail} (tickets.due_at, tickets.reopened_at)",
+    )
+
+
+def _incident(row: Row) -> Explanation:
+    days = row.summaries["days"]
+    mine = days["agent_id"].astype(str) == row.id
+    if row.kind != "agent":
+        mine = np.ones(len(days), dtype=bool)
+    back = days.floats("near_bounced")[mine]
+    day = days.ints("due_day")[mine]
+    if back.sum() <= 0:
+        return Explanation(text=INCIDENT, status="open", detail="no days to compare")
+    per_day = np.bincount(day - day.min(), weights=back)
+    share = float(per_day.max() / back.sum())
+    detail = (
+        f"{share:.0%} of the tickets that came back were due on one day, on "
+        f"{int((per_day > 0).sum())} days in all"
+    )
+    clear = share <= _SPREAD_OUT and row.data.independent("tickets.opened_at")
+    return Explanation(
+        text=INCIDENT,
+        status="ruled_out" if clear else "open",
+        detail=f"{detail} (tickets.opened_at)",
+        holds=share >= _ONE_DAY,
+    )

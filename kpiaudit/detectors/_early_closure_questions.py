@@ -1,0 +1,176 @@
+"""Two questions of each agent: piled up before the deadline, and did they bounce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpiaudit.stats import peers, selection
+from kpiaudit.stats.dispersion import day_dispersion
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kpiaudit.detectors.base import Summaries, Summary
+    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+
+_MIN_DAYS = 10
+_MIN_OPEN_LATE = 20
+_PARTS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The hypotheses: what an honest agent may still show.
+
+    Args:
+        events: Bounced closures beyond peers'.
+        bounce_ratio: Odds of bouncing, near the deadline, as a multiple of honest odds.
+        near_ratio: Odds of closing near the deadline, as a multiple of honest odds.
+        min_near: Fewest closures near the deadline.
+    """
+
+    events: float
+    bounce_ratio: float
+    near_ratio: float
+    min_near: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """The summaries with agents numbered in their order."""
+
+    ids: NDArray[Any]
+    cells: Summary
+    subject: IntArray
+    days: Summary
+    day_subject: IntArray
+
+    @classmethod
+    def of(cls, summaries: Summaries) -> Counted:
+        """Number the agents of the summaries."""
+        cells, days = summaries["cells"], summaries["days"]
+        names = cells["agent_id"].astype(str)
+        ids, subject = np.unique(names, return_inverse=True)
+        keep = np.isin(days["agent_id"].astype(str), ids)
+        days = days.where(keep)
+        return cls(
+            ids=ids.astype(object),
+            cells=cells,
+            subject=subject.astype(np.int64),
+            days=days,
+            day_subject=np.searchsorted(ids, days["agent_id"].astype(str)),
+        )
+
+    def total(self, name: str) -> FloatArray:
+        """Sum a count over each agent's cells, shape (n_agents,)."""
+        each = self.cells.floats(name)
+        sums = np.bincount(self.subject, weights=each, minlength=len(self.ids))
+        return np.asarray(sums, dtype=np.float64)
+
+    def dispersion(self, events: str, trials: str) -> FloatArray:
+        """Return each agent's variance between days over the binomial one."""
+        return day_dispersion(
+            self.day_subject,
+            self.days.ints("due_day"),
+            self.days.ints(events),
+            self.days.ints(trials),
+            n_subjects=len(self.ids),
+        )
+
+    def distinct_days(self, name: str) -> FloatArray:
+        """Count the days on which each agent has such closures."""
+        some = (self.days.ints(name) > 0).astype(np.float64)
+        days = np.bincount(self.day_subject, weights=some, minlength=len(self.ids))
+        return np.asarray(days, dtype=np.float64)
+
+
+def ask(counted: Counted, limits: Limits, how: str) -> Outcome:
+    """Ask what the columns allow; where both questions can be asked, both must hold."""
+    if how == "none":
+        return _only_bounced(counted, limits)
+    bounced = _bounced(counted, limits)
+    near = _near(counted, limits)
+    p = np.maximum(near.p_value, bounced.p_value)
+    p[counted.distinct_days("near_known") < _MIN_DAYS] = np.nan
+    return replace(
+        bounced, p_value=p, extra={**bounced.extra, **_extra(counted, near, bounced)}
+    )
+
+
+def _near(counted: Counted, limits: Limits) -> Outcome:
+    """Compare tickets closed in the last part of the clock with those open then."""
+    cells = counted.cells
+    stratum = cells.ints("clock") * _PARTS + cells.ints("due_part")
+    return peers.excess(
+        counted.subject,
+        stratum,
+        cells.ints("near"),
+        cells.ints("open_late"),
+        n_subjects=len(counted.ids),
+        dispersion=counted.dispersion("near", "open_late"),
+        min_ratio=limits.near_ratio,
+        min_trials=_MIN_OPEN_LATE,
+    )
+
+
+def _bounced(counted: Counted, limits: Limits) -> Outcome:
+    """Compare how much more often near closures bounce than others, with peers."""
+    cells = counted.cells
+    tables = selection.Tables.of(
+        counted.subject,
+        cells.ints("clock"),
+        contacts=cells.ints("known"),
+        invited=cells.ints("known") - cells.ints("bounced"),
+        trouble=cells.ints("near_known"),
+        both=cells.ints("near_known") - cells.ints("near_bounced"),
+        n_subjects=len(counted.ids),
+    )
+    return selection.withheld(
+        tables,
+        min_trouble=float(limits.min_near),
+        min_excess=limits.events,
+        min_ratio=limits.bounce_ratio,
+        dispersion=counted.dispersion("near_bounced", "near_known"),
+    )
+
+
+def _only_bounced(counted: Counted, limits: Limits) -> Outcome:
+    """Compare all closures that bounced with peers', where no deadline is known."""
+    outcome = peers.excess(
+        counted.subject,
+        np.zeros_like(counted.subject),
+        counted.cells.ints("bounced"),
+        counted.cells.ints("known"),
+        n_subjects=len(counted.ids),
+        min_excess=limits.events,
+        min_ratio=2.0 * limits.bounce_ratio,
+    )
+    return replace(outcome, extra=_totals(counted))
+
+
+def _totals(counted: Counted) -> dict[str, FloatArray]:
+    names = [n for n in counted.cells.columns if n not in _KEYS]
+    return {name: counted.total(name) for name in names}
+
+
+_KEYS = ("agent_id", "clock", "due_part")
+
+
+def _extra(counted: Counted, near: Outcome, bounced: Outcome) -> dict[str, FloatArray]:
+    """Return what the wording needs, shape (n_agents,) each."""
+    own = _totals(counted)
+    sum_near, sum_bounced = own["near_known"].sum(), own["near_bounced"].sum()
+    rest = np.maximum(sum_near - own["near_known"], 1.0)
+    return own | {
+        "near_p_value": near.p_value,
+        "near_expected": near.expected,
+        "near_ratio": near.ratio,
+        "near_low": near.ratio_low,
+        "near_high": near.ratio_high,
+        "bounce_p_value": bounced.p_value,
+        "peers_near_bounce_rate": (sum_bounced - own["near_bounced"]) / rest,
+        "near_days": counted.distinct_days("near_known"),
+    }

@@ -1,0 +1,261 @@
+"""The detector of tickets closed to meet the deadline and then opened again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import narwhals as nw
+import numpy as np
+
+from kpiaudit.detectors import _early_closure_count as count
+from kpiaudit.detectors import _early_closure_explain as explain
+from kpiaudit.detectors import _early_closure_find as finds
+from kpiaudit.detectors import _early_closure_floor as floors
+from kpiaudit.detectors import _early_closure_questions as questions
+from kpiaudit.detectors import _early_closure_words as words
+from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.detectors.base import Account, Found, Row, Summaries
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+_AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
+_DEFAULT_EXCESS = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyClosure(Detector):
+    """Tickets marked as resolved just before they are due, which then come back.
+
+    ## Why it matters
+    A ticket that is marked as resolved before its deadline counts as solved in time. If
+    the work was not done, the customer opens it again or writes anew, waits twice, and
+    the second ticket may start with a fresh clock.
+
+    ## Evidence
+    Two questions of each agent, and both must be answered with yes:
+
+    1. Of the tickets still open when the last tenth of the clock began, more are closed
+       before the deadline than at peers with clocks of the same length, due in the same
+       part of the day.
+    2. These closures bounce: work on them begins again within 72 hours, or the same
+       customer opens another ticket of the same category. Hard tickets are late and
+       come back as well, so the agent's odds ratio of bouncing, near the deadline
+       against elsewhere, is compared with the peers' odds ratio.
+
+    Both allow for honest differences between agents and for days that cluster.
+    Beside the agents stands the whole floor: closures that pile up before the deadline
+    against a smooth curve **and** bounce more than the same agents' closures on both
+    sides of it, at the median agent. Effort before a deadline piles closures up as
+    well; by itself it is no finding.
+
+    Without `due_at`, tickets reported as in time are compared with those that were not;
+    without either, only the second question is left. Such findings are weak.
+
+    ## Innocent explanations
+    - "Thank you" replies that open a ticket again: resolved at once, without work.
+    - Automatic closing after some days: the same delay at everybody, found and said.
+    - Month-end clean-up: many tickets closed within minutes, taken out.
+    - Hard tickets, which are late and come back at everybody.
+
+    ## Source
+    Mantel & Haenszel (1959), Journal of the National Cancer Institute 22, 719-748 (the
+    odds ratio over strata); Chetty, Friedman, Olsen & Pistaferri (2011), Quarterly
+    Journal of Economics 126(2), 749-804 (bunching at a threshold).
+    """
+
+    # Summaries that `test` reads, for whoever makes them directly; counts of tickets:
+    #   cells      agent_id, clock (stratum: length of the clock), due_part (0 to 2:
+    #              part of the day in which it is due); due (with a deadline inside the
+    #              export), met (resolved by then), open_late (still open when the last
+    #              tenth of the clock began), near (of those, resolved by the deadline),
+    #              just_after (resolved within a tenth of the clock after it); then
+    #              closures whose 72 hours lie inside the export: known, bounced;
+    #              near_known, near_bounced, near_reopened, near_followed: those near;
+    #              side_known, side_bounced: those in the second half of the clock
+    #              before `near`, or after the deadline (up to three clocks).
+    #              known and bounced include near_known and near_bounced.
+    #   days       agent_id, due_day; open_late, near, near_known, near_bounced.
+    #   positions  position (hundredths of the clock, 0 to 299; 99 is just before the
+    #              deadline); n closures, known, bounced. Only with due_at.
+    # Without due_at, `near` are tickets with sla_met; without both, near is 0. The key
+    # `mode` of what the first stage found says which: due (if absent), sla or none.
+
+    id: ClassVar[str] = "early-closure"
+    kpi: ClassVar[str] = "resolved_in_time"
+    level: ClassVar[int] = 1
+    table: ClassVar[str] = "tickets"
+    needs: ClassVar[tuple[str, ...]] = (
+        "tickets.ticket_id",
+        "tickets.agent_id",
+        "tickets.opened_at",
+        "tickets.resolved_at",
+    )
+    uses: ClassVar[tuple[str, ...]] = (
+        "tickets.due_at",
+        "tickets.sla_met",
+        "tickets.reopened_at",
+        "tickets.reopen_count",
+        "tickets.customer_id",
+        "tickets.category",
+        "tickets.closed_at",
+        "ticket_events.ticket_id",
+        "ticket_events.at",
+        "ticket_events.actor_id",
+        "ticket_events.field",
+        "ticket_events.old_value",
+        "ticket_events.new_value",
+    )
+    explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
+    blind: ClassVar[str] = (
+        "Closing early long before the deadline, agents with fewer than about 50 "
+        "closures near the deadline, and bounces of closures that the customer never "
+        "takes up again."
+    )
+
+    near_share: float = param(
+        0.1,
+        unit="share",
+        doc="The last share of the clock is near the deadline.",
+        low=0.01,
+    )
+    bounce_h: float = param(
+        72.0, unit="h", doc="A closure bounces within this time.", low=1.0
+    )
+    quick_s: float = param(
+        900.0,
+        unit="s",
+        doc="A reopened ticket that is resolved again this fast saw no work.",
+    )
+    sweep: int = param(
+        8,
+        unit="closures",
+        doc="Closures of one agent in ten minutes that count as a month-end sweep.",
+    )
+    min_near: int = param(
+        20, unit="closures", doc="Fewest closures near the deadline to test.", low=5
+    )
+    min_ratio: float = param(
+        1.5,
+        unit="1",
+        doc="The hypothesis is odds of bouncing, near the deadline, of at most this "
+        "multiple of an honest agent's.",
+        low=1.0,
+    )
+    min_near_ratio: float = param(
+        1.1,
+        unit="1",
+        doc="The same for the odds of closing before the deadline what is open late.",
+        low=1.0,
+    )
+    floor_ratio: float = param(
+        2.0,
+        unit="1",
+        doc="Odds of bouncing before the deadline against beside it, at the median "
+        "agent, that haste alone may give.",
+        low=1.0,
+    )
+
+    @property
+    def _windows(self) -> count.Windows:
+        return count.Windows(
+            near_per_mille=round(self.near_share * 1000),
+            bounce_ms=round(self.bounce_h * count.HOUR_MS),
+            quick_ms=round(self.quick_s * 1000),
+            bulk=self.sweep,
+            since_day=self.since_day,
+        )
+
+    def discover(self, data: Dataset) -> Mapping[str, Frame]:
+        return finds.frames(data)
+
+    def find(self, summaries: Summaries) -> Found:
+        return finds.read(summaries)
+
+    def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
+        return count.summaries(data, self._windows, found)
+
+    def test(
+        self, summaries: Summaries, found: Found, *, min_effect: float | None
+    ) -> Verdicts:
+        said = finds.sentences(found)
+        if "cells" not in summaries:
+            return Verdicts(
+                skipped="no column tickets.reopened_at, tickets.reopen_count or "
+                "tickets.customer_id, so that what became of a closure can't be seen",
+                found=said,
+            )
+        if not len(summaries["cells"]):
+            return Verdicts(skipped="no ticket with an agent to count", found=said)
+        counted = questions.Counted.of(summaries)
+        how = str(found.get("mode", "due"))
+        limits = questions.Limits(
+            events=_DEFAULT_EXCESS if min_effect is None else min_effect,
+            bounce_ratio=self.min_ratio,
+            near_ratio=self.min_near_ratio,
+            min_near=self.min_near,
+        )
+        tested = [
+            Tested(
+                kind="agent",
+                ids=counted.ids,
+                outcome=questions.ask(counted, limits, how),
+                share=_AGENT_SHARE,
+                unit="closures",
+            )
+        ]
+        floor = None
+        if "positions" in summaries and len(summaries["positions"]):
+            floor = floors.test(
+                counted,
+                summaries["positions"],
+                near=max(round(self.near_share * 100), 1),
+                min_ratio=self.floor_ratio,
+            )
+        if floor is not None:
+            tested.insert(
+                0,
+                Tested(
+                    kind="floor",
+                    ids=np.array(["all"], dtype=object),
+                    outcome=floor,
+                    share=_FLOOR_SHARE,
+                    unit="closures",
+                ),
+            )
+        return Verdicts(
+            tested=tuple(tested),
+            blind_spots=words.blind_spots(found, no_floor=floor is None),
+            found=said,
+        )
+
+    def account(self, row: Row) -> Account:
+        if row.kind == "floor":
+            return words.floor(row, self.near_share, self.bounce_h)
+        return words.agent(row, self.near_share, self.bounce_h)
+
+    def records(
+        self, data: Dataset, subject: tuple[str, str], found: Found
+    ) -> Mapping[str, Frame]:
+        kind, who = subject
+        frame = count.closures(data, self._windows, found)
+        if kind == "agent":
+            frame = frame.filter(nw.col("agent_id") == who)
+        columns: list[Any] = sorted(data.columns["tickets"])
+        flagged = nw.col("near_bounced") == 1
+        if found.get("mode") == "none":
+            flagged = nw.col("bounced") == 1
+        control = (nw.col("known") == 1) & ~flagged
+        if found.get("mode", "due") != "none":
+            control = control & (nw.col("near") == 0)
+        return {
+            "flagged": frame.filter(flagged)
+            .select(*columns)
+            .sort("at_ms", "ticket_id"),
+            "control": frame.filter(control)
+            .select(*columns)
+            .sort("at_ms", "ticket_id"),
+        }
