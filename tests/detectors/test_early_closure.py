@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import duckdb
 import narwhals as nw
 import numpy as np
 import polars as pl
-import pytest
 
-from kpiaudit.detectors.base import Row, Summary, Tested, Verdicts
+from kpiaudit.detectors.base import Summary, Verdicts
 from kpiaudit.detectors.early_closure import EarlyClosure
 from kpiaudit.stats import multiplicity
 from kpiaudit.tables.dataset import Dataset
