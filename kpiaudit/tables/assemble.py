@@ -1,0 +1,279 @@
+"""Pieces of one canonical table, from several files, to the table that is scanned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from kpiaudit.tables import schema
+from kpiaudit.tables.columns import KEPT_BY, ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kpiaudit.tables.columns import Converted
+
+_TYPES = {
+    "id": pl.String(),
+    "text": pl.String(),
+    "code": pl.String(),
+    "instant": pl.Int64(),
+    "duration": pl.Float64(),
+    "flag": pl.Boolean(),
+    "number": pl.Float64(),
+    "count": pl.Int64(),
+}
+_AT = "__at__"
+_HASH = "__hash__"
+_HASHES = 50_000_000  # that are held at once while equal rows are looked for
+_LEGS = ("call_id", "agent_id", "started_at")
+DERIVED_TALK = "ended_at - answered_at - hold_s"
+
+
+@dataclass(kw_only=True)
+class Assembled:
+    """A canonical table, nearly ready.
+
+    Args:
+        table: Which.
+        frame: Canonical columns.
+        columns: Those that hold anything.
+        lazy: Whether it reads from disk.
+        derived: Sentence for each derived column.
+        notes: Kind, count and sentence.
+    """
+
+    table: str
+    frame: pl.LazyFrame
+    columns: tuple[str, ...]
+    lazy: bool
+    derived: dict[str, str] = field(default_factory=dict)
+    notes: list[tuple[str, int, str]] = field(default_factory=list)
+
+
+def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
+    """Put the pieces of a table together, and take out what was delivered twice.
+
+    Args:
+        table: Which.
+        pieces: Name of the file and its piece.
+    """
+    done = Assembled(table=table, frame=pl.LazyFrame(), columns=(), lazy=False)
+    done.lazy = any(piece.lazy for _, piece in pieces)
+    every = dict.fromkeys(name for _, piece in pieces for name in piece.columns)
+    frames = [_prepared(display, piece, done) for display, piece in pieces]
+    done.frame = pl.concat(frames, how="diagonal")
+    done.columns = (*every, *(n for n in done.derived if n not in every))
+    key = schema.key(table)
+    keyless = any(key and key not in piece.columns for _, piece in pieces)
+    if key and key not in done.columns and keyless:
+        done.columns = (key, *done.columns)
+    _say_differing(pieces, done)
+    if not done.lazy:
+        done.frame = done.frame.collect().lazy()
+    if not keyless and (key or set(schema.ANCHORS.get(table, ())) & set(done.columns)):
+        _drop_equal(done)
+    if any(piece.target.keep for _, piece in pieces):
+        _drop_superseded(done, pieces)
+    if key and not keyless:
+        _say_duplicate_ids(done, key)
+    order = [n for n in schema.names(table) if n in done.columns]
+    done.columns = tuple(order)
+    done.frame = done.frame.select(order)
+    return done
+
+
+def _prepared(display: str, piece: Converted, done: Assembled) -> pl.LazyFrame:
+    frame = piece.frame
+    names = list(piece.columns)
+    typed = [
+        pl.col(c.name).cast(_TYPES[c.type])
+        for c in schema.TABLES[piece.table]
+        if c.name in names
+    ]
+    if KEPT_BY in frame.collect_schema():
+        typed.append(pl.col(KEPT_BY).cast(pl.Float64))
+    key = schema.key(piece.table)
+    if key and key not in names:
+        typed.append(pl.format("{}:{}", pl.lit(display), ROW).alias(key))
+        done.notes.append(
+            (
+                "no-key",
+                piece.rows,
+                (
+                    f"{display} has no column '{key}'; row numbers serve as ids, so "
+                    "rows that were delivered twice can't be told"
+                ),
+            )
+        )
+    frame = frame.select(typed)
+    if piece.table == "calls" and "talk_s" not in names:
+        frame = _with_talk(frame, names, done)
+    return frame
+
+
+def _with_talk(frame: pl.LazyFrame, names: list[str], done: Assembled) -> pl.LazyFrame:
+    if not {"answered_at", "ended_at"} <= set(names):
+        return frame
+    hold = pl.col("hold_s").fill_null(0.0) if "hold_s" in names else pl.lit(0.0)
+    talk = (pl.col("ended_at") - pl.col("answered_at")).cast(pl.Float64) / 1000 - hold
+    done.derived["talk_s"] = DERIVED_TALK
+    # A stamp before the answer means that nobody spoke, or a broken clock: no talk.
+    return frame.with_columns(pl.when(talk >= 0).then(talk).alias("talk_s"))
+
+
+def _say_differing(pieces: Sequence[tuple[str, Converted]], done: Assembled) -> None:
+    for display, piece in pieces:
+        lacking = [n for n in done.columns if n not in piece.columns]
+        lacking = [n for n in lacking if n not in done.derived]
+        lacking = [n for n in lacking if n != schema.key(done.table)]
+        if lacking and len(pieces) > 1:
+            done.notes.append(
+                (
+                    "columns-differ",
+                    piece.rows,
+                    (
+                        f"rows of {display} lack {', '.join(sorted(lacking))}, which "
+                        "other files of the table have"
+                    ),
+                )
+            )
+
+
+def _drop_equal(done: Assembled) -> None:
+    """Drop rows that are equal in every mapped column, and count them."""
+    cells = [n for n in done.columns if n != KEPT_BY]
+    if done.lazy:
+        gone = _equal_rows(done.frame, cells)
+        _without(done, gone)
+    else:
+        frame = done.frame.collect()
+        hashes = frame.select(cells).hash_rows()
+        if hashes.n_unique() == frame.height:
+            return
+        twice = frame.with_row_index(_AT).filter(hashes.is_duplicated())
+        first = twice.unique(subset=cells, keep="first", maintain_order=True)
+        gone = twice.join(first, on=_AT, how="anti")[_AT]
+        _without(done, gone)
+    if len(gone):
+        done.notes.append(
+            (
+                "duplicate-rows",
+                len(gone),
+                "rows equal another in every mapped column and were left out",
+            )
+        )
+
+
+def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
+    """Find equal rows by their hashes, a bounded number of hashes at a time."""
+    hashed = frame.select(pl.struct(cells).hash().alias(_HASH)).with_row_index(_AT)
+    rows = int(frame.select(pl.len()).collect(engine="streaming").item())
+    passes = -(-rows // _HASHES)
+    twice: list[pl.Series] = []
+    for turn in range(passes):
+        part = hashed
+        if passes > 1:
+            part = part.filter(pl.col(_HASH) % passes == turn)
+        got = part.select(_HASH).collect(engine="streaming").to_series()
+        if got.n_unique() < len(got):
+            twice.append(got.filter(got.is_duplicated()).unique())
+    if not twice:
+        return pl.Series(_AT, [], dtype=pl.get_index_type())
+    again = pl.concat(twice)
+    found = (
+        frame.with_row_index(_AT)
+        .filter(pl.struct(cells).hash().is_in(again.implode()))
+        .collect(engine="streaming")
+        .sort(_AT)
+    )
+    first = found.unique(subset=cells, keep="first", maintain_order=True)
+    return found.join(first, on=_AT, how="anti")[_AT]
+
+
+def _without(done: Assembled, gone: pl.Series) -> None:
+    if len(gone):
+        kept = done.frame.with_row_index(_AT).filter(~pl.col(_AT).is_in(gone.implode()))
+        done.frame = kept.drop(_AT)
+        if not done.lazy:
+            done.frame = done.frame.collect().lazy()
+
+
+def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -> None:
+    """Keep the newest delivery of each record, by the stamp that the mapping names."""
+    keep = next(p.target.keep for _, p in pieces if p.target.keep)
+    per = list(keep.per) or [schema.key(done.table) or ""]
+    if any(name not in done.columns for name in per):
+        return
+    stamps = (
+        done.frame.select(*per, KEPT_BY)
+        .with_row_index(_AT)
+        .filter(pl.all_horizontal(pl.col(per).is_not_null()))
+        .collect(engine="streaming")
+        .sort(KEPT_BY, _AT, descending=[True, True], nulls_last=True)
+    )
+    newest = stamps.unique(subset=per, keep="first", maintain_order=True)
+    gone = stamps.join(newest, on=_AT, how="anti")[_AT]
+    _without(done, gone)
+    if len(gone):
+        done.notes.append(
+            (
+                "superseded-rows",
+                len(gone),
+                (
+                    f"rows were delivered again later; the newest by '{keep.column}' "
+                    f"of each {' and '.join(per)} was kept"
+                ),
+            )
+        )
+
+
+def _say_duplicate_ids(done: Assembled, key: str) -> None:
+    per = [n for n in _LEGS if n in done.columns] if done.table == "calls" else [key]
+    if done.table == "calls" and "started_at" not in per:
+        return
+    cells = done.frame.filter(pl.col(key).is_not_null())
+    hashes = cells.select(pl.struct(per).hash()).collect(engine="streaming").to_series()
+    count = len(hashes) - hashes.n_unique()
+    if count:
+        again = hashes.filter(hashes.is_duplicated()).unique().sort().head(50)
+        some = (
+            cells.filter(pl.struct(per).hash().is_in(again.implode()))
+            .select(pl.col(key).min())
+            .collect(engine="streaming")
+            .item()
+        )
+        done.notes.append(
+            (
+                "duplicate-ids",
+                count,
+                (
+                    f"rows have the same {' and '.join(per)} as another but other "
+                    f"values (such as {some}); all were kept"
+                ),
+            )
+        )
+
+
+def dated(done: Assembled, timezone: str) -> pl.LazyFrame:
+    """Add `at_ms`, `day` and `hour` in a zone, if anything dates the rows."""
+    stamps = [n for n in schema.ANCHORS.get(done.table, ()) if n in done.columns]
+    if not stamps:
+        return done.frame
+    at = pl.coalesce(stamps).cast(pl.Int64)
+    frame = done.frame.with_columns(at_ms=at)
+    local = pl.col("at_ms")
+    if timezone != "UTC":
+        local = (
+            pl.from_epoch("at_ms", time_unit="ms")
+            .dt.replace_time_zone("UTC")
+            .dt.convert_time_zone(timezone)
+            .dt.replace_time_zone(None)
+            .dt.epoch("ms")
+        )
+    return frame.with_columns(
+        day=(local // 86_400_000).cast(pl.Int64),
+        hour=(local // 3_600_000 % 24).cast(pl.Int64),
+    )

@@ -1,0 +1,201 @@
+"""Notes on the data themselves: what a reader of any finding has to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from kpiaudit.findings import DataNote
+from kpiaudit.tables import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_DAY_S = 86_400
+_FEW = 5
+_ORDER = {
+    "calls": (
+        ("started_at", "answered_at"),
+        ("answered_at", "ended_at"),
+        ("started_at", "ended_at"),
+    ),
+    "surveys": (("sent_at", "responded_at"),),
+    "tickets": (
+        ("opened_at", "assigned_at"),
+        ("opened_at", "first_reply_at"),
+        ("opened_at", "resolved_at"),
+        ("resolved_at", "closed_at"),
+    ),
+    "handovers": (("placed_at", "handed_over_at"), ("handed_over_at", "delivered_at")),
+    "agent_states": (("started_at", "ended_at"),),
+}
+_STEPS = (60, 30, 15, 10, 6, 5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Check:
+    kind: str
+    bad: pl.Expr
+    detail: str
+    least: int = 1
+    share: float = 0.0
+
+
+def check(
+    table: str, frame: pl.LazyFrame, columns: frozenset[str]
+) -> tuple[DataNote, ...]:
+    """Look at a canonical table for what is odd in it; two passes at most.
+
+    Args:
+        table: Which.
+        frame: Its rows, with `at_ms`, `day` and `hour` if it is dated.
+        columns: Columns that hold anything.
+    """
+    checks = list(_checks(table, columns))
+    key = schema.key(table)
+    shown = pl.col(key) if key in columns else pl.lit(None, dtype=pl.String)
+    wanted: dict[str, pl.Expr] = {"rows": pl.len()}
+    for i, one in enumerate(checks):
+        wanted[f"n{i}"] = one.bad.fill_null(value=False).sum()
+        wanted[f"x{i}"] = shown.filter(one.bad.fill_null(value=False)).min()
+    wanted |= _heaps(columns)
+    got: dict[str, Any] = (
+        frame.select(**wanted).collect(engine="streaming").row(0, named=True)
+    )
+    notes = [
+        DataNote(
+            table=table,
+            kind=one.kind,
+            count=int(got[f"n{i}"]),
+            detail=one.detail
+            + (f" (such as {got[f'x{i}']})." if got[f"x{i}"] is not None else "."),
+        )
+        for i, one in enumerate(checks)
+        if got[f"n{i}"] >= max(one.least, one.share * got["rows"])
+    ]
+    notes += _heaping(table, columns, got)
+    if "day" in columns:
+        notes += _days(table, frame)
+    return tuple(notes)
+
+
+def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
+    for c in schema.TABLES[table]:
+        if c.type == "duration" and c.name in columns and c.name != "paused_s":
+            yield _Check(
+                kind="impossible-durations",
+                bad=pl.col(c.name) > _DAY_S,
+                detail=f"Rows with {c.name} above a day; look at its unit",
+            )
+    for first, then in _ORDER.get(table, ()):
+        if {first, then} <= columns:
+            yield _Check(
+                kind="times-out-of-order",
+                bad=pl.col(then) < pl.col(first),
+                detail=f"Rows with {then} before {first}",
+            )
+    if {"talk_s", "answered_at", "ended_at"} <= columns:
+        hold = pl.col("hold_s").fill_null(0.0) if "hold_s" in columns else pl.lit(0.0)
+        span = (pl.col("ended_at") - pl.col("answered_at")) / 1000 - hold
+        yield _Check(
+            kind="talk-disagrees",
+            bad=(span - pl.col("talk_s")).abs() > 1,
+            detail="Rows with a talk_s that differs by more than a second from "
+            "ended_at - answered_at - hold_s",
+            least=_FEW + 1,
+            share=0.001,
+        )
+    key = schema.key(table)
+    if key in columns:
+        yield _Check(
+            kind="missing-ids",
+            bad=pl.col(key).is_null(),
+            detail=f"Rows without {key}",
+        )
+
+
+def _heaps(columns: frozenset[str]) -> dict[str, pl.Expr]:
+    if "talk_s" not in columns:
+        return {}
+    talk = (pl.col("talk_s") * 1000).round().cast(pl.Int64)
+    some = talk > 0
+    found = {"talks": some.sum(), "talk_median": pl.col("talk_s").median()}
+    for step in _STEPS:
+        found[f"by{step}"] = (some & (talk % (step * 1000) == 0)).sum()
+    return found
+
+
+def _heaping(
+    table: str, columns: frozenset[str], got: dict[str, Any]
+) -> Iterable[DataNote]:
+    if "talk_s" not in columns or got["talks"] < 200:
+        return
+    if (got["talk_median"] or 0) > 3 * 3600:
+        yield DataNote(
+            table=table,
+            kind="unlikely-unit",
+            count=int(got["talks"]),
+            detail=f"Half of the calls have a talk_s above {got['talk_median']:,.0f} s;"
+            " if it is in milliseconds, say 'unit: ms' in a mapping file.",
+        )
+    for step in _STEPS:
+        share = got[f"by{step}"] / got["talks"]
+        if share > 3 / step + 0.1:
+            yield DataNote(
+                table=table,
+                kind="rounded-durations",
+                count=int(got[f"by{step}"]),
+                detail=f"{share:.0%} of the values of talk_s are whole multiples of "
+                f"{step} s, where 1 in {step} would be by chance: they were rounded, "
+                "and thresholds within a step can't be seen.",
+            )
+            return
+
+
+def _days(table: str, frame: pl.LazyFrame) -> Iterator[DataNote]:
+    days = (
+        frame.filter(pl.col("day").is_not_null())
+        .group_by("day")
+        .agg(n=pl.len(), last=pl.col("hour").max())
+        .collect(engine="streaming")
+        .sort("day")
+    )
+    if days.height < 7:
+        return
+    count = dict(zip(days["day"].to_list(), days["n"].to_list(), strict=True))
+    first, last = min(count), max(count)
+    gone = [d for d in range(first, last) if d not in count and _usual(d, count) >= 0.7]
+    if gone and table in {"calls", "tickets", "surveys", "agent_states"}:
+        shown = ", ".join(str(_date(d)) for d in gone[:5])
+        yield DataNote(
+            table=table,
+            kind="missing-days",
+            count=len(gone),
+            detail=f"Days without a row on weekdays that usually have some ({shown}"
+            f"{', ...' if len(gone) > 5 else ''}): closed, or missing in the export.",
+        )
+    usual = sorted(days["last"].to_list()[:-1])
+    typical = usual[len(usual) // 10]
+    middle = sorted(count[d] for d in count if d % 7 == last % 7 and d != last)
+    end = days["last"].to_list()[-1]
+    if middle and end + 1 < typical and count[last] < 0.7 * middle[len(middle) // 2]:
+        yield DataNote(
+            table=table,
+            kind="cut-off-day",
+            count=count[last],
+            detail=f"The last day, {_date(last)}, ends at {end} h, earlier than others:"
+            " the export was cut off in the middle of it.",
+        )
+
+
+def _usual(day: int, count: dict[int, int]) -> float:
+    """Return on which share of the same weekdays there are rows."""
+    same = [d for d in range(min(count), max(count) + 1) if d % 7 == day % 7]
+    return sum(d in count for d in same) / len(same) if len(same) > 2 else 0.0
+
+
+def _date(day: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=day)

@@ -1,0 +1,248 @@
+"""NDJSON and JSON documents to frames of text, one column a dotted path."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from kpiaudit.errors import TableError
+from kpiaudit.tables.columns import ROW
+from kpiaudit.tables.source import recoded
+from kpiaudit.tables.spill import Pile
+from kpiaudit.tables.textfile import RawTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kpiaudit.tables.mapping import SourceMapping
+    from kpiaudit.tables.sniff import Sniffed
+    from kpiaudit.tables.source import Source
+
+_LINES = 50_000
+_SAMPLE = 1000
+_USUAL = ("data", "records", "items", "results", "rows", "value", "values", "entries")
+
+
+def json_header(
+    source: Source, sniffed: Sniffed, told: SourceMapping | None = None
+) -> tuple[str, ...]:
+    """Return the dotted paths in the first thousand records; lists end in `[]`."""
+    found: dict[str, None] = {}
+    for count, record in enumerate(_records(source, sniffed, told)):
+        if isinstance(record, dict):
+            found.update(dict.fromkeys(_paths(record, "")))
+        if count >= _SAMPLE:
+            break
+    return tuple(found)
+
+
+def read_json(
+    source: Source, sniffed: Sniffed, wanted: tuple[str, ...], told: SourceMapping
+) -> RawTable:
+    """Read the wanted paths of a JSON export as text.
+
+    Args:
+        source: The file.
+        sniffed: `ndjson` or `json`, and its encoding.
+        wanted: Dotted paths; those absent from the file give empty columns.
+        told: Where the records are, and which list makes the rows.
+
+    Raises:
+        TableError: No list of records was found, or the document is broken.
+    """
+    raw = RawTable(pile=Pile(), encoding=sniffed.encoding)
+    plain = not told.explode and all("." not in w and "[" not in w for w in wanted)
+    if sniffed.format == "ndjson":
+        for lines in _line_groups(source, sniffed):
+            frame = _fast(lines, wanted) if plain else None
+            if frame is None:
+                _take(raw, (_loaded(line) for line in lines), wanted, told)
+            else:
+                seen = raw.rows + raw.broken
+                rows = pl.int_range(seen + 1, seen + frame.height + 1, eager=True)
+                raw.pile.add(frame.with_columns(rows.alias(ROW)))
+                raw.rows += frame.height
+    else:
+        _take(raw, _document(source, sniffed, told), wanted, told)
+    return raw
+
+
+def _fast(lines: list[bytes], wanted: tuple[str, ...]) -> pl.DataFrame | None:
+    """Let polars read lines of which all are sound; None if one is not."""
+    if any(b'"\\u0000' in line for line in lines[:1]):
+        return None
+    try:
+        frame = pl.read_ndjson(
+            b"\n".join(lines), schema=dict.fromkeys(wanted, pl.String)
+        )
+    except (pl.exceptions.PolarsError, OSError, ValueError):
+        return None
+    return frame if frame.height == len(lines) else None
+
+
+def _take(
+    raw: RawTable, records: Iterator[Any], wanted: tuple[str, ...], told: SourceMapping
+) -> None:
+    columns: dict[str, list[str | None]] = {name: [] for name in wanted}
+    rows: list[int] = []
+    row = raw.rows + raw.broken
+    first = list(raw.first_broken)
+    for record in records:
+        row += 1
+        if not isinstance(record, dict):
+            raw.broken += 1
+            first = [*first, row][:5]
+            continue
+        raw.rows += 1
+        for flat in _flattened(record, told.explode):
+            rows.append(row)
+            for name in wanted:
+                columns[name].append(flat.get(name))
+    raw.first_broken = tuple(first)
+    frame = pl.DataFrame(columns, schema=dict.fromkeys(wanted, pl.String))
+    raw.pile.add(frame.with_columns(pl.Series(ROW, rows, dtype=pl.Int64)))
+
+
+def _flattened(
+    record: dict[str, Any], explode: tuple[str, ...]
+) -> Iterator[dict[str, str | None]]:
+    flat: dict[str, str | None] = {}
+    _flatten(record, "", flat)
+    if not explode:
+        yield flat
+        return
+    yield from _exploded(record, explode[-1].split("[]."), "", flat)
+
+
+def _exploded(
+    record: dict[str, Any], path: list[str], prefix: str, flat: dict[str, str | None]
+) -> Iterator[dict[str, str | None]]:
+    name = path[0].removesuffix("[]")
+    items: Any = record
+    for part in name.split("."):
+        items = items.get(part) if isinstance(items, dict) else None
+    for item in items if isinstance(items, list) else []:
+        here = dict(flat)
+        below = f"{prefix}{name}[]."
+        if isinstance(item, dict):
+            _flatten(item, below, here)
+            if len(path) > 1:
+                yield from _exploded(item, path[1:], below, here)
+                continue
+        yield here
+
+
+def _flatten(record: dict[str, Any], prefix: str, out: dict[str, str | None]) -> None:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            _flatten(value, f"{prefix}{name}.", out)
+        elif isinstance(value, list):
+            if all(not isinstance(v, (dict, list)) for v in value):
+                out[prefix + name] = "; ".join(_text(v) or "" for v in value) or None
+        else:
+            out[prefix + name] = _text(value)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return {True: "true", False: "false"}.get(value, str(value))
+
+
+def _paths(record: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name, value in record.items():
+        if isinstance(value, dict):
+            yield from _paths(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
+            for item in value[:3]:
+                if isinstance(item, dict):
+                    yield from _paths(item, f"{prefix}{name}[].")
+        else:
+            yield prefix + name
+
+
+def _records(
+    source: Source, sniffed: Sniffed, told: SourceMapping | None
+) -> Iterator[Any]:
+    if sniffed.format == "json":
+        yield from _document(source, sniffed, told)
+        return
+    for lines in _line_groups(source, sniffed):
+        for line in lines:
+            yield _loaded(line)
+
+
+def _line_groups(source: Source, sniffed: Sniffed) -> Iterator[list[bytes]]:
+    held = b""
+    for block in recoded(source.blocks(), sniffed.encoding):
+        data = held + block
+        cut = data.rfind(b"\n") + 1
+        held = data[cut:]
+        lines = [line for line in data[:cut].split(b"\n") if line.strip()]
+        for start in range(0, len(lines), _LINES):
+            yield lines[start : start + _LINES]
+    if held.strip():
+        yield [held]
+
+
+def _loaded(line: bytes) -> Any:
+    """Return a record, or None if the line is no JSON."""
+    try:
+        return json.loads(
+            line, parse_int=str, parse_float=str, parse_constant=lambda _: None
+        )
+    except (ValueError, RecursionError):
+        return None
+
+
+def _document(
+    source: Source, sniffed: Sniffed, told: SourceMapping | None
+) -> Iterator[Any]:
+    data = b"".join(recoded(source.blocks(), sniffed.encoding))
+    try:
+        document = json.loads(
+            data, parse_int=str, parse_float=str, parse_constant=lambda _: None
+        )
+    except RecursionError as error:
+        raise TableError(
+            f"{source.display}: the JSON is nested too deep to be an export."
+        ) from error
+    except ValueError as error:
+        raise TableError(
+            f"{source.display}: the JSON document is broken ({error}). Export it "
+            "again, or as one record a line."
+        ) from error
+    yield from _list_in(document, told.records if told else None, source)
+
+
+def _list_in(document: Any, path: str | None, source: Source) -> list[Any]:
+    if path:
+        for part in path.split("."):
+            document = document.get(part) if isinstance(document, dict) else None
+        if not isinstance(document, list):
+            raise TableError(
+                f"{source.display}: there is no list at '{path}'. Mend 'records:' in "
+                "the mapping file."
+            )
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict):
+        raise TableError(f"{source.display}: the JSON holds no records.")
+    lists = {
+        k: v
+        for k, v in document.items()
+        if isinstance(v, list) and v and all(isinstance(i, dict) for i in v[:10])
+    }
+    if len(lists) == 1:
+        return next(iter(lists.values()))
+    usual = [k for k in _USUAL if k in lists]
+    if usual:
+        return lists[usual[0]]
+    if lists:
+        raise TableError(
+            f"{source.display}: several lists could be the records "
+            f"({', '.join(sorted(lists))}). Name one with 'records:' in a mapping file."
+        )
+    return [document]

@@ -1,0 +1,265 @@
+"""Bytes of an export: opened, decompressed within limits, and turned into UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from kpiaudit.errors import RuleError, TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BLOCK = 16 * 2**20
+_FREE_INFLATION = 256 * 2**20  # below this size no ratio is suspicious
+
+MAGIC = (
+    (b"\x1f\x8b", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ\x00", "xz"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (b"PAR1", "parquet"),
+    (b"\xd0\xcf\x11\xe0", "xls"),
+    (b"%PDF", "pdf"),
+    (b"SQLite format 3", "sqlite"),
+    (b"ARROW1", "arrow"),
+    (b"Obj\x01", "avro"),
+    (b"ORC", "orc"),
+    (b"7z\xbc\xaf", "7z"),
+    (b"Rar!", "rar"),
+    (b"\x89PNG", "png"),
+)
+COMPRESSED = ("gzip", "zstd", "bzip2", "xz", "zip")
+
+
+def limit(name: str, default: float) -> float:
+    """Return a limit that an environment variable may raise.
+
+    Raises:
+        RuleError: The variable holds no positive number.
+    """
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise RuleError(f"The environment variable {name} is '{text}'. Give a number.")
+    return value
+
+
+def max_field_bytes() -> int:
+    """Return how long a record may be (KPIAUDIT_MAX_FIELD_MB, 16)."""
+    return int(limit("KPIAUDIT_MAX_FIELD_MB", 16) * 2**20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One file, one member of a zip archive, or standard input.
+
+    Args:
+        display: How the report names it: as given.
+        path: Where it lies; None for standard input.
+        member: Name inside a zip archive.
+        data: What standard input held.
+        table: Table that the user named for it.
+        hint: Name that may tell its table: the file's, or its folder's.
+        named: Whether the user named it, rather than a folder that holds it.
+    """
+
+    display: str
+    path: Path | None = None
+    member: str | None = None
+    data: bytes | None = None
+    table: str | None = None
+    hint: str = ""
+    named: bool = False
+
+    def sha256(self) -> str | None:
+        """Return the hash of the file's bytes; None for what is no local file."""
+        if self.path is None:
+            return None
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def size(self) -> int:
+        """Return the bytes on disk."""
+        if self.data is not None:
+            return len(self.data)
+        return self.path.stat().st_size if self.path else 0
+
+    def first(self, count: int = 64) -> bytes:
+        """Return the first bytes as they stand on disk."""
+        if self.data is not None:
+            return self.data[:count]
+        with cast("Path", self.path).open("rb") as file:
+            return file.read(count)
+
+    def compression(self) -> str | None:
+        """Return the compression by magic bytes, whatever the name says."""
+        kind = magic(self.first())
+        return kind if kind in COMPRESSED else None
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield the decompressed bytes.
+
+        Raises:
+            TableError: The archive is cut off, broken, or inflates too much.
+        """
+        kind = self.compression()
+        try:
+            if kind == "zstd":
+                yield from _zstd(self)
+            else:
+                yield from self._blocks(kind)
+        except (EOFError, zlib.error, zipfile.BadZipFile, ValueError) as error:
+            raise TableError(
+                f"{self.display}: the compressed file is cut off or damaged ({error})."
+                " Copy or export it again."
+            ) from error
+        except OSError as error:
+            raise TableError(
+                f"{self.display}: the file can't be read ({error}). Copy or export it "
+                "again."
+            ) from error
+
+    def _blocks(self, kind: str | None) -> Iterator[bytes]:
+        if self.data is not None:
+            import io  # noqa: PLC0415  # standard input only
+
+            raw: BinaryIO = io.BytesIO(self.data)
+        else:
+            raw = cast("Path", self.path).open("rb")
+        with raw:
+            if kind is None:
+                while block := raw.read(BLOCK):
+                    yield block
+                return
+            size = max(self.size(), 1)
+            ratio = limit("KPIAUDIT_MAX_INFLATE_RATIO", 300)
+            out = 0
+            with _opened(raw, kind, self) as stream:
+                while block := stream.read(BLOCK):
+                    out += len(block)
+                    if out > _FREE_INFLATION and out > ratio * size:
+                        raise TableError(
+                            f"{self.display}: inflates to more than {ratio:g} times "
+                            f"its size. If that is right, set "
+                            f"KPIAUDIT_MAX_INFLATE_RATIO to a larger number."
+                        )
+                    yield block
+
+
+def _opened(raw: BinaryIO, kind: str, source: Source) -> BinaryIO:
+    # Each of these modules is needed for its own kind of file only.
+    if kind == "gzip":
+        import gzip  # noqa: PLC0415
+
+        return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+    if kind == "bzip2":
+        import bz2  # noqa: PLC0415
+
+        return cast("BinaryIO", bz2.BZ2File(raw))
+    if kind == "xz":
+        import lzma  # noqa: PLC0415
+
+        return cast("BinaryIO", lzma.LZMAFile(raw))
+    archive = zipfile.ZipFile(raw)
+    members = zip_members(archive)
+    name = source.member or (members[0] if members else "")
+    if archive.getinfo(name).flag_bits & 1:
+        raise TableError(
+            f"{source.display}: the archive has a password. Unpack it first."
+        )
+    return cast("BinaryIO", archive.open(name))
+
+
+def zip_members(archive: zipfile.ZipFile) -> list[str]:
+    """Return the files in an archive that may be tables, sorted."""
+    return sorted(
+        info.filename
+        for info in archive.infolist()
+        if not info.is_dir()
+        and not info.filename.startswith("__MACOSX/")
+        and not info.filename.rsplit("/", 1)[-1].startswith(".")
+    )
+
+
+def _zstd(source: Source) -> Iterator[bytes]:
+    # The standard library knows zstd from Python 3.14 on; polars knows it always, and
+    # is asked for lines: one column, no quotes, a separator that text does not hold.
+    import polars as pl  # noqa: PLC0415
+
+    raw = source.data if source.data is not None else source.path
+    try:
+        lines = pl.read_csv(
+            cast("Path", raw),
+            has_header=False,
+            separator="\x1f",
+            quote_char=None,
+            infer_schema=False,
+            truncate_ragged_lines=True,
+        ).to_series()
+    except pl.exceptions.NoDataError:
+        return
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise TableError(
+            f"{source.display}: the compressed file is cut off, damaged or not UTF-8 "
+            f"({error}). Unpack it first."
+        ) from error
+    for start in range(0, len(lines), 100_000):
+        part = lines.slice(start, 100_000).fill_null("").to_list()
+        yield ("\n".join(part) + "\n").encode()
+
+
+def magic(head: bytes) -> str | None:
+    """Return what the first bytes say a file is, or None if they say nothing."""
+    for start, kind in MAGIC:
+        if head.startswith(start):
+            return kind
+    return None
+
+
+def recoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """Turn blocks of text in any encoding into UTF-8, each line ended by a newline.
+
+    Args:
+        blocks: Bytes in `encoding`.
+        encoding: Name of a Python codec; `utf-8` is passed through unchecked.
+    """
+    pending = b""
+    utf8 = encoding.lower().replace("_", "-") in {"utf-8", "utf8", "ascii"}
+    decoder = None if utf8 else codecs.getincrementaldecoder(encoding)("replace")
+    first = True
+    for block in blocks:
+        data = decoder.decode(block).encode() if decoder else block
+        if first:
+            data = data.removeprefix(codecs.BOM_UTF8)
+            first = False
+        data = pending + data
+        # A carriage return at the end may be half of a line end: wait for the rest.
+        cut = len(data) - len(data.rstrip(b"\r"))
+        pending = data[len(data) - cut :] if cut else b""
+        yield unified(data[: len(data) - cut] if cut else data)
+    tail = (
+        (decoder.decode(b"", True).encode() if decoder else b"") if not first else b""
+    )
+    if pending or tail:
+        yield unified(pending + tail)
+
+
+def unified(data: bytes) -> bytes:
+    """Replace line ends with carriage returns by plain newlines."""
+    if b"\r" not in data:
+        return data
+    return data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")

@@ -1,0 +1,239 @@
+"""Frames of text to one typed canonical table, counting what could not be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from kpiaudit.tables import columns as cols
+from kpiaudit.tables import dates, parse
+from kpiaudit.tables.cells import any_holds, text_cell
+from kpiaudit.tables.columns import ROW, Column, Context, Converted
+from kpiaudit.tables.spill import Pile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.tables.mapping import SourceMapping, Target
+    from kpiaudit.tables.textfile import RawTable
+
+
+def convert_text(
+    raw: RawTable, target: Target, mapping: SourceMapping, context: Context
+) -> Converted:
+    """Turn text into a canonical table.
+
+    Args:
+        raw: Frames whose columns bear the mapping's source names.
+        target: How the canonical columns come about.
+        mapping: Its null texts and time zone.
+        context: The file.
+
+    Raises:
+        TableError: More cells than tolerated are unreadable, or the order of day and
+            month can't be told.
+    """
+    columns = cols.columns_of(target, mapping.timezone or context.timezone)
+    texts = Pile()
+    for part in raw.pile.parts():
+        texts.add(_texts(part, target, columns, mapping.null))
+    _decide(texts, columns, context)
+    typed = Pile()
+    rows = 0
+    for part in texts.parts():
+        frame = _typed(part, columns)
+        rows += frame.height
+        typed.add(frame)
+    left_out = raw.rows_of() - rows
+    texts.clear()
+    cols.check_readable(columns, rows, context)
+    return Converted(
+        table=target.table,
+        frame=typed.lazy(),
+        columns=tuple(c.name for c in columns if not c.name.startswith("__")),
+        rows=rows,
+        target=target,
+        unreadable={c.name: c.unreadable for c in columns if c.unreadable},
+        notes=[*cols.notes_of(columns), *cols.left_out(left_out)],
+        lazy=typed.spilled,
+    )
+
+
+def _texts(
+    part: pl.DataFrame, target: Target, columns: list[Column], nulls: tuple[str, ...]
+) -> pl.DataFrame:
+    there: Mapping[str, Any] = {n: pl.String() for n in part.columns if n != ROW}
+    if target.only:
+        part = part.filter(any_holds(target.only, there))
+    if target.drop:
+        part = part.filter(~any_holds(target.drop, there))
+    return part.select(
+        pl.col(ROW), *(text_cell(c.cell, there, nulls).alias(c.name) for c in columns)
+    )
+
+
+def _decide(texts: Pile, columns: list[Column], context: Context) -> None:
+    """Decide, over whole columns, the order of dates and the decimal marks."""
+    orders: dict[str, list[dict[str, int]]] = {}
+    marks: dict[str, list[dict[str, int]]] = {}
+    x = pl.col("x")
+    for part in texts.parts():
+        for column in columns:
+            cells = part[column.name]
+            if column.kind in {"instant", "stamp"} and not column.cell.format:
+                if dates.has_order(cells):
+                    facts = cols.facts_of(cells, dates.order_facts(x))
+                    orders.setdefault(column.name, []).append(facts)
+            elif (
+                column.kind in {"duration", "number", "count"}
+                and cells.str.contains(",", literal=True).any()
+            ):
+                facts = cols.facts_of(cells, parse.mark_facts(x))
+                marks.setdefault(column.name, []).append(facts)
+    cols.decide_orders(columns, orders, context)
+    cols.decide_marks(columns, marks, context)
+
+
+def _typed(part: pl.DataFrame, columns: list[Column]) -> pl.DataFrame:
+    found: dict[str, pl.Series] = {ROW: part[ROW]}
+    for column in columns:
+        found[column.name] = _read(part[column.name], part[ROW], column)
+    return cols.finished(pl.DataFrame(found).lazy(), columns).collect()
+
+
+def _read(cells: pl.Series, rows: pl.Series, column: Column) -> pl.Series:
+    if column.kind == "id":
+        return _ids(cells, column)
+    if column.kind == "text":
+        return _apply(cells, parse.texts)
+    if column.kind == "code":
+        return _codes(cells, column)
+    if column.kind == "stamp":
+        return _stamps(cells, column)
+    out = (
+        _instants(cells, column)
+        if column.kind == "instant"
+        else _figures(cells, column)
+    )
+    _count(cells, rows, out, column)
+    return out
+
+
+def _count(cells: pl.Series, rows: pl.Series, out: pl.Series, column: Column) -> None:
+    """Count the cells that are filled, and those of them that were not read."""
+    column.filled += len(cells) - cells.null_count()
+    bad = out.is_null() & cells.is_not_null()
+    if not bad.any():
+        return
+    nothing = cells.str.strip_chars().is_in(list(parse.nothing()))
+    if column.kind == "instant":
+        never = _apply(cells, dates.placeholder) & bad & ~nothing
+        column.placeholders += int(never.sum())
+        nothing = nothing | never
+    nothing = nothing & bad
+    column.filled -= int(nothing.sum())
+    bad = bad & ~nothing
+    count = int(bad.sum())
+    if count:
+        column.unreadable += count
+        column.example = column.example or str(cells.filter(bad)[0])[:40]
+        room = 5 - len(column.first_bad)
+        column.first_bad += rows.filter(bad).head(max(room, 0)).to_list()
+
+
+def _apply(cells: pl.Series, reading: Any, *args: Any) -> pl.Series:
+    frame = pl.DataFrame({"x": cells})
+    return frame.select(reading(pl.col("x"), *args).alias("x")).to_series()
+
+
+def _patched(cells: pl.Series, out: pl.Series, reading: Any, *args: Any) -> pl.Series:
+    """Read again, by the slow way, the cells that the fast way could not read."""
+    bad = out.is_null() & cells.is_not_null()
+    if not bad.any():
+        return out
+    return out.scatter(bad.arg_true(), _apply(cells.filter(bad), reading, *args))
+
+
+def _figures(cells: pl.Series, column: Column) -> pl.Series:
+    if column.kind == "flag":
+        return _apply(cells, parse.flags)
+    unit = column.cell.unit
+    if column.kind == "duration":
+        if column.marks == "comma" or ":" in (unit or ""):
+            return _apply(cells, parse.durations, column.marks, unit)
+        out = _apply(cells, parse.plain_durations, unit)
+        return _patched(cells, out, parse.durations, column.marks, unit)
+    if column.marks == "comma":
+        out = _apply(cells, parse.numbers, column.marks)
+    else:
+        out = _apply(cells, parse.plain_numbers)
+        out = _patched(cells, out, parse.numbers, column.marks)
+    return _apply(out, parse.counts) if column.kind == "count" else out
+
+
+def _instants(cells: pl.Series, column: Column) -> pl.Series:
+    """Read with the shapes met up to now; look at what is left for new shapes."""
+    plan = column.plan
+    if plan.formats or plan.unit:
+        return _apply(cells, dates.instants, plan)
+    out = pl.repeat(None, len(cells), dtype=pl.Int64, eager=True)
+    for attempt in range(8):
+        bad = out.is_null() & cells.is_not_null()
+        left = cells.filter(bad) if attempt else cells.drop_nulls()
+        if left.is_empty():
+            break
+        some = (
+            left.unique(maintain_order=True).head(2000)
+            if attempt
+            else left.gather_every(max(len(left) // 200, 1))
+        )
+        met = dict.fromkeys(filter(None, map(dates.shape_of, some.to_list())))
+        new = [shape for shape in met if shape not in plan.shapes]
+        if attempt and not new:
+            break
+        plan.shapes += new
+        found = _apply(left, dates.instants, plan)
+        whole = len(left) == len(out)
+        out = found if whole else out.scatter(bad.arg_true(), found)
+    return out
+
+
+def _stamps(cells: pl.Series, column: Column) -> pl.Series:
+    numbers = _apply(cells, parse.plain_numbers)
+    if numbers.null_count() == cells.null_count():
+        return numbers
+    return _instants(cells, column).cast(pl.Float64)
+
+
+def _ids(cells: pl.Series, column: Column) -> pl.Series:
+    if column.name == "agent_id":
+        few = cells.drop_nulls().unique()
+        buckets = few.filter(_apply(few, cols.in_bucket))
+        if len(buckets):
+            inside = cells.is_in(buckets.implode())
+            column.buckets += int(inside.sum())
+            cells = _apply(cells, cols.without_buckets)
+    if cells.str.contains("E+", literal=True).any():
+        wrong = cells.str.contains(r"^\s*\d(\.\d+)?E\+\d+\s*$")
+        column.e_notation += int(wrong.sum())
+    return _apply(cells, parse.texts)
+
+
+def _codes(cells: pl.Series, column: Column) -> pl.Series:
+    # Few different codes: they are read once each and then looked up.
+    old = cells.drop_nulls().unique()
+    new = _apply(old, parse.codes, column.codes)
+    if column.codes:
+        known = new.is_in(list(column.codes)) | new.is_null()
+        for code in new.filter(~known).unique().to_list():
+            same = cells.is_in(old.filter(new == code).implode())
+            count = column.unknown_codes.get(code, 0) + int(same.sum())
+            column.unknown_codes[code] = count
+        if column.name == "ended_by":
+            new = new.zip_with(
+                known, pl.repeat("unknown", len(new), dtype=pl.String, eager=True)
+            )
+    if old.equals(new):
+        return cells
+    return cells.replace_strict(old, new, default=None, return_dtype=pl.String)
