@@ -27,6 +27,11 @@ CLOCKS_H = (1, 3, 6, 12, 30, 60, 100, 200, 400)
 POSITIONS = 300
 """Hundredths of the clock that are counted: up to three times its length."""
 
+_BY_CHANCE = 0.2
+_FREQUENT = 6
+"""Nothing follows from the next ticket of a customer who opens more than this many on
+one matter, and so many that one falls into the window by chance this often."""
+
 COUNTS = (
     "due",
     "met",
@@ -160,7 +165,7 @@ def _bounced(frame: Frame, data: Dataset, windows: Windows, found: Found) -> Fra
         reopened = reopened + flag(counted)
     frame = frame.with_columns(reopened=reopened)
     if has(data, "customer_id"):
-        frame = _followed(frame, data, windows)
+        frame = _followed(frame, data, windows, found)
     else:
         frame = frame.with_columns(followed=nw.lit(0).cast(nw.Int64))
     either = (nw.col("reopened") == 1) | (nw.col("followed") == 1)
@@ -186,7 +191,7 @@ def _thanks(data: Dataset, windows: Windows, found: Found) -> Any:
     return flag(quick)
 
 
-def _followed(frame: Frame, data: Dataset, windows: Windows) -> Frame:
+def _followed(frame: Frame, data: Dataset, windows: Windows, found: Found) -> Frame:
     """Add `followed`: the customer's next ticket on the same matter comes in time."""
     matter = nw.lit("")
     if has(data, "category"):
@@ -206,6 +211,8 @@ def _followed(frame: Frame, data: Dataset, windows: Windows) -> Frame:
         .with_columns(matter=matter)
         .select(*whose, at=nw.col("done_at"), kind=nw.lit(1), next=never)
     )
+    span = int(found.get("span_ms", 0))
+    most = max(_FREQUENT, round(_BY_CHANCE * span / windows.bounce_ms))
     # The earliest opening at or after each closure, within customer and matter.
     ahead = (
         nw.col("next")
@@ -214,8 +221,11 @@ def _followed(frame: Frame, data: Dataset, windows: Windows) -> Frame:
     )
     following = (
         nw.concat([opened, done], how="vertical")
-        .with_columns(next_opened=ahead)
-        .filter(nw.col("kind") == 1)
+        .with_columns(
+            next_opened=ahead,
+            many=(1 - nw.col("kind")).sum().over("customer_id", "matter"),
+        )
+        .filter((nw.col("kind") == 1) & (nw.col("many") <= most))
         .select("ticket_id", "next_opened")
         .group_by("ticket_id")
         .agg(next_opened=nw.col("next_opened").min())

@@ -26,7 +26,7 @@ _AUTO_CLOSE = 0.3
 _AUTO_CLOSE_H = 12
 _FEWEST = 20
 _ALIVE = 0.1
-"""A week with less than this share of the median week's openings is a thin tail."""
+"""A week with less than this share of the usual week's openings is a thin tail."""
 
 
 def frames(data: Dataset) -> Mapping[str, Frame]:
@@ -83,6 +83,7 @@ def read(summaries: Summaries) -> Found:
         "mode": "due" if given["due_at"] else "sla" if given["sla_met"] else "none",
         "columns": given,
         "end_ms": _end(openings),
+        "span_ms": _end(openings) - int(openings.ints("day").min()) * count.DAY_MS,
         "cut": _end(openings) < int(openings.ints("last_at").max()),
         "sweep_days": _sweep_days(openings),
         "auto_age_min": _auto_ages(summaries["ages"], agents),
@@ -99,12 +100,16 @@ def _end(openings: Summary) -> int:
     day, n = openings.ints("day"), openings.floats("n")
     per_day = np.bincount(day - day.min(), weights=n)
     week = np.convolve(per_day, np.ones(7))[: len(per_day)]
-    alive = np.flatnonzero(week >= _ALIVE * np.median(week[week > 0]))
+    # The week in which the middle ticket falls: a long thin tail must not count.
+    order = np.argsort(week, kind="stable")
+    middle = np.searchsorted(np.cumsum(per_day[order]), per_day.sum() / 2.0)
+    usual = float(week[order][middle])
+    alive = np.flatnonzero(week >= _ALIVE * usual)
     last_day = int(alive.max()) + int(day.min())
     if last_day >= int(day.max()):
         return int(openings.ints("last_at").max())
     # The thin tail begins after the last week of ordinary volume.
-    busy = np.flatnonzero(per_day >= _ALIVE * np.median(per_day[per_day > 0]))
+    busy = np.flatnonzero(per_day >= _ALIVE * usual / 7.0)
     last_day = int(busy[busy <= alive.max()].max()) + int(day.min())
     return int(openings.ints("last_at")[day <= last_day].max())
 

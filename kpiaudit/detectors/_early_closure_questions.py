@@ -9,6 +9,7 @@ import numpy as np
 
 from kpiaudit.stats import peers, selection
 from kpiaudit.stats.dispersion import day_dispersion
+from kpiaudit.stats.odds import Tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -119,7 +120,7 @@ def _near(counted: Counted, limits: Limits) -> Outcome:
 def _bounced(counted: Counted, limits: Limits) -> Outcome:
     """Compare how much more often near closures bounce than others, with peers."""
     cells = counted.cells
-    tables = selection.Tables.of(
+    tables = Tables.of(
         counted.subject,
         cells.ints("clock"),
         contacts=cells.ints("known"),
