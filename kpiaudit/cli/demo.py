@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import click
@@ -12,9 +13,17 @@ from kpiaudit.cli.writing import say
 @click.command("demo")
 @click.argument("folder", type=click.Path(file_okay=False))
 @click.option("--seed", default=20260302, show_default=True, help="Of the simulation.")
-def command(folder: str, seed: int) -> None:
+@click.option("--gzip", "packed", is_flag=True, help="Write .csv.gz files.")
+def command(folder: str, seed: int, packed: bool) -> None:
     """Write sample exports, with planted patterns and innocent look-alikes, to DIR."""
     from kpiaudit.tables.simulate import demo, write
 
     write(demo(seed=seed), Path(folder))
+    if packed:
+        for path in sorted(Path(folder).glob("*.csv")):
+            # No name and no time inside, so that the same seed gives the same bytes.
+            path.with_name(f"{path.name}.gz").write_bytes(
+                gzip.compress(path.read_bytes(), 9, mtime=0)
+            )
+            path.unlink()
     say(f"Sample exports are in {folder}. Next: kpiaudit scan {folder}")

@@ -18,6 +18,8 @@ GROUP = "kpiaudit.detectors"
 _BUILT_IN = (
     ("duration_cap", "DurationCap"),
     ("short_calls", "ShortCalls"),
+    ("survey_selection", "SurveySelection"),
+    ("early_closure", "EarlyClosure"),
 )
 
 

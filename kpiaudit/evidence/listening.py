@@ -112,14 +112,14 @@ def check_sheet(
     lines = [(row, "flagged") for row in chosen] + [(row, "control") for row in matched]
     chance.shuffle(lines)
     names = [name for name in chosen[0] if name not in _HIDDEN]
-    blind = [
+    blind: list[list[Any]] = [
         ["line", *names, *LISTENER],
         *(
             [n, *(cell(row.get(name)) for name in names), "", ""]
             for n, (row, _) in enumerate(lines, start=1)
         ),
     ]
-    key = [
+    key: list[list[Any]] = [
         ["line", "group"],
         *([n, group] for n, (_, group) in enumerate(lines, start=1)),
     ]

@@ -58,7 +58,7 @@ def test_a_plugin_that_does_not_load_is_named_with_its_version(plugin: Path) -> 
 
 def test_a_plugin_that_is_no_detector_is_refused(plugin: Path) -> None:
     (plugin / "entry_points.txt").write_text(
-        "[kpiaudit.detectors]\nweekend-calls = acme_kpis:Mapping\n"
+        "[kpiaudit.detectors]\nweekend-calls = acme_kpis:Account\n"
     )
     with pytest.raises(DetectorError, match=r"no kpiaudit\.Detector"):
         catalogue.detectors()

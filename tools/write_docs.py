@@ -1,0 +1,107 @@
+"""Write the generated pages: rules, detectors, tables. `--check` compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from kpiaudit.cli.explain import page
+from kpiaudit.detectors import catalogue
+from kpiaudit.rulebook import read_rules
+from kpiaudit.tables import schema
+
+ROOT = Path(__file__).parent.parent
+_HEAD = "<!-- Written by `make docs`. -->\n\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return every generated page by its path."""
+    built_in = {
+        name: kind
+        for name, kind in catalogue.detectors().items()
+        if kind.__module__.startswith("kpiaudit.")
+    }
+    found = {
+        ROOT / "docs" / "detectors" / f"{name}.md": _HEAD + page(kind)
+        for name, kind in built_in.items()
+    }
+    found[ROOT / "rules" / "README.md"] = _HEAD + _rules()
+    found[ROOT / "docs" / "tables.md"] = _HEAD + _tables()
+    return found
+
+
+_RULES = """\
+# Shipped rules
+
+A rule is a detector, tuned. These run without any configuration; a rule of your own
+with the same id replaces one (`--rules FILE`).
+
+| rule | pattern | KPI | harm at most | reported if |
+| --- | --- | --- | --- | --- |
+"""
+
+_TABLES = """\
+# Canonical tables
+
+What kpiaudit reads, once an export is mapped. A folder of files named after the tables
+with these headers needs no mapping. Every column is optional unless it is a key; a rule
+whose columns are absent is skipped and says so.
+
+*Origin* says who wrote the column. The audited are never their own alibi: an innocent
+explanation is ruled out only on columns of `system`, `customer` or `third_party`.
+
+"""
+
+
+def _rules() -> str:
+    lines = []
+    for rule in read_rules():
+        effect = "" if rule.min_effect is None else f", effect > {rule.min_effect:g}"
+        lines.append(
+            f"| [{rule.id}](../docs/detectors/{rule.detector.id}.md) | "
+            f"{rule.detector.first_line()} | {rule.detector.kpi} | "
+            f"{rule.severity.word} | q <= {rule.max_q:g}{effect} |"
+        )
+    return _RULES + "\n".join(lines) + "\n"
+
+
+def _tables() -> str:
+    lines = []
+    for table, columns in schema.TABLES.items():
+        lines += [
+            f"## {table}",
+            "",
+            "| column | type | unit | meaning | origin |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for column in columns:
+            key = " (key)" if column.key else ""
+            alias = "".join(f", alias `{name}`" for name in column.aliases)
+            lines.append(
+                f"| `{column.name}`{key}{alias} | {column.type} | {column.unit} | "
+                f"{column.meaning} | {column.origin} |"
+            )
+        lines.append("")
+    return _TABLES + "\n".join(lines)
+
+
+def main() -> None:
+    """Write the pages, or say which ones are out of date."""
+    stale = [
+        path
+        for path, text in pages().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+    if "--check" in sys.argv:
+        if stale:
+            names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+            sys.exit(f"out of date: {names}. Run 'make docs'.")
+        return
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(pages()[path], encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
