@@ -299,7 +299,7 @@ def _cut(row: Row, cap: Cap) -> Explanation:
     if close:
         detail = (
             f"the platform does end calls at {close[0]} s; calls of that length were "
-            "left out of every count, and the excess lies below it"
+            "left out of every count, and the excess is below it"
         )
     return Explanation(text=EXPLAIN[0].text, status="open", detail=detail)
 

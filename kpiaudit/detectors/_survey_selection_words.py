@@ -104,7 +104,7 @@ def _no_survey(row: Row) -> Explanation:
         status="ruled_out" if independent else "open",
         detail=(
             f"contacts were compared within queue, channel and direction only; "
-            f"{left_out} of the agent's contacts lie where none was invited and count "
+            f"{left_out} of the agent's contacts are where none was invited and count "
             "for nothing"
         ),
     )

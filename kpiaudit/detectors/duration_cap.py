@@ -55,7 +55,7 @@ class DurationCap(Detector):
     cutoffs the two strongest are tested.
 
     ## Innocent explanations
-    - The platform ends calls at the limit: they all lie on one second, and none above.
+    - The platform ends calls at the limit: they all end on one second, and none above.
     - The recorder rounds durations: the windows are laid in whole units of it.
     - A queue whose calls naturally last a little less than the cap: a smooth hump.
     - A scripted close or a reminder for everybody: no sharp edge, and no repeat calls.
