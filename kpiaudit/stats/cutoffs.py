@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.stats.bunching import Bunching, measure_bins
+from kpiaudit.stats.excess import Bunching, measure_bins
 from kpiaudit.stats.heaping import free_seconds, rounding
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 _SHORTEST = 30  # seconds; below lie calls that never became conversations
+_SUPPORT = 2  # windows of calls that the curve needs before the one it predicts
 _PICKS = 3  # caps tested per half
 _ROUND = 30  # caps are mostly multiples of half a minute ...
 _ROUND_BONUS = 0.5  # ... worth this many standard errors when choosing
@@ -88,7 +89,8 @@ def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
     Args:
         odd: Calls per second of duration on odd days, shape (n_values,).
         even: The same on even days.
-        low: Lowest cutoff, in seconds.
+        low: Lowest cutoff, in seconds. Below 75 s (30 s, the window, and two windows
+            before it) no curve can be laid, and nothing is found.
         high: Highest cutoff.
         window: Seconds below the cutoff, a multiple of `bin_width`.
         bin_width: In seconds.
@@ -235,6 +237,8 @@ def _scan(counts: IntArray, cutoffs: IntArray, search: _Search) -> Bunching:
     places = np.clip(cutoffs[:, None] + edges, _SHORTEST, len(counts))
     calls = np.diff(_sums(counts * search.free)[places], axis=1)
     room = np.diff(_sums(search.free.astype(np.int64))[places], axis=1)
+    held = cutoffs - _SHORTEST >= (1 + _SUPPORT) * search.window
+    room = room * held[:, None]
     sums = _sums(counts * search.free)
     return measure_bins(
         calls,
