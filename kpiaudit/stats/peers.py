@@ -26,7 +26,8 @@ from kpiaudit.stats.predictive import (
 )
 from kpiaudit.stats.reference import Counts, peer_log_odds
 from kpiaudit.stats.response import Response
-from kpiaudit.stats.spread import Grid, fit_spread, without_each
+from kpiaudit.stats.shapes import Grid
+from kpiaudit.stats.spread import fit_spread, without_each
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
@@ -84,11 +85,11 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         return _untestable(counts)
     phi = np.ones(n_subjects) if dispersion is None else np.maximum(dispersion, 1.0)
     question = _Question(usable=usable, phi=phi, events=min_excess, ratio=min_ratio)
-    spread, model, lifted = _fit(counts, question, usable.astype(np.float64), width=0.2)
+    spread, model = _fit(counts, question, usable.astype(np.float64), width=0.2)
     if counts.n_strata > 1:
         # Strong patterns raise the peers' rates and hide each other: take them out.
-        trust, width = usable * (1.0 - lifted), spread.mean_sd
-        spread, model, _ = _fit(counts, question, trust, width=width)
+        trust, width = usable * (1.0 - model.yardstick.lifted), spread.mean_sd
+        spread, model = _fit(counts, question, trust, width=width)
     return _outcome(spread, model, usable)
 
 
@@ -144,8 +145,8 @@ def _untestable(counts: Counts) -> Outcome:
 
 def _fit(
     counts: Counts, question: _Question, trust: FloatArray, *, width: float
-) -> tuple[Spread, Model, FloatArray]:
-    """Fit the honest spread; return it, the model and who was probably lifted."""
+) -> tuple[Spread, Model]:
+    """Fit the honest spread; return it and what it says of every subject."""
     usable = question.usable
     log_odds, peers = peer_log_odds(counts, trust, spread=width)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
@@ -159,7 +160,7 @@ def _fit(
     grid = Grid.around(centre)
     likelihood = response.likelihood(k, noise, grid.points)
     spread = fit_spread(likelihood[_chosen(usable, y, n)], grid, start=start)
-    alone, lifted = without_each(spread, likelihood)
+    yardstick = without_each(spread, likelihood)
     mean, variance = response.at(grid.points)
     null_mean, null_variance = mean, variance
     if question.ratio > 1.0:
@@ -178,9 +179,9 @@ def _fit(
         null_mean=null[0],
         null_variance=null[1],
         likelihood=likelihood,
-        honest=alone,
+        yardstick=yardstick,
     )
-    return spread, model, lifted
+    return spread, model
 
 
 def _raise(

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from kpiaudit.stats.spread import SHARES
 from kpiaudit.stats.tails import fast_upper_tail, upper_tail
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
-    from kpiaudit.stats.spread import Grid, Spread
+    from kpiaudit.stats.shapes import Grid
+    from kpiaudit.stats.spread import Spread, Yardstick
 
 _CAP = 50.0
 
@@ -32,13 +32,25 @@ class Model:
     null_mean: FloatArray
     null_variance: FloatArray
     likelihood: FloatArray
-    honest: FloatArray
+    yardstick: Yardstick
 
     def weights(self, rows: IntArray) -> FloatArray:
         """Return the honest distribution of some rows, shape (len(rows), points)."""
-        if len(self.honest) == 1:
-            return np.broadcast_to(self.honest, (len(rows), self.honest.shape[1]))
-        return self.honest[rows]
+        return _rows(self.yardstick.honest, rows)
+
+    def predictive(self, rows: IntArray, along: FloatArray) -> FloatArray:
+        """Return the p-value of rows from their tails along the grid.
+
+        The shape under which the events are least surprising decides, as far as the
+        peers leave that shape credible; averaging alone would let a shape that the
+        peers can't tell from another pass at half its weight.
+        """
+        demanding = self.yardstick.demanding
+        if len(demanding) == 1:
+            each = along @ demanding[0].T
+        else:
+            each = np.einsum("nq,nsq->ns", along, demanding[rows])
+        return np.asarray(np.clip(each.max(axis=1), 0.0, 1.0), dtype=np.float64)
 
     def spread_variance(self) -> FloatArray:
         """Return the variance of counts under the null, shape (n, points)."""
@@ -46,10 +58,17 @@ class Model:
         return self.phi[:, None] * v + self.peers[:, None] * v * v
 
 
+def _rows(values: FloatArray, rows: IntArray) -> FloatArray:
+    """Return some rows of an array whose single row may serve for all."""
+    if len(values) == 1:
+        return np.broadcast_to(values, (len(rows), *values.shape[1:]))
+    return values[rows]
+
+
 def tails(model: Model, rows: IntArray) -> FloatArray:
     """Return P(K >= k) under the null along the grid, shape (len(rows), points)."""
     variance = model.spread_variance()[rows]
-    exact = model.weights(rows) > 1e-12
+    exact = _rows(model.yardstick.demanding.max(axis=1), rows) > 1e-10
     return fast_upper_tail(
         model.k[rows, None], model.null_mean[rows], variance, exact=exact
     )
@@ -65,10 +84,14 @@ def p_values(model: Model) -> FloatArray:
     """Return the predictive p-value per subject; nan where p <= .05 is out of reach."""
     rows = np.arange(len(model.k))
     weights = model.weights(rows)
-    p = np.clip(np.sum(weights * tails(model, rows), axis=1), 0.0, 1.0)
-    full = np.minimum(model.null_mean / np.maximum(model.n, 1.0)[:, None], 1.0)
-    p[np.sum(weights * full ** model.n[:, None], axis=1) > 0.05] = np.nan
-    return np.asarray(p, dtype=np.float64)
+    p = model.predictive(rows, tails(model, rows))
+    # Only where non-events are few can events in every trial be no surprise.
+    spare = np.sum(weights * (model.n[:, None] - model.null_mean), axis=1)
+    few = rows[spare < 30.0]
+    full = model.null_mean[few] / np.maximum(model.n[few], 1.0)[:, None]
+    likely = np.sum(weights[few] * np.minimum(full, 1.0) ** model.n[few, None], axis=1)
+    p[few[likely > 0.05]] = np.nan
+    return p
 
 
 def quantile(grid: Grid, weights: FloatArray, level: float) -> FloatArray:
@@ -119,9 +142,7 @@ def odds_ratio(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the shrunken odds ratio against the honest median, with 95 % interval."""
     honest = spread.honest
-    share = float(spread.weight.sum(axis=0) @ SHARES)
-    prior = (1.0 - share) * honest + share * (honest @ spread.grid.lifted())
-    posterior = model.likelihood * prior
+    posterior = model.likelihood * spread.everybody
     posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-300)
     centre = float(quantile(spread.grid, honest[None, :], 0.5)[0])
     middle, low, high = (
@@ -140,12 +161,12 @@ def spread_to_break(
     points = model.grid.points
     centre = float(quantile(model.grid, spread.honest[None, :], 0.5)[0])
     multiples = np.exp(np.linspace(0.0, np.log(_CAP), 60))
-    along, weights = tails(model, rows), model.weights(rows)
+    along = tails(model, rows)
     p = np.empty((len(rows), len(multiples)))
     for j, multiple in enumerate(multiples):
         at = centre + multiple * (points - centre)
         moved = np.array([np.interp(at, points, row) for row in along])
-        p[:, j] = np.sum(weights * moved, axis=1)
+        p[:, j] = model.predictive(rows, moved)
     lost = p > p_threshold
     first = np.where(lost.any(axis=1), np.argmax(lost, axis=1), len(multiples) - 1)
     return np.asarray(multiples[first], dtype=np.float64)
@@ -158,24 +179,22 @@ def smallest_excess(model: Model, testable: BoolArray) -> float:
     rows = np.flatnonzero(testable)
     row = rows[np.argsort(model.n[rows], kind="stable")[len(rows) // 2]]
     level = 0.05 / len(rows)
-    weights = model.weights(np.array([row]))[0]
+    at = np.array([row])
     mean, variance = model.null_mean[row], model.spread_variance()[row]
     n = model.n[row]
-
-    def power_at(k: float, more: float) -> float:
-        raised = np.minimum(mean + more, n * (1.0 - 1e-9))
-        wide = np.maximum(variance * raised / mean * (1.0 - raised / n), 1e-9)
-        wide /= np.maximum(1.0 - mean / n, 1e-9)
-        return float(weights @ upper_tail(np.array(k), raised, wide))
-
     low, high = 0.0, n + 1.0
     while high - low > 1.0:
         k = np.floor((low + high) / 2.0)
-        low, high = (low, k) if power_at(k, 0.0) <= level else (k, high)
+        p = model.predictive(at, upper_tail(np.array([[k]]), mean, variance))[0]
+        low, high = (low, k) if p <= level else (k, high)
     if high > n:
         return float("nan")
     needed, least, most = high, 0.0, n
+    weights = model.weights(at)[0]
     for _ in range(40):
         more = (least + most) / 2.0
-        least, most = (least, more) if power_at(needed, more) >= 0.8 else (more, most)
+        raised = np.minimum(mean + more, n * (1.0 - 1e-9))
+        wide = variance * raised * (n - raised) / np.maximum(mean * (n - mean), 1e-300)
+        power = weights @ upper_tail(np.array(needed), raised, np.maximum(wide, 1e-9))
+        least, most = (least, more) if power >= 0.8 else (more, most)
     return float(most)

@@ -12,123 +12,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammainc, ndtr
+
+from kpiaudit.stats.shapes import SHAPES, Grid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from kpiaudit.stats.outcome import BoolArray, FloatArray
+    from kpiaudit.stats.shapes import Shape
 
-    from kpiaudit.stats.outcome import FloatArray
-
-_HALF_RANGE = 5.0
-_FINE = 0.3
-_POINTS = 161
 _TAU_LOW, _TAU_HIGH = 0.02, 2.5
 _TAU_SCALE = 0.25
-_STEPS = np.linspace(-1.0, 1.0, 7)
-_ROUNDS = 4
+_ROUNDS = 6
+_THIN = 100
+_CREDIT = 3.0
+"""A shape counts in full if it is at least a third as credible as the best one."""
 ALONE = 400
 """Up to this many subjects each one is left out of its own yardstick."""
-SHARES = np.array([0.0, 0.01, 0.04, 0.12, 0.25, 0.45])
-_SHARE_PRIOR = np.array([0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """A family of honest spreads: its cdf in units of the width, and its prior."""
-
-    name: str
-    prior: float
-    cdf: Callable[[FloatArray, FloatArray], FloatArray]
-    group: float = 0.0
-    shift: float = 0.0
-
-    def sd(self, tau: FloatArray) -> FloatArray:
-        """Return the standard deviation at width `tau`."""
-        between = self.group * (1.0 - self.group) * self.shift**2
-        return np.asarray(np.sqrt(tau**2 + between), dtype=np.float64)
-
-
-def _normal(x: FloatArray, tau: FloatArray) -> FloatArray:
-    return np.asarray(ndtr(x / tau), dtype=np.float64)
-
-
-def _heavy(x: FloatArray, tau: FloatArray) -> FloatArray:
-    # Closed form of the t distribution with 4 degrees of freedom, scaled to sd tau.
-    t = np.clip(x / tau, -1e6, 1e6) * np.sqrt(2.0)
-    s = t / np.sqrt(4.0 + t * t)
-    return np.asarray(0.5 + 0.75 * (s - s**3 / 3.0), dtype=np.float64)
-
-
-def _skewed(skewness: float) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    a = 4.0 / skewness**2
-
-    def cdf(x: FloatArray, tau: FloatArray) -> FloatArray:
-        g = np.clip(a + x / tau * np.sqrt(a), 0.0, 1e6)
-        return np.asarray(gammainc(a, g), dtype=np.float64)
-
-    return cdf
-
-
-def _grouped(
-    group: float, shift: float
-) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    def cdf(x: FloatArray, tau: FloatArray) -> FloatArray:
-        both = (1.0 - group) * ndtr(x / tau) + group * ndtr((x - shift) / tau)
-        return np.asarray(both, dtype=np.float64)
-
-    return cdf
-
-
-def _shapes() -> tuple[Shape, ...]:
-    shapes = [
-        Shape(name="normal", prior=0.40, cdf=_normal),
-        Shape(name="heavy", prior=0.15, cdf=_heavy),
-        Shape(name="skewed", prior=0.10, cdf=_skewed(0.6)),
-        Shape(name="skewed", prior=0.10, cdf=_skewed(1.2)),
-        Shape(name="skewed", prior=0.05, cdf=_skewed(2.0)),
-    ]
-    shapes += [
-        Shape(name="group", prior=0.05, cdf=_grouped(g, d), group=g, shift=d)
-        for g in (0.08, 0.16)
-        for d in (0.4, 0.65)
-    ]
-    return tuple(shapes)
-
-
-SHAPES = _shapes()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Points on the log-odds scale, dense in the middle, and the edges between them."""
-
-    points: FloatArray
-    edges: FloatArray
-
-    @classmethod
-    def around(cls, centre: float) -> Grid:
-        """Return the grid whose dense part lies around `centre`."""
-        top = np.arcsinh(_HALF_RANGE / _FINE)
-        half = np.linspace(-top, top, 2 * _POINTS + 1)
-        all_points = centre + _FINE * np.sinh(half)
-        return cls(points=all_points[1::2], edges=all_points[2:-1:2])
-
-    def masses(self, shape: Shape, mu: FloatArray, tau: FloatArray) -> FloatArray:
-        """Return the probability of each cell, shape (len(mu), n_points)."""
-        inner = shape.cdf(self.edges[None, :] - mu[:, None], tau[:, None])
-        ones = np.ones((len(mu), 1))
-        return np.diff(np.hstack([0.0 * ones, inner, ones]), axis=1)
-
-    def lifted(self) -> FloatArray:
-        """Return the chance that a subject at one point is lifted to another one.
-
-        Lifts have a gamma density with mean 0.9: most doublings or triplings of the
-        odds, a few much more, hardly any too small to matter.
-        """
-        gap = np.maximum(self.edges[None, :] - self.points[:, None], 0.0)
-        inner = gammainc(2.0, gap / 0.45)
-        ones = np.ones((len(self.points), 1))
-        return np.diff(np.hstack([0.0 * ones, inner, ones]), axis=1)
+KIND = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+SHARE = np.array([0.0, 0.01, 0.04, 0.12, 0.25, 0.45] + [0.12, 0.25, 0.45] * 2)
+_SHARE_PRIOR = np.array(
+    [0.3, 0.2, 0.15, 0.1, 0.06, 0.03, 0.04, 0.03, 0.01, 0.04, 0.03, 0.01]
+)
+"""Share of lifted subjects and kind of their lift, and how likely beforehand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +45,7 @@ class Spread:
         mu: Location per hypothesis.
         tau: Width per hypothesis.
         masses: Honest cell masses, shape (n_hypotheses, n_points).
-        weight: Posterior weight, shape (n_hypotheses, n_shares), sums to 1.
+        weight: Posterior weight, shape (n_hypotheses, len(SHARE)), sums to 1.
     """
 
     grid: Grid
@@ -155,6 +59,16 @@ class Spread:
     def honest(self) -> FloatArray:
         """Return the honest distribution, all hypotheses averaged, (n_points,)."""
         out: FloatArray = self.weight.sum(axis=1) @ self.masses
+        return out
+
+    @property
+    def everybody(self) -> FloatArray:
+        """Return the distribution of all subjects, lifted or not, (n_points,)."""
+        weight = self.weight.sum(axis=0)
+        out = float(weight @ (1.0 - SHARE)) * self.honest
+        for kind, moves in enumerate(self.grid.lifts()):
+            share = float((weight * SHARE)[kind == KIND].sum())
+            out = out + share * (self.honest @ moves)
         return out
 
     @property
@@ -206,7 +120,7 @@ def fit_spread(likelihood: FloatArray, grid: Grid, *, start: float) -> Spread:
         (averaging models by their marginal likelihood); Gelman (2006), Bayesian
         Analysis 1:515-533 (half-Cauchy prior of a spread between groups).
     """
-    lifted = likelihood @ grid.lifted().T
+    lifted = likelihood @ grid.lifts().transpose(0, 2, 1)
     centre = float(grid.points[len(grid.points) // 2])
     parts = [
         _fit_shape(shape, likelihood, lifted, grid=grid, at=(centre, start))
@@ -240,16 +154,22 @@ def _fit_shape(
     mu0, log_tau0 = at[0], float(np.log(at[1]))
     mu_half, tau_half = 2.5 * at[1] + 0.3, 1.8
     low, high = np.log(_TAU_LOW), np.log(_TAU_HIGH)
+    active = np.ones(len(SHARE), dtype=np.bool_)
     for last in range(_ROUNDS):
         log_tau0 = float(np.clip(log_tau0, low, high))
         bottom = max(low, log_tau0 - tau_half)
         top = max(min(high, log_tau0 + tau_half), bottom + 0.05)
-        mus = mu0 + mu_half * _STEPS
-        log_taus = np.linspace(bottom, top, len(_STEPS))
-        mu, log_tau = (a.ravel() for a in np.meshgrid(mus, log_taus))
+        # The first look is wide and fine: many lifted subjects make a second mode.
+        many = (15, 9) if last == 0 else (7, 7)
+        mus = mu0 + mu_half * np.linspace(-1.0, 1.0, many[0])
+        log_taus = np.linspace(bottom, top, many[1])
+        mode, log_tau = (a.ravel() for a in np.meshgrid(mus, log_taus))
         tau = np.exp(log_tau)
+        # Mode and width of a skewed shape are nearly independent, mean and width not.
+        mu = mode + shape.mode * tau
         masses = grid.masses(shape, mu, tau)
-        log = joint_log(likelihood, lifted, masses)
+        thin = max(1, len(likelihood) // _THIN) if last < _ROUNDS - 3 else 1
+        log = _joint_log(likelihood[::thin], lifted[:, ::thin], masses, active)
         log += (
             np.log(_SHARE_PRIOR)
             + (log_tau - np.log1p((tau / _TAU_SCALE) ** 2))[:, None]
@@ -257,31 +177,54 @@ def _fit_shape(
         d_mu, d_tau = mus[1] - mus[0], log_taus[1] - log_taus[0]
         if last == _ROUNDS - 1:
             break
-        weight = np.exp(log - log.max()).sum(axis=1)
-        weight /= weight.sum()
-        mu0, log_tau0 = float(weight @ mu), float(weight @ log_tau)
-        mu_sd = float(np.sqrt(weight @ (mu - mu0) ** 2))
+        both = np.exp(log - log.max())
+        # What a first look rules out need not be looked at again.
+        active = both.sum(axis=0) > 1e-8 * both.sum()
+        weight = both.sum(axis=1) / both.sum()
+        mu0, log_tau0 = float(weight @ mode), float(weight @ log_tau)
+        mu_sd = float(np.sqrt(weight @ (mode - mu0) ** 2))
         tau_sd = float(np.sqrt(weight @ (log_tau - log_tau0) ** 2))
         mu_half = float(np.clip(3.0 * mu_sd, 0.3 * mu_half, mu_half)) + 0.2 * d_mu
         tau_half = float(np.clip(3.0 * tau_sd, 0.3 * tau_half, tau_half)) + 0.2 * d_tau
     return mu, tau, masses, log + np.log(d_mu * d_tau)
 
 
-def joint_log(
-    likelihood: FloatArray, lifted: FloatArray, masses: FloatArray
+def _joint_log(
+    likelihood: FloatArray,
+    lifted: FloatArray,
+    masses: FloatArray,
+    active: BoolArray,
 ) -> FloatArray:
     """Return the log likelihood of all subjects per hypothesis and share lifted."""
     own = likelihood @ masses.T
     other = lifted @ masses.T
-    out = np.empty((masses.shape[0], len(SHARES)))
-    for j, share in enumerate(SHARES):
-        out[:, j] = np.log((1.0 - share) * own + share * other + 1e-280).sum(axis=0)
+    out = np.full((masses.shape[0], len(SHARE)), -np.inf)
+    for j in np.flatnonzero(active):
+        both = (1.0 - SHARE[j]) * own + SHARE[j] * other[KIND[j]] + 1e-280
+        out[:, j] = np.log(both).sum(axis=0)
     return out
 
 
-def without_each(
-    spread: Spread, likelihood: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+@dataclass(frozen=True, kw_only=True)
+class Yardstick:
+    """The honest distribution by which each subject is measured.
+
+    Arrays have one row per subject, or a single row that serves for all.
+
+    Args:
+        honest: Cell masses, all hypotheses averaged, shape (n or 1, n_points).
+        demanding: Cell masses that a p-value has to satisfy one by one, shape (n or 1,
+            1 + n_shapes, n_points): the average, and each shape as far as the peers
+            leave it credible (masses may sum to less than 1).
+        lifted: Probability that the subject was lifted, given all, shape (n,).
+    """
+
+    honest: FloatArray
+    demanding: FloatArray
+    lifted: FloatArray
+
+
+def without_each(spread: Spread, likelihood: FloatArray) -> Yardstick:
     """Return, per subject, the honest distribution that the others alone give.
 
     Args:
@@ -289,9 +232,7 @@ def without_each(
         likelihood: Of the subjects, as `fit_spread` took it.
 
     Returns:
-        The honest cell masses given all others, shape (n_subjects, n_points), or one
-        row for all where there are more than `ALONE` of them; and the probability that
-        the subject was lifted, given all, shape (n_subjects,).
+        One row per subject; one for all where there are more than 400 of them.
 
     Source:
         Gelfand, Dey & Chang (1992), Bayesian Statistics 4:147-167 (leave-one-out
@@ -299,20 +240,34 @@ def without_each(
     """
     if len(likelihood) > ALONE:
         # One among so many hardly moves the posterior.
-        honest = spread.honest
-        shares = spread.weight.sum(axis=0)
-        own = (likelihood @ honest) * float(shares @ (1.0 - SHARES)) + 1e-280
-        other = (likelihood @ (spread.grid.lifted().T @ honest)) * float(
-            shares @ SHARES
-        )
-        return honest[None, :], other / (own + other)
+        whole = likelihood @ spread.everybody + 1e-280
+        plain = float(spread.weight.sum(axis=0) @ (1.0 - SHARE))
+        lifted = np.clip(1.0 - plain * (likelihood @ spread.honest) / whole, 0.0, 1.0)
+        return _yardstick(spread, spread.weight.sum(axis=1)[None, :], lifted)
     own = likelihood @ spread.masses.T
-    other = (likelihood @ spread.grid.lifted().T) @ spread.masses.T
+    other = likelihood @ spread.grid.lifts().transpose(0, 2, 1) @ spread.masses.T
     weight = np.zeros_like(own)
     lifted = np.zeros(len(own))
-    for j, share in enumerate(SHARES):
-        both = (1.0 - share) * own + share * other + 1e-280
+    for j, (kind, share) in enumerate(zip(KIND, SHARE, strict=True)):
+        both = (1.0 - share) * own + share * other[kind] + 1e-280
         weight += spread.weight[:, j] / both
-        lifted += (share * other / both) @ spread.weight[:, j]
-    weight /= weight.sum(axis=1, keepdims=True)
-    return weight @ spread.masses, lifted
+        lifted += (share * other[kind] / both) @ spread.weight[:, j]
+    return _yardstick(spread, weight / weight.sum(axis=1, keepdims=True), lifted)
+
+
+def _yardstick(spread: Spread, weight: FloatArray, lifted: FloatArray) -> Yardstick:
+    """Average the hypotheses by weights of shape (n or 1, n_hypotheses)."""
+    parts = []
+    credible = np.empty((len(weight), len(SHAPES)))
+    for index in range(len(SHAPES)):
+        mine = spread.shape == index
+        part = weight[:, mine]
+        credible[:, index] = part.sum(axis=1)
+        whole = np.maximum(credible[:, index, None], 1e-300)
+        parts.append((part / whole) @ spread.masses[mine])
+    shapes = np.stack(parts, axis=1)
+    honest = np.sum(credible[:, :, None] * shapes, axis=1)
+    best = credible.max(axis=1, keepdims=True)
+    credit = np.minimum(1.0, _CREDIT * credible / best)
+    demanding = np.concatenate([honest[:, None], credit[:, :, None] * shapes], axis=1)
+    return Yardstick(honest=honest, demanding=demanding, lifted=lifted)
