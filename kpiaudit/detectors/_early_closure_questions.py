@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpiaudit.stats import peers, selection
+from kpiaudit.stats.conjunction import both
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summaries, Summary
@@ -94,11 +97,35 @@ def ask(counted: Counted, limits: Limits, how: str) -> Outcome:
         return _only_bounced(counted, limits)
     bounced = _bounced(counted, limits)
     near = _near(counted, limits)
-    p = np.maximum(near.p_value, bounced.p_value)
-    p[counted.distinct_days("near_known") < _MIN_DAYS] = np.nan
+    few = counted.distinct_days("near_known") < _MIN_DAYS
+    p = both(np.where(few, np.nan, near.p_value), bounced.p_value)
     return replace(
-        bounced, p_value=p, extra={**bounced.extra, **_extra(counted, near, bounced)}
+        bounced,
+        p_value=p,
+        extra={**bounced.extra, **_extra(counted, near, bounced)},
+        breaking_point=_rescaled(bounced, near, p),
     )
+
+
+def _rescaled(
+    bounced: Outcome, near: Outcome, p: FloatArray
+) -> Callable[[IntArray, float], FloatArray] | None:
+    """Return the second question's breaking point, for thresholds of both together."""
+    alone = bounced.breaking_point
+    if alone is None:
+        return None
+    larger = np.maximum(near.p_value, bounced.p_value)
+    scale = larger / np.maximum(p, 1e-300)
+
+    def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
+        return np.array(
+            [
+                float(alone(rows[i : i + 1], min(p_threshold * scale[row], 1.0))[0])
+                for i, row in enumerate(rows)
+            ]
+        )
+
+    return breaking_point
 
 
 def _near(counted: Counted, limits: Limits) -> Outcome:

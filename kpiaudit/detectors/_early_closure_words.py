@@ -179,6 +179,16 @@ def _evidence(row: Row, how: str) -> tuple[Evidence, ...]:
             name="odds of closing in time against honest agents' odds",
             value=row.value("near_ratio"),
         ),
+        Evidence(
+            name="p-value of closing in time, alone",
+            value=row.value("near_p_value"),
+            unit="probability",
+        ),
+        Evidence(
+            name="p-value of coming back, alone",
+            value=row.value("bounce_p_value"),
+            unit="probability",
+        ),
         Evidence(name="days with such closures", value=row.value("near_days")),
     ]
     if how == "due":
