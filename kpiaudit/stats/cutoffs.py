@@ -38,6 +38,8 @@ class Cutoff:
         z: Excess over the tested minimum, in standard errors.
         missing: Share of the expected calls missing in the window above; 0 without any.
         halves: Halves of the days (1 or 2) that chose it and were confirmed.
+        tested_on: `odd` or `even` days that confirmed a second, and that second,
+            which the other days had chosen; one pair per half.
     """
 
     cutoff_s: int
@@ -49,6 +51,7 @@ class Cutoff:
     z: float
     missing: float
     halves: int
+    tested_on: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +124,12 @@ def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
         free=np.resize(free_seconds(found), size),
     )
     confirmed: list[Cutoff] = []
-    for choosing, testing in (halves, halves[::-1]):
+    for days, (choosing, testing) in zip(
+        ("even", "odd"), (halves, halves[::-1]), strict=True
+    ):
         picks = _choose(choosing, search)
         confirmed += [
-            cutoff
+            replace(cutoff, tested_on=((days, cutoff.cutoff_s),))
             for cutoff in _confirm(testing, picks, search)
             if cutoff.p_value <= level
         ]
@@ -226,6 +231,7 @@ def _merge(confirmed: list[Cutoff], window: int) -> tuple[Cutoff, ...]:
             merged[twin] = replace(
                 merged[twin],
                 halves=2,
+                tested_on=merged[twin].tested_on + cutoff.tested_on,
                 excess=merged[twin].excess + cutoff.excess,
             )
     return tuple(merged)
