@@ -189,7 +189,7 @@ def causes(frame: Frame, data: Dataset) -> Frame:
 
 
 def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
-    """Count calls below and near the cutoff that the customer follows up.
+    """Count calls near the cutoff, and around it, that the customer follows up.
 
     Args:
         frame: Placed calls with `next_ms`, the customer's next contact.
@@ -198,16 +198,18 @@ def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
     """
     horizon = int(hours * 3_600_000)
     kept = frame.filter(
-        (nw.col("zone") <= NEAR)
-        & (nw.col("period") == 1)
+        (nw.col("period") == 1)
         & ~nw.col("customer_id").is_null()
         & (nw.col("at_ms") <= last_ms - horizon)
     )
     again = (nw.col("next_ms") - nw.col("at_ms") <= horizon).fill_null(value=False)
-    flags: dict[str, Any] = {}
-    for name, zone in (("below", BELOW), ("near", NEAR)):
-        flags[name] = _one(nw.col("zone") == zone)
-        flags[f"{name}_again"] = _one((nw.col("zone") == zone) & again)
+    near = nw.col("zone") == NEAR
+    flags: dict[str, Any] = {
+        "near": _one(near),
+        "near_again": _one(near & again),
+        "rest": _one(~near),
+        "rest_again": _one(~near & again),
+    }
     return (
         kept.with_columns(**flags)
         .group_by("cap_s", "agent_id", "queue")

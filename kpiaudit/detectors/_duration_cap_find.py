@@ -158,16 +158,14 @@ def automatic_cuts(counts: IntArray, unit: int = 1) -> tuple[int, ...]:
     Returns:
         The seconds, at most two; empty if there is no such cut.
     """
-    total = int(counts.sum())
-    from_here = np.concatenate([np.cumsum(counts[::-1])[::-1], [0, 0, 0]])
-    for at in range(30 * unit, LONGEST_S - unit):
-        before = counts[max(at - 10 * unit, 0) : at : unit]
-        usual = max(float(np.median(before)), 1.0)
-        pair = int(counts[at] + counts[at + unit])
-        if pair < max(_SPIKE * usual, 30, 0.002 * total) or counts[at] < 3 * usual:
-            continue
-        above = int(from_here[at + 2 * unit])
-        if above <= _NOTHING_ABOVE * pair:
+    pair = counts[:-unit] + counts[unit:]
+    above = np.concatenate([np.cumsum(counts[::-1])[::-1], [0]])
+    beyond = above[np.minimum(np.arange(len(pair)) + unit + 1, len(counts))]
+    enough = max(30.0, 0.002 * float(above[0]))
+    likely = np.flatnonzero((pair >= enough) & (beyond <= _NOTHING_ABOVE * pair))
+    for at in likely[(likely >= 30 * unit) & (likely < LONGEST_S - unit)].tolist():
+        usual = max(float(np.median(counts[at - 10 * unit : at : unit])), 1.0)
+        if pair[at] >= _SPIKE * usual and counts[at] >= 3 * usual:
             second = counts[at + unit] > 3 * usual
             return (at, at + unit) if second else (at,)
     return ()
@@ -213,8 +211,13 @@ def search(
         level=_CANDIDATE,
         heaps=layout.heaps,
     )[:_MOST_CAPS]
+    parity = {"even": 0, "odd": 1}
     caps = tuple(
-        Cap(cap_s=c.cutoff_s, halves=((None, c.cutoff_s),), given=False)
+        Cap(
+            cap_s=c.cutoff_s,
+            halves=tuple((parity[days], second) for days, second in c.tested_on),
+            given=False,
+        )
         for c in cutoffs
     )
     return caps, cutoffs
@@ -277,8 +280,10 @@ def found(
 
 def _sharper(measures: dict[str, Summary], cutoff: int, window: int) -> str:
     """Return the first measure, unless calls pile up clearly more in another one."""
+    best, *others = measures
+    if not others:
+        return best
     z = {name: _pile_up(own, cutoff, window) for name, own in measures.items()}
-    best, *others = z
     for name in others:
         if z[name] > z[best] + _BETTER:
             best = name

@@ -251,9 +251,9 @@ def _again(row: Row, cap: Cap, hours: float) -> Corroboration | None:
         return None
     mine = _mine(row, "repeats", cap)
     k, n = mine.ints("near_again").sum(), mine.ints("near").sum()
-    own = (mine.ints("below_again").sum(), mine.ints("below").sum())
+    own = (mine.ints("rest_again").sum(), mine.ints("rest").sum())
     p_value = tests.more_often(k, n, *own)
-    against = f"{own[0]:,} of {own[1]:,} after calls further below"
+    against = f"{own[0]:,} of {own[1]:,} after their other calls around it"
     if row.kind == "agent":
         every = _rows(row, "repeats", cap)
         peers = (

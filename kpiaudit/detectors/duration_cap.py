@@ -79,7 +79,8 @@ class DurationCap(Detector):
     #       [c, c+w), [c+w, c+4w), where the recorder rounds: `Layout.windows`)
     #     totals   agent_id | calls ms past past_ms  (all calls; those at or past c)
     #     days     agent_id day | near trials  (optional; trials: below, near and over)
-    #     repeats  agent_id queue | below below_again near near_again  (optional)
+    #     repeats  agent_id queue | near near_again rest rest_again  (optional; calls of
+    #       known customers near the cap, and below, over and beyond it together)
     #     causes, places, bins: for the wording only, optional in `test`.
 
     id: ClassVar[str] = "duration-cap"
