@@ -83,7 +83,7 @@ def story(finding: Finding, *, verbose: int = 0) -> tuple[Item, ...]:
 
 
 def _since_baseline(finding: Finding) -> str:
-    parts = [finding.state or ""]
+    parts: list[str] = [finding.state or ""]
     if finding.suppressed is not None:
         item = finding.suppressed
         parts.append(f"accepted until {item.until}: {item.reason}")
