@@ -27,10 +27,11 @@ CLOCKS_H = (1, 3, 6, 12, 30, 60, 100, 200, 400)
 POSITIONS = 300
 """Hundredths of the clock that are counted: up to three times its length."""
 
-_BY_CHANCE = 0.2
-_FREQUENT = 6
-"""Nothing follows from the next ticket of a customer who opens more than this many on
-one matter, and so many that one falls into the window by chance this often."""
+_RARE = (0.05, 3)
+"""Any next ticket of a customer counts if one falls into the window by chance at most
+this often, or the customer has at most so many: a category is easily written."""
+_SOME = (0.2, 6)
+"""The same for the next ticket on the same matter; beyond, nothing follows from it."""
 
 COUNTS = (
     "due",
@@ -160,6 +161,9 @@ def _bounced(frame: Frame, data: Dataset, windows: Windows, found: Found) -> Fra
     if mode(data) != "due":
         in_time = in_time | (nw.col("hidden") == 1)
     reopened = flag(in_time & (_thanks(data, windows, found) == 0))
+    late_work = nw.col("event_worked") - nw.col("done_at")
+    worked_on = (late_work > windows.quick_ms) & (late_work <= windows.bounce_ms)
+    reopened = flag((reopened == 1) | worked_on)
     if has(data, "reopen_count") and not has(data, "reopened_at"):
         counted = (nw.col("reopen_count") > 0) & nw.col("reopen_at").is_null()
         reopened = reopened + flag(counted)
@@ -211,22 +215,32 @@ def _followed(frame: Frame, data: Dataset, windows: Windows, found: Found) -> Fr
         .with_columns(matter=matter)
         .select(*whose, at=nw.col("done_at"), kind=nw.lit(1), next=never)
     )
-    span = int(found.get("span_ms", 0))
-    most = max(_FREQUENT, round(_BY_CHANCE * span / windows.bounce_ms))
-    # The earliest opening at or after each closure, within customer and matter.
-    ahead = (
-        nw.col("next")
-        .cum_min(reverse=True)
-        .over("customer_id", "matter", order_by=("at", "kind", "ticket_id"))
+    windows_in = int(found.get("span_ms", 0)) / windows.bounce_ms
+    rare, some = (max(n, round(p * windows_in)) for p, n in (_RARE, _SOME))
+    order = ("at", "kind", "ticket_id")
+    is_open = 1 - nw.col("kind")
+
+    def ahead(*by: str) -> Any:
+        """Return the earliest opening at or after each closure."""
+        return nw.col("next").cum_min(reverse=True).over(*by, order_by=order)
+
+    soon = (
+        nw.when(nw.col("all") <= rare)
+        .then(nw.col("any_next"))
+        .otherwise(
+            nw.when(nw.col("many") <= some).then(nw.col("same_next")).otherwise(never)
+        )
     )
     following = (
         nw.concat([opened, done], how="vertical")
         .with_columns(
-            next_opened=ahead,
-            many=(1 - nw.col("kind")).sum().over("customer_id", "matter"),
+            any_next=ahead("customer_id"),
+            same_next=ahead("customer_id", "matter"),
+            all=is_open.sum().over("customer_id"),
+            many=is_open.sum().over("customer_id", "matter"),
         )
-        .filter((nw.col("kind") == 1) & (nw.col("many") <= most))
-        .select("ticket_id", "next_opened")
+        .filter(nw.col("kind") == 1)
+        .with_columns(next_opened=soon)
         .group_by("ticket_id")
         .agg(next_opened=nw.col("next_opened").min())
     )

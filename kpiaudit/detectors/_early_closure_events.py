@@ -78,9 +78,10 @@ def discovered(data: Dataset) -> Mapping[str, Frame]:
 def joined(frame: Frame, data: Dataset, found: Found) -> Frame:
     """Add to each ticket its first closure, its reopening and the work after it.
 
-    The columns are `event_resolved`, `event_reopened`, `event_again` (instants or
-    null), `worked` (changes by agents after the reopening, closing aside) and
-    `automatic` (1 where nobody among the agents closed the ticket).
+    The columns are `event_resolved`, `event_reopened`, `event_again`, `event_worked`
+    (instants or null; the last work on the ticket as agents went on after closing it),
+    `worked` (changes by agents after the reopening, closing aside) and `automatic` (1
+    where nobody among the agents closed the ticket).
     """
     if not usable(data) or not found.get("closures_logged"):
         none = nw.lit(None).cast(nw.Int64)
@@ -89,6 +90,7 @@ def joined(frame: Frame, data: Dataset, found: Found) -> Frame:
             event_resolved=none,
             event_reopened=none,
             event_again=none,
+            event_worked=none,
             worked=zero,
             automatic=zero,
         )
@@ -111,11 +113,22 @@ def joined(frame: Frame, data: Dataset, found: Found) -> Frame:
     )
     after = later.join(second, on="ticket_id", how="left")
     behind = at > nw.col("event_reopened")
-    work = behind & ~done & (nw.col("by_agent") == 1)
+    human = (nw.col("by_agent") == 1) & (nw.col("is_state") == 0)
+    work = behind & human
+    # Work without opening the ticket again: it was marked as resolved, not resolved.
+    on = human & (at > nw.col("event_resolved")) & bool(found.get("work_logged"))
     third = (
-        after.with_columns(again_at=nw.when(behind & done).then(at), work=_flag(work))
+        after.with_columns(
+            again_at=nw.when(behind & done).then(at),
+            on_at=nw.when(on).then(at),
+            work=_flag(work),
+        )
         .group_by("ticket_id")
-        .agg(event_again=_least("again_at"), worked=nw.col("work").sum())
+        .agg(
+            event_again=_least("again_at"),
+            event_worked=nw.col("on_at").max(),
+            worked=nw.col("work").sum(),
+        )
     )
     frame = (
         frame.join(first, on="ticket_id", how="left")

@@ -41,10 +41,10 @@ class EarlyClosure(Detector):
     1. Of the tickets still open when the last tenth of the clock began, more are closed
        before the deadline than at peers with clocks of the same length, due in the same
        part of the day.
-    2. These closures bounce: work on them begins again within 72 hours, or the same
-       customer opens another ticket of the same category. Hard tickets are late and
-       come back as well, so the agent's odds ratio of bouncing, near the deadline
-       against elsewhere, is compared with the peers' odds ratio.
+    2. These closures bounce: work on them goes on within 72 hours, or the same customer
+       opens another ticket (of the same category, where the customer opens many). Hard
+       tickets are late and come back as well, so the agent's odds ratio of bouncing,
+       near the deadline against elsewhere, is compared with the peers' odds ratio.
 
     Both allow for honest differences between agents and for days that cluster.
     Beside the agents stands the whole floor: closures that pile up before the deadline
@@ -126,7 +126,7 @@ class EarlyClosure(Detector):
         72.0, unit="h", doc="A closure bounces within this time.", low=1.0
     )
     quick_s: float = param(
-        900.0,
+        1800.0,
         unit="s",
         doc="A reopened ticket that is resolved again this fast saw no work.",
     )
