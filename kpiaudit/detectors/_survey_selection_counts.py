@@ -328,7 +328,8 @@ def eligible(frame: Frame, data: Dataset, found: Found, windows: Windows) -> Fra
 def cells(frame: Frame, data: Dataset, since: int | None) -> Frame:
     """Count per agent and stratum: contacts, invited, and both per sign of trouble."""
     keys = ["agent_id", *(name for name in STRATA if data.has(f"calls.{name}"))]
-    frame = frame.with_columns(*(nw.col(k).fill_null("") for k in keys[1:]))
+    if keys[1:]:
+        frame = frame.with_columns(*(nw.col(k).fill_null("") for k in keys[1:]))
     if since is not None and data.has("calls.day"):
         frame = frame.with_columns(after=flag(nw.col("day") >= since))
         keys.append("after")
@@ -349,7 +350,8 @@ def cells(frame: Frame, data: Dataset, since: int | None) -> Frame:
             extra[f"{sign}_flagged"] = nw.col(sign) * nw.col("flagged")
         counts[sign] = total(sign)
     counts |= {name: total(name) for name in extra}
-    return frame.with_columns(**extra).group_by(*keys).agg(**counts).sort(*keys)
+    frame = frame.with_columns(**extra) if extra else frame
+    return frame.group_by(*keys).agg(**counts).sort(*keys)
 
 
 def pairs(frame: Frame, data: Dataset, sign: str) -> Frame:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.findings import Evidence, Restated
-from kpiaudit.stats.selection import OddsRatio, Tables, odds_ratio
+from kpiaudit.stats.odds import OddsRatio, Tables, odds_ratio
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Found, Summary
@@ -95,7 +95,7 @@ def restated(value: Score | None) -> Restated | None:
         assumption=(
             "Customers with trouble who were not asked would have answered like those "
             "with trouble who did; without any assumption the mean score of all "
-            f"contacts lies between {value.floor:.2f} and {value.ceiling:.2f}."
+            f"contacts is between {value.floor:.2f} and {value.ceiling:.2f}."
         ),
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
 from kpiaudit.stats import peers, selection
+from kpiaudit.stats.odds import Tables
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
 ORDER = (*INDEPENDENT, *OWN)
-INDEPENDENT_SHARE = 0.6
+INDEPENDENT_SHARE = 0.5
 """Share of an agent's error budget that goes to signs which the agent did not write."""
 
 _FIELDS = ("trials", "observed", "expected", "effect", "low", "high")
@@ -61,15 +62,18 @@ class Cells:
             stratum=stratum.astype(np.int64),
         )
 
-    def tables(self, sign: str) -> selection.Tables:
-        """Return the 2 x 2 tables of one sign."""
-        return selection.Tables.of(
-            self.agent,
-            self.stratum,
-            contacts=self.counts.ints("contacts"),
-            invited=self.counts.ints("invited"),
-            trouble=self.counts.ints(sign),
-            both=self.counts.ints(f"{sign}_invited"),
+    def tables(self, sign: str, rows: NDArray[np.bool_] | None = None) -> Tables:
+        """Return the 2 x 2 tables of one sign, of some rows only if they are given."""
+        part = slice(None) if rows is None else rows
+        names = ("contacts", "invited", sign, f"{sign}_invited")
+        contacts, invited, trouble, both = (self.counts.ints(n)[part] for n in names)
+        return Tables.of(
+            self.agent[part],
+            self.stratum[part],
+            contacts=contacts,
+            invited=invited,
+            trouble=trouble,
+            both=both,
             n_subjects=len(self.ids),
         )
 
@@ -90,8 +94,9 @@ def tested(cells: Cells, question: Question) -> Outcome:
     """Test every agent by every sign and combine the signs.
 
     Signs of one kind of recorder are combined by Simes' rule, which holds for signs
-    that tend to go together; signs that others recorded and signs that the agent noted
-    down share the error budget. An agent with one kind only has all of it there.
+    that tend to go together; signs that others recorded and what the agent noted down
+    (the complaint flag, or "not resolved" where there are too few flags) share the
+    error budget. An agent with one kind only has all of it there.
 
     Args:
         cells: Counts per agent and stratum.
@@ -117,6 +122,10 @@ def tested(cells: Cells, question: Question) -> Outcome:
     }
     size = len(cells.ids)
     p = {sign: outcome.p_value for sign, outcome in by_sign.items()}
+    if "flagged" in p and "unresolved" in p:
+        # Two notes of one person are one voice: the plainer one speaks if it can.
+        silent = np.isnan(p["flagged"])
+        p["unresolved"] = np.where(silent, p["unresolved"], np.nan)
     others = _simes([p[s] for s in INDEPENDENT if s in p], size)
     own = _simes([p[s] for s in OWN if s in p], size)
     both = ~np.isnan(others) & ~np.isnan(own)

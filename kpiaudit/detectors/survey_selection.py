@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors import _survey_selection_counts as counting
+from kpiaudit.detectors import _survey_selection_floor as flooring
 from kpiaudit.detectors import _survey_selection_restate as restating
 from kpiaudit.detectors import _survey_selection_words as words
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT
@@ -63,7 +64,8 @@ class SurveySelection(Detector):
     customers who opted out; contacts too short for a survey; unhappy customers who
     leave before the survey, as they do with every agent. If all agents withhold alike,
     or a rule of the system does, nothing in these tables tells that from customers
-    leaving.
+    leaving; only with the day on which a target began (`since`) is the floor compared
+    with itself before that day.
 
     ## Source
     Cornfield (1956) for the conditional test; Mantel & Haenszel (1959) and Robins,
@@ -190,17 +192,26 @@ class SurveySelection(Detector):
         outcome = _with_notes(
             _long_enough(tested(cells, question), cells, summaries), cells
         )
+        agents = Tested(
+            kind="agent",
+            ids=cells.ids,
+            outcome=outcome,
+            share=1.0 - flooring.SHARE,
+            unit="invitations",
+        )
+        floor = flooring.floor(cells)
         return Verdicts(
-            tested=(
-                Tested(
-                    kind="agent", ids=cells.ids, outcome=outcome, unit="invitations"
-                ),
+            tested=(agents,) if floor is None else (floor, agents),
+            blind_spots=_blind(cells, found, alone=floor is None),
+            found=(
+                *_sentences(found),
+                *flooring.described(summaries, cells.signs()[0]),
             ),
-            blind_spots=(self.blind, *_blind(cells, found)),
-            found=_sentences(found),
         )
 
     def account(self, row: Row) -> Account:
+        if row.kind == "floor":
+            return flooring.account(row, str(self.since))
         sign = words.sign_of(row)
         trials, observed = row.value("trials"), row.value("observed")
         expected, excess = row.value("expected"), row.value("effect")
@@ -249,7 +260,9 @@ class SurveySelection(Detector):
     def records(
         self, data: Dataset, subject: tuple[str, str], found: Found
     ) -> Mapping[str, Frame]:
-        frame = self._contacts(data, found).filter(nw.col("agent_id") == subject[1])
+        frame = self._contacts(data, found)
+        if subject[0] == "agent":
+            frame = frame.filter(nw.col("agent_id") == subject[1])
         signs = counting.signs_of(data)
         trouble = nw.col(signs[0])
         for sign in signs[1:]:
@@ -296,8 +309,13 @@ def _with_notes(outcome: Outcome, cells: Cells) -> Outcome:
     return replace(outcome, extra={**outcome.extra, **extra})
 
 
-def _blind(cells: Cells, found: Found) -> tuple[str, ...]:
-    out = []
+def _blind(cells: Cells, found: Found, *, alone: bool) -> tuple[str, ...]:
+    out = [SurveySelection.blind] if alone else []
+    if alone:
+        out.append(
+            "Name the day on which the target or bonus began (since), and the floor is "
+            "compared with itself before that day."
+        )
     signs = cells.signs()
     if not any(sign in INDEPENDENT for sign in signs):
         out.append(

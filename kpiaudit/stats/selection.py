@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.special import bdtr, stdtr, stdtrit
 
 from kpiaudit.stats import predictive
 from kpiaudit.stats.noncentral import corners
+from kpiaudit.stats.odds import odds_ratio, peers_log_odds
 from kpiaudit.stats.outcome import Outcome
-from kpiaudit.stats.spread import Grid, fit_spread, without_each
+from kpiaudit.stats.shapes import Grid
+from kpiaudit.stats.spread import fit_spread, without_each
 
 if TYPE_CHECKING:
+    from kpiaudit.stats.odds import Tables
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
     from kpiaudit.stats.predictive import Model
     from kpiaudit.stats.spread import Spread
@@ -26,181 +29,12 @@ if TYPE_CHECKING:
 _START = 0.2
 _MIN_INFORMATION = 1.0
 _MIN_PEERS = 3
+_MIN_CHANGED = 8
 _FIT_AT_MOST = 1000
 _EXTRA = ("odds_ratio", "odds_low", "odds_high", "lifted", "information")
+_DOUBTFUL = 0.3
 _BLUR = 0.012
 """Nobody's log-odds are taken as known better than this (the grid's resolution)."""
-
-
-def _sums(index: IntArray, values: FloatArray, size: int) -> FloatArray:
-    return np.asarray(np.bincount(index, values, minlength=size), dtype=np.float64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tables:
-    """A 2 x 2 table per subject and stratum: trouble against invitation.
-
-    Args:
-        subject: Index of the subject per table.
-        stratum: Index of the stratum per table.
-        contacts: All contacts, shape (n_tables,).
-        invited: Contacts that were invited, <= contacts.
-        trouble: Contacts with the sign of trouble, <= contacts.
-        both: Contacts with the sign that were invited.
-        n_subjects: How many subjects there are.
-    """
-
-    subject: IntArray
-    stratum: IntArray
-    contacts: FloatArray
-    invited: FloatArray
-    trouble: FloatArray
-    both: FloatArray
-    n_subjects: int
-
-    @classmethod
-    def of(
-        cls,
-        subject: IntArray,
-        stratum: IntArray,
-        *,
-        contacts: IntArray,
-        invited: IntArray,
-        trouble: IntArray,
-        both: IntArray,
-        n_subjects: int,
-    ) -> Tables:
-        """Add up the rows of one subject and stratum; drop tables that say nothing.
-
-        A table in which nobody or everybody was invited, or had trouble, carries no
-        information on the odds ratio. Queues and channels without any survey leave the
-        comparison that way.
-        """
-        width = int(stratum.max()) + 1 if len(stratum) else 1
-        cells, cell = np.unique(subject * width + stratum, return_inverse=True)
-        sums = [
-            _sums(cell.astype(np.int64), each.astype(np.float64), len(cells))
-            for each in (contacts, invited, trouble, both)
-        ]
-        n, r, m, _ = sums
-        says = (r > 0) & (r < n) & (m > 0) & (m < n)
-        n, r, m, a = (each[says] for each in sums)
-        return cls(
-            subject=(cells // width)[says].astype(np.int64),
-            stratum=(cells % width)[says].astype(np.int64),
-            contacts=n,
-            invited=r,
-            trouble=m,
-            both=a,
-            n_subjects=n_subjects,
-        )
-
-    def per_subject(self, values: FloatArray) -> FloatArray:
-        """Sum values per table over each subject's tables, shape (n_subjects,)."""
-        return _sums(self.subject, values, self.n_subjects)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OddsRatio:
-    """Logged Mantel-Haenszel odds ratios and their variances; nan where undefined."""
-
-    log: FloatArray
-    variance: FloatArray
-
-    def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
-        """Return the ends of the odds ratio's interval at this level."""
-        half = float(ndtri(0.5 + level / 2.0)) * np.sqrt(self.variance)
-        return np.exp(self.log - half), np.exp(self.log + half)
-
-
-def odds_ratio(tables: Tables, by: IntArray | None = None, n: int = 0) -> OddsRatio:
-    """Return the odds ratio of invitation given trouble, over strata.
-
-    Args:
-        tables: The tables.
-        by: Index of the group per table; the subject if None.
-        n: How many groups; the subjects if `by` is None.
-
-    Returns:
-        Shape (n,): below 0 where trouble goes with fewer invitations.
-
-    Source:
-        Mantel & Haenszel (1959), JNCI 22:719-748; Robins, Breslow & Greenland (1986),
-        Biometrics 42:311-323 (variance).
-    """
-    group = tables.subject if by is None else by
-    size = tables.n_subjects if by is None else n
-    return _combine(*(_sums(group, t, size) for t in _mh_terms(tables)))
-
-
-def _mh_terms(tables: Tables) -> tuple[FloatArray, ...]:
-    a, m, r, n = tables.both, tables.trouble, tables.invited, tables.contacts
-    b, c = m - a, r - a
-    d = n - m - c
-    p, q = (a + d) / n, (b + c) / n
-    s, t = a * d / n, b * c / n
-    return s, t, p * s, p * t + q * s, q * t
-
-
-def _combine(
-    s: FloatArray, t: FloatArray, ps: FloatArray, mixed: FloatArray, qt: FloatArray
-) -> OddsRatio:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log = np.log(s) - np.log(t)
-        variance = ps / (2 * s**2) + mixed / (2 * s * t) + qt / (2 * t**2)
-    ok = (s > 1e-9) & (t > 1e-9)
-    return OddsRatio(
-        log=np.where(ok, log, np.nan), variance=np.where(ok, variance, np.nan)
-    )
-
-
-def peers_log_odds(
-    tables: Tables, trust: FloatArray | None = None
-) -> tuple[FloatArray, FloatArray]:
-    """Return the log odds ratio that the others show in each table's stratum.
-
-    Each stratum's own value is shrunken towards that of all strata, the more the less
-    the strata differ and the less is known of it; the subject itself is left out.
-
-    Args:
-        tables: The tables.
-        trust: Weight of each subject as a peer, in [0, 1], shape (n_subjects,).
-
-    Returns:
-        Shape (n_tables,), finite, and how uncertain a stratum's distance from all
-        strata remains (a variance), same shape.
-
-    Source:
-        DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188 (variance
-        between strata).
-    """
-    weights = 1.0 if trust is None else trust[tables.subject]
-    terms = [weights * t for t in _mh_terms(tables)]
-    n_strata = int(tables.stratum.max()) + 1 if len(tables.stratum) else 1
-    strata = [_sums(tables.stratum, t, n_strata) for t in terms]
-    own = [tables.per_subject(t) for t in terms]
-    everybody = _combine(*(np.array([t.sum()]) for t in terms))
-    centre = float(np.nan_to_num(everybody.log[0]))
-    others = _combine(*(t.sum() - mine for t, mine in zip(terms, own, strict=True)))
-    overall = np.where(np.isnan(others.log), centre, others.log)[tables.subject]
-    between = _between(_combine(*strata)) if n_strata > 1 else 0.0
-    local = _combine(
-        *(all_[tables.stratum] - mine for all_, mine in zip(strata, terms, strict=True))
-    )
-    variance = np.nan_to_num(local.variance, nan=1e9)
-    weight = between / (between + variance)
-    gap = np.where(np.isnan(local.log), 0.0, np.nan_to_num(local.log) - overall)
-    return overall + weight * gap, weight * variance
-
-
-def _between(strata: OddsRatio) -> float:
-    ok = ~np.isnan(strata.log)
-    if ok.sum() < 2:
-        return 0.0
-    y, w = strata.log[ok], 1.0 / strata.variance[ok]
-    q = float(w @ (y - np.average(y, weights=w)) ** 2)
-    scale = float(w.sum() - (w**2).sum() / w.sum())
-    return max(0.0, (q - float(ok.sum() - 1)) / max(scale, 1e-12))
 
 
 def withheld(
@@ -248,11 +82,15 @@ def withheld(
         events=min_excess,
         ratio=min_ratio,
     )
+    if not (tables.per_subject(tables.trouble) >= min_trouble).any():
+        return _nothing(tables)
     fit = _fit(tables, question, None)
-    if fit is not None and len(np.unique(tables.stratum)) > 1:
+    if fit is None:
+        return _nothing(tables)
+    if len(np.unique(tables.stratum)) > 1 and (fit.lifted > _DOUBTFUL).any():
         # Strong patterns lower the peers' odds ratios and hide each other: out.
         fit = _fit(tables, question, 1.0 - fit.lifted) or fit
-    return _nothing(tables) if fit is None else _outcome(fit, tables)
+    return _outcome(fit, tables)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,7 +137,7 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     rows = np.flatnonzero(known)
     sample = rows[:: -(-len(rows) // _FIT_AT_MOST)]
     spread = fit_spread(likelihood[sample], grid, start=_START)
-    honest, lifted = without_each(spread, likelihood)
+    yardstick = without_each(spread, likelihood)
     # Counted from the fewest missing invitations that the margins allow.
     reach = tables.per_subject(np.minimum(tables.trouble, tables.invited))
     mean = np.maximum(reach[:, None] - mean, 1e-9)
@@ -319,13 +157,13 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
         null_mean=np.maximum(null[0], raised),
         null_variance=null[1],
         likelihood=likelihood,
-        honest=honest,
+        yardstick=yardstick,
     )
     trouble = tables.per_subject(tables.trouble)
     return _Fit(
         spread=spread,
         model=model,
-        lifted=lifted,
+        lifted=yardstick.lifted,
         testable=known & (trouble >= question.least),
         information=information,
     )
@@ -411,12 +249,12 @@ def _facts(fit: _Fit, tables: Tables) -> dict[str, float]:
     }
 
 
-def _nothing(tables: Tables) -> Outcome:
-    nan = np.full(tables.n_subjects, np.nan)
+def _nothing(tables: Tables, rows: int | None = None) -> Outcome:
+    nan = np.full(tables.n_subjects if rows is None else rows, np.nan)
     trouble = tables.per_subject(tables.trouble)
     return Outcome(
-        trials=trouble,
-        observed=trouble - tables.per_subject(tables.both),
+        trials=trouble if rows is None else nan,
+        observed=trouble - tables.per_subject(tables.both) if rows is None else nan,
         expected=nan,
         p_value=nan,
         effect=nan,
@@ -428,3 +266,80 @@ def _nothing(tables: Tables) -> Outcome:
         facts={"n_subjects_used": 0.0},
         extra=dict.fromkeys(_EXTRA, nan),
     )
+
+
+def changed(before: Tables, after: Tables, *, min_ratio: float = 1.25) -> Outcome:
+    """Test whether the whole floor invites less after trouble since a known day.
+
+    Each subject is compared with itself, and the subjects vouch for each other: both
+    their weighted mean change and that of the median subject have to go beyond what is
+    allowed. Customers who leave before the survey did so before that day as well.
+
+    Args:
+        before: Tables of the time before, with the same subjects as `after`.
+        after: Tables of the time since.
+        min_ratio: The hypothesis is that the odds fell by at most this factor, >= 1.
+
+    Returns:
+        One row. `ratio` is the odds ratio after over that before, `effect` the
+        invitations that the change cost; nan with fewer than eight subjects.
+
+    Source:
+        DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188; Knapp &
+        Hartung (2003), Statistics in Medicine 22:2693-2710 (mean and its variance);
+        Berger (1982), Technometrics 24:295-300 (both tests have to reject).
+    """
+    first, second = odds_ratio(before), odds_ratio(after)
+    change, variance = second.log - first.log, first.variance + second.variance
+    ok = ~np.isnan(change) & ~np.isnan(variance)
+    if ok.sum() < _MIN_CHANGED:
+        return _nothing(after, rows=1)
+    y, noise = change[ok], variance[ok]
+    fixed = 1.0 / noise
+    q = float(fixed @ (y - np.average(y, weights=fixed)) ** 2)
+    scale = float(fixed.sum() - (fixed**2).sum() / fixed.sum())
+    weight = 1.0 / (noise + max(0.0, (q - len(y) + 1) / scale))
+    mean = float(np.average(y, weights=weight))
+    free = len(y) - 1
+    own = float(weight @ (y - mean) ** 2) / free
+    sd = float(np.sqrt(max(own, 1.0) / weight.sum()))
+    allowed = -np.log(min_ratio)
+    by_mean = float(stdtr(free, (mean - allowed) / sd))
+    above = int((y >= allowed).sum())
+    by_median = float(bdtr(above, len(y), 0.5))
+    half = float(stdtrit(free, 0.975)) * sd
+    ends = np.array([mean, mean - half, mean + half])
+    trouble, invited = float(after.trouble.sum()), float(after.both.sum())
+    at = float(odds_ratio(after, np.zeros_like(after.subject), 1).log[0])
+    missing = [_invited(after, at - end) - _invited(after, at) for end in ends]
+
+    def one(value: float) -> FloatArray:
+        return np.array([value], dtype=np.float64)
+
+    return Outcome(
+        trials=one(trouble),
+        observed=one(trouble - invited),
+        expected=one(trouble - invited - missing[0]),
+        p_value=one(max(by_mean, by_median)),
+        effect=one(missing[0]),
+        low=one(missing[2]),
+        high=one(missing[1]),
+        ratio=one(np.exp(ends[0])),
+        ratio_low=one(np.exp(ends[1])),
+        ratio_high=one(np.exp(ends[2])),
+        facts={"n_subjects_used": float(len(y)), "share_below": float((y < 0).mean())},
+    )
+
+
+def _invited(tables: Tables, log_odds: float) -> float:
+    """Return how many contacts with trouble one odds ratio would have invited."""
+    sums = corners(
+        tables.subject,
+        row=tables.trouble,
+        column=tables.invited,
+        total=tables.contacts,
+        log_odds=np.full(len(tables.subject), log_odds),
+        points=np.zeros(1),
+        n_subjects=tables.n_subjects,
+    )
+    return float(sums.mean.sum())

@@ -8,7 +8,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from kpiaudit.stats.noncentral import corners
-from kpiaudit.stats.selection import Tables, odds_ratio, peers_log_odds, withheld
+from kpiaudit.stats.odds import Tables, odds_ratio, peers_log_odds
+from kpiaudit.stats.selection import changed, withheld
 
 
 def centre(
@@ -213,3 +214,28 @@ def test_intervals_at_other_levels_nest():
     np.testing.assert_allclose(low, got.low)
     assert got.breaking_point is not None
     assert (got.breaking_point(rows, 1e-9) <= 1.01).all()
+
+
+def test_a_floor_that_invites_less_after_trouble_than_before_is_found():
+    rng = np.random.default_rng(13)
+    before = Tables.of(**centre(rng, 20, spread=0.2))
+    same = Tables.of(**centre(rng, 20, spread=0.2))
+    less = Tables.of(**centre(rng, 20, spread=0.2, gamed=20, game=0.4))
+    assert changed(before, same).p_value[0] > 0.2
+    got = changed(before, less)
+    assert got.p_value[0] < 0.001
+    assert 0.3 < got.ratio[0] < 0.55
+    assert got.low[0] > 0
+
+
+def test_a_few_agents_do_not_make_a_floor():
+    rng = np.random.default_rng(14)
+    before = Tables.of(**centre(rng, 20, spread=0.1))
+    some = Tables.of(**centre(rng, 20, spread=0.1, gamed=6, game=0.05))
+    assert changed(before, some).p_value[0] > 0.05
+
+
+def test_seven_agents_are_no_floor():
+    rng = np.random.default_rng(15)
+    tables = [Tables.of(**centre(rng, 7)) for _ in range(2)]
+    assert np.isnan(changed(*tables).p_value[0])
