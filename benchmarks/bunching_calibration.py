@@ -182,7 +182,7 @@ def main() -> None:
         line = known_cutoff(cell, 100 if quick else 400)
         print(f"{_label(cell)}{line}", flush=True)
     print(
-        "\nSearched: any reported in honest calls (nominal 5 %); cap found within 3, 15 s"
+        "\nSearched: any reported in honest calls (nominal 5 %); found within 3, 15 s"
     )
     print(f"{head}{'wrong':>8}{'3 s':>8}{'15 s':>8}{'seconds':>8}")
     for cell in searched_cells(sizes, quick=quick):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.stats.excess import Bunching as Bunching  # noqa: PLC0414  # for callers
-from kpiaudit.stats.excess import measure_bins
-from kpiaudit.stats.heaping import Heap, free_seconds, rounding
+from kpiaudit.stats.excess import measure_bins, of_all_calls
+from kpiaudit.stats.heaping import Heap, free_seconds, rounding, used_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +91,10 @@ def excess_below(  # noqa: PLR0913  # a design choice each, all with defaults
         reach=reach,
         degree=degree,
     )
-    return _measure(table, cutoff, frame, free=free, minimum=(min_relative, min_excess))
+    part = used_share(found, free, max(cutoff - window, 0), cutoff)
+    minimum = (min_relative, min_excess * part)
+    result = _measure(table, cutoff, frame, free=free, minimum=minimum, part=part)
+    return of_all_calls(result, table[:, cutoff - window : cutoff].sum(axis=1), part)
 
 
 def excess_above(  # noqa: PLR0913  # mirrors excess_below
@@ -169,12 +172,14 @@ def _measure(
     *,
     free: BoolArray,
     minimum: tuple[float, float],
+    part: float = 1.0,
 ) -> Bunching:
+    """Measure on the free values, which hold `part` of the calls in the window."""
     edges = _edges(frame, cutoff, table.shape[1])
     used = table[:, edges[0] : edges[-1]] * free[edges[0] : edges[-1]]
     binned = used.reshape(len(table), len(edges) - 1, frame.width).sum(axis=2)
     exposure = free[edges[0] : edges[-1]].reshape(-1, frame.width).sum(axis=1)
-    beyond = (table[:, cutoff:] * free[cutoff:]).sum(axis=1)
+    beyond = table[:, cutoff:].sum(axis=1) * part
     return measure_bins(
         binned,
         np.broadcast_to(exposure.astype(np.float64), binned.shape),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.stats.excess import Bunching, measure_bins
-from kpiaudit.stats.heaping import free_seconds, rounding
+from kpiaudit.stats.excess import Bunching, measure_bins, of_all_calls
+from kpiaudit.stats.heaping import free_seconds, rounding, used_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,7 @@ class _Search:
     after: int
     minimum: float
     free: BoolArray
+    heaps: Sequence[Heap]
 
 
 def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
@@ -122,6 +123,7 @@ def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
         after=after,
         minimum=min_relative,
         free=np.resize(free_seconds(found), size),
+        heaps=found,
     )
     confirmed: list[Cutoff] = []
     for days, (choosing, testing) in zip(
@@ -187,6 +189,8 @@ def _confirm(counts: IntArray, picks: list[int], search: _Search) -> list[Cutoff
                 free[other - search.window : other] = False
         part = replace(search, free=free)
         result = _scan(counts, np.array([pick]), part)
+        whole = counts[pick - search.window : pick].sum(keepdims=True)
+        result = of_all_calls(result, whole, _part(pick, search))
         if np.isnan(result.p_value[0]):
             continue
         found.append(_cutoff(counts, pick, result, part, tests=2 * len(picks)))
@@ -245,7 +249,8 @@ def _scan(counts: IntArray, cutoffs: IntArray, search: _Search) -> Bunching:
     room = np.diff(_sums(search.free.astype(np.int64))[places], axis=1)
     held = cutoffs - _SHORTEST >= (1 + _SUPPORT) * search.window
     room = room * held[:, None]
-    sums = _sums(counts * search.free)
+    sums = _sums(counts)
+    parts = np.array([_part(int(cutoff), search) for cutoff in cutoffs])
     return measure_bins(
         calls,
         room.astype(np.float64),
@@ -253,9 +258,14 @@ def _scan(counts: IntArray, cutoffs: IntArray, search: _Search) -> Bunching:
         window=search.window,
         reach=180,
         degree=3,
-        beyond=sums[-1] - sums[cutoffs],
+        beyond=(sums[-1] - sums[cutoffs]) * parts,
         minimum=(search.minimum, 0.0),
     )
+
+
+def _part(cutoff: int, search: _Search) -> float:
+    """Give the share of the calls in the window that lies on free seconds."""
+    return used_share(search.heaps, search.free, cutoff - search.window, cutoff)
 
 
 def _sums(values: IntArray) -> IntArray:

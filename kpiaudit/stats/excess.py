@@ -25,8 +25,8 @@ class Bunching:
     """Excess mass at a cutoff, of one or many histograms.
 
     Arrays have shape (n_histograms,) unless said otherwise; nan where the histogram
-    can't be tested. Seconds on which rounded durations pile up are left out of all
-    counts (see `kpiaudit.stats.heaping`).
+    can't be tested. The curve and the test leave out seconds on which rounded durations
+    pile up (see `kpiaudit.stats.heaping`); `observed` to `high` stand for all calls.
 
     Args:
         observed: Calls in the window at the cutoff.
@@ -75,7 +75,7 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
     window: int,
     reach: int,
     degree: int,
-    beyond: IntArray,
+    beyond: FloatArray,
     minimum: tuple[float, float],
     cutoff: int = 0,
 ) -> Bunching:
@@ -88,7 +88,8 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
         window: Width below the cutoff.
         reach: Farthest value where calls may be missing.
         degree: Lowest degree tried.
-        beyond: All calls from the cutoff on, shape (n_histograms,).
+        beyond: Calls from the cutoff on, shape (n_histograms,), less the share that
+            falls on seconds left out.
         minimum: Excess tested against: share of the counterfactual, and calls.
         cutoff: Added to the edges of the result.
 
@@ -121,13 +122,39 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
     )
 
 
+def of_all_calls(result: Bunching, observed: IntArray, part: float) -> Bunching:
+    """Extend what was measured on the free seconds to all calls of the window.
+
+    Args:
+        result: Measured on the free seconds.
+        observed: All calls in the window, shape (n_histograms,).
+        part: Share of them that lies on free seconds, in [0, 1].
+
+    Returns:
+        The same test; excess and interval stand for all calls, and what rounding alone
+        puts into the window is expected.
+    """
+    if part >= 1 or part <= 0:
+        return result
+    excess = result.excess / part
+    seen = observed + 0.0 * excess  # nan stays nan
+    return replace(
+        result,
+        observed=seen,
+        expected=seen - excess,
+        excess=excess,
+        low=result.low / part,
+        high=result.high / part,
+    )
+
+
 def _with_missing(
     bins: Bins,
     plain: Curves,
     left: IntArray,
     reach: int,
     degrees: range,
-    beyond: IntArray,
+    beyond: FloatArray,
 ) -> Curves:
     """Fit again with calls missing above the cutoff.
 
@@ -188,7 +215,7 @@ def _answer(
     bins: Bins,
     curves: Curves,
     *,
-    beyond: IntArray,
+    beyond: FloatArray,
     z: FloatArray,
     p_value: FloatArray,
     edges: IntArray,

@@ -104,9 +104,7 @@ def free_seconds(heaps: Sequence[Heap]) -> BoolArray:
     Returns:
         Seconds of the minute to use, shape (60,).
     """
-    shares = {heap.unit: heap.share for heap in heaps}
-    shares[1] = max(0.0, 1 - sum(shares.values()))
-    main = max(shares, key=lambda unit: shares[unit])
+    main, shares = _main_unit(heaps)
     seconds = np.arange(_MINUTE)
     total = np.zeros(_MINUTE)
     for unit, share in shares.items():
@@ -114,6 +112,30 @@ def free_seconds(heaps: Sequence[Heap]) -> BoolArray:
     own = np.where(seconds % main == 0, main * shares[main], 0.0)
     # 2 % of foreign durations in a second move a sum over many seconds by less
     return np.asarray((own > 0) & (own >= 0.98 * total))
+
+
+def used_share(heaps: Sequence[Heap], free: BoolArray, start: int, stop: int) -> float:
+    """Tell which share of the calls of a range lies on its free seconds.
+
+    Args:
+        heaps: What `rounding` found.
+        free: Seconds used, shape (n_values,).
+        start: First second of the range.
+        stop: Second after its last.
+
+    Returns:
+        A share in [0, 1], as if all seconds of the range were as likely.
+    """
+    main, shares = _main_unit(heaps)
+    used = main * int(free[start:stop].sum()) / max(stop - start, 1)
+    return float(min(1.0, used * shares[main]))
+
+
+def _main_unit(heaps: Sequence[Heap]) -> tuple[int, dict[int, float]]:
+    """Give the unit of most durations, and the share of each unit; 1 is the rest."""
+    shares = {heap.unit: heap.share for heap in heaps}
+    shares[1] = max(0.0, 1 - sum(shares.values()))
+    return max(shares, key=lambda unit: shares[unit]), shares
 
 
 def _shares(counts: IntArray, units: Sequence[int]) -> tuple[FloatArray, FloatArray]:
