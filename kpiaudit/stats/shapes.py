@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,12 +117,20 @@ class Grid:
         ones = np.ones((len(mu), 1))
         return np.diff(np.hstack([0.0 * ones, inner, ones]), axis=1)
 
-    def lifts(self) -> FloatArray:
-        """Return the chance that a lift of each kind leads from one point to another.
 
-        Shape (kinds, points, points): rows sum to 1.
-        """
-        gap = np.maximum(self.edges[None, :] - self.points[:, None], 0.0)
-        ones = np.ones((len(self.points), 1))
-        inner = [gammainc(shape, gap / scale) for shape, scale in _LIFTS]
-        return np.stack([np.diff(np.hstack([0 * ones, i, ones])) for i in inner])
+@cache
+def lifts() -> FloatArray:
+    """Return the chance that a lift of each kind leads from one point to another.
+
+    It depends on distances only, so it is the same wherever the grid lies.
+
+    Returns:
+        Shape (kinds, points, points): rows sum to 1; not to be written to.
+    """
+    grid = Grid.around(0.0)
+    gap = np.maximum(grid.edges[None, :] - grid.points[:, None], 0.0)
+    ones = np.ones((len(grid.points), 1))
+    inner = [gammainc(shape, gap / scale) for shape, scale in _LIFTS]
+    out = np.stack([np.diff(np.hstack([0 * ones, i, ones])) for i in inner])
+    out.flags.writeable = False
+    return out

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.stats.shapes import SHAPES, Grid
+from kpiaudit.stats.shapes import SHAPES, Grid, lifts
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _TAU_LOW, _TAU_HIGH = 0.02, 2.5
 _TAU_SCALE = 0.25
-_ROUNDS = 6
 _THIN = 100
 _CREDIT = 3.0
 """A shape counts in full if it is at least a third as credible as the best one."""
@@ -66,7 +65,7 @@ class Spread:
         """Return the distribution of all subjects, lifted or not, (n_points,)."""
         weight = self.weight.sum(axis=0)
         out = float(weight @ (1.0 - SHARE)) * self.honest
-        for kind, moves in enumerate(self.grid.lifts()):
+        for kind, moves in enumerate(lifts()):
             share = float((weight * SHARE)[kind == KIND].sum())
             out = out + share * (self.honest @ moves)
         return out
@@ -120,7 +119,7 @@ def fit_spread(likelihood: FloatArray, grid: Grid, *, start: float) -> Spread:
         (averaging models by their marginal likelihood); Gelman (2006), Bayesian
         Analysis 1:515-533 (half-Cauchy prior of a spread between groups).
     """
-    lifted = likelihood @ grid.lifts().transpose(0, 2, 1)
+    lifted = likelihood @ lifts().transpose(0, 2, 1)
     centre = float(grid.points[len(grid.points) // 2])
     parts = [
         _fit_shape(shape, likelihood, lifted, grid=grid, at=(centre, start))
@@ -155,7 +154,9 @@ def _fit_shape(
     mu_half, tau_half = 2.5 * at[1] + 0.3, 1.8
     low, high = np.log(_TAU_LOW), np.log(_TAU_HIGH)
     active = np.ones(len(SHARE), dtype=np.bool_)
-    for last in range(_ROUNDS):
+    # Many subjects leave a small target: it is approached with few of them first.
+    rounds = 4 if len(likelihood) <= 2 * _THIN else 6
+    for last in range(rounds):
         log_tau0 = float(np.clip(log_tau0, low, high))
         bottom = max(low, log_tau0 - tau_half)
         top = max(min(high, log_tau0 + tau_half), bottom + 0.05)
@@ -168,14 +169,14 @@ def _fit_shape(
         # Mode and width of a skewed shape are nearly independent, mean and width not.
         mu = mode + shape.mode * tau
         masses = grid.masses(shape, mu, tau)
-        thin = max(1, len(likelihood) // _THIN) if last < _ROUNDS - 3 else 1
+        thin = max(1, len(likelihood) // _THIN) if last < rounds - 3 else 1
         log = _joint_log(likelihood[::thin], lifted[:, ::thin], masses, active)
         log += (
             np.log(_SHARE_PRIOR)
             + (log_tau - np.log1p((tau / _TAU_SCALE) ** 2))[:, None]
         )
         d_mu, d_tau = mus[1] - mus[0], log_taus[1] - log_taus[0]
-        if last == _ROUNDS - 1:
+        if last == rounds - 1:
             break
         both = np.exp(log - log.max())
         # What a first look rules out need not be looked at again.
@@ -245,7 +246,7 @@ def without_each(spread: Spread, likelihood: FloatArray) -> Yardstick:
         lifted = np.clip(1.0 - plain * (likelihood @ spread.honest) / whole, 0.0, 1.0)
         return _yardstick(spread, spread.weight.sum(axis=1)[None, :], lifted)
     own = likelihood @ spread.masses.T
-    other = likelihood @ spread.grid.lifts().transpose(0, 2, 1) @ spread.masses.T
+    other = likelihood @ lifts().transpose(0, 2, 1) @ spread.masses.T
     weight = np.zeros_like(own)
     lifted = np.zeros(len(own))
     for j, (kind, share) in enumerate(zip(KIND, SHARE, strict=True)):

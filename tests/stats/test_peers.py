@@ -121,6 +121,117 @@ def test_no_events_at_all_are_no_pattern() -> None:
     assert np.all(outcome.low <= 1e-6)
 
 
+def test_an_allowed_excess_or_ratio_raises_the_p_value() -> None:
+    rng = np.random.default_rng(12)
+    at, n = np.arange(40), np.full(40, 400)
+    k = rng.binomial(n, 0.2)
+    k[0] = 190
+    results = [
+        excess(at, 0 * at, k, n, n_subjects=40, min_excess=e, min_ratio=r).p_value
+        for e, r in ((0.0, 1.0), (30.0, 1.0), (0.0, 2.0), (90.0, 2.0))
+    ]
+    p = [float(r[0]) for r in results]
+    assert p[0] < p[1] < p[3]
+    assert p[0] < p[2] < p[3]
+    assert all(np.all(results[0] <= r + 1e-12) for r in results[1:])
+
+
+def test_a_known_offset_explains_what_it_explains() -> None:
+    rng = np.random.default_rng(13)
+    at, n = np.arange(40), np.full(40, 800)
+    offset = np.where(at < 8, 1.0, 0.0)
+    k = rng.binomial(n, 1.0 / (1.0 + np.exp(2.0 - offset)))
+    blind = excess(at, 0 * at, k, n, n_subjects=40)
+    told = excess(at, 0 * at, k, n, n_subjects=40, expected_offset=offset)
+    assert blind.effect[:8].min() > 40.0
+    assert np.abs(told.effect[:8]).max() < 60.0
+    assert told.p_value.min() > 0.05 / 40
+
+
+def test_strata_of_very_different_rates_are_no_pattern() -> None:
+    rng = np.random.default_rng(14)
+    m, strata = 40, 4
+    subject, stratum = np.repeat(np.arange(m), strata), np.tile(np.arange(strata), m)
+    n = rng.poisson(rng.gamma(0.5, 200.0, m * strata))
+    k = rng.binomial(n, np.array([0.02, 0.1, 0.4, 0.8])[stratum])
+    outcome = excess(subject, stratum, k, n, n_subjects=m)
+    assert np.nanmin(outcome.p_value) > 0.05 / m
+    assert np.nanmedian(np.abs(outcome.effect)) < 40.0
+
+
+def test_whoever_is_nearly_alone_in_a_stratum_is_measured_with_a_wide_margin() -> None:
+    rng = np.random.default_rng(15)
+    m = 30
+    subject = np.concatenate([np.arange(m), [0, 1]])
+    stratum = np.concatenate([np.zeros(m, dtype=np.int64), [1, 1]])
+    n = np.concatenate([np.full(m, 500), [5000, 20]])
+    n[0] = 0
+    k = rng.binomial(n, np.where(stratum == 1, 0.35, 0.2))
+    outcome = excess(subject, stratum, k, n, n_subjects=m)
+    assert outcome.p_value[0] > 0.01
+    assert outcome.low[0] < 0.0
+
+
+def test_many_strong_patterns_do_not_hide_another() -> None:
+    rng = np.random.default_rng(16)
+    theta = 0.15 * rng.standard_normal(200)
+    theta[:80] += np.log(3.0)
+    theta[80:82] += np.log(8.0)
+    outcome = centre(17, theta, trials=800, rate=0.2)
+    assert outcome.p_value[80:82].max() < 0.05 * 82 / 200
+
+
+def test_the_breaking_point_is_where_the_p_value_passes_the_threshold() -> None:
+    theta = 0.2 * np.random.default_rng(18).standard_normal(60)
+    theta[:2] += np.log([4.0, 8.0])
+    outcome = centre(19, theta, trials=500, rate=0.3)
+    assert outcome.breaking_point is not None
+    rows = np.array([0, 1, 2])
+    point = outcome.breaking_point(rows, 0.001)
+    assert point[1] > point[0] > 1.0
+    assert point[2] == 1.0
+    assert np.all(outcome.breaking_point(rows, 0.01) >= point)
+
+
+def test_a_wider_level_gives_a_wider_interval() -> None:
+    outcome = centre(20, np.zeros(20), trials=300, rate=0.3)
+    assert outcome.interval is not None
+    rows = np.arange(20)
+    low, high = outcome.interval(rows, 0.95)
+    np.testing.assert_allclose(low, outcome.low)
+    wide_low, wide_high = outcome.interval(rows, 0.999)
+    assert np.all(wide_low < low)
+    assert np.all(wide_high > high)
+    assert np.all((low < outcome.effect) & (outcome.effect < high))
+
+
+def test_the_intervals_cover_the_planted_excess() -> None:
+    rng = np.random.default_rng(21)
+    inside = []
+    for seed in range(12):
+        honest = 0.2 * rng.standard_normal(60)
+        lifted = honest + np.where(np.arange(60) < 9, np.log(3.0), 0.0)
+        outcome = centre(seed, lifted, trials=500, rate=0.3)
+        p, q = (0.3 / (0.3 + 0.7 * np.exp(-t)) for t in (lifted, honest))
+        true = 500 * (p - q)[:9]
+        inside += list((outcome.low[:9] <= true) & (true <= outcome.high[:9]))
+    assert np.mean(inside) > 0.9
+
+
+def test_the_smallest_detectable_excess_is_found_about_that_often() -> None:
+    theta = 0.1 * np.random.default_rng(22).standard_normal(40)
+    size = centre(23, theta, trials=500, rate=0.2).smallest_detectable
+    assert 20.0 < size < 200.0
+    found = 0
+    for seed in range(20):
+        lifted = theta.copy()
+        rate = 1.0 / (1.0 + np.exp(np.log(4.0) - theta[0])) + size / 500.0
+        lifted[0] = np.log(rate / (1.0 - rate)) + np.log(4.0)
+        p = centre(seed, lifted, trials=500, rate=0.2).p_value[0]
+        found += bool(p <= 0.05 / 40)
+    assert found >= 10
+
+
 @pytest.mark.parametrize("family", ["normal", "heavy", "skewed"])
 def test_honest_centres_of_thirty_are_seldom_accused(family: str) -> None:
     rng = np.random.default_rng(17)
