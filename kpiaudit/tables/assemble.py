@@ -73,12 +73,13 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     _say_differing(pieces, done)
     if not done.lazy:
         done.frame = done.frame.collect().lazy()
-    if not keyless and (key or set(schema.ANCHORS.get(table, ())) & set(done.columns)):
-        _drop_equal(done)
-    if any(piece.target.keep for _, piece in pieces):
-        _drop_superseded(done, pieces)
-    if key and not keyless:
-        _say_duplicate_ids(done, key)
+    if not keyless and not (key and _all_distinct(done, key)):
+        if key or set(schema.ANCHORS.get(table, ())) & set(done.columns):
+            _drop_equal(done)
+        if any(piece.target.keep for _, piece in pieces):
+            _drop_superseded(done, pieces)
+        if key:
+            _say_duplicate_ids(done, key)
     order = [n for n in schema.names(table) if n in done.columns]
     done.columns = tuple(order)
     done.frame = done.frame.select(order)
@@ -140,6 +141,20 @@ def _say_differing(pieces: Sequence[tuple[str, Converted]], done: Assembled) -> 
                     ),
                 )
             )
+
+
+def _names_of_row(done: Assembled, key: str) -> list[str]:
+    """Return the columns that name a row: of calls, the legs share their id."""
+    legs = [n for n in _LEGS if n in done.columns]
+    return legs if done.table == "calls" else [key]
+
+
+def _all_distinct(done: Assembled, key: str) -> bool:
+    """Say whether no two rows have the same name: then no two are equal. Fast."""
+    if done.lazy:
+        return False
+    names = done.frame.collect().select(_names_of_row(done, key))
+    return names.hash_rows().n_unique() == names.height
 
 
 def _drop_equal(done: Assembled) -> None:
@@ -231,7 +246,7 @@ def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -
 
 
 def _say_duplicate_ids(done: Assembled, key: str) -> None:
-    per = [n for n in _LEGS if n in done.columns] if done.table == "calls" else [key]
+    per = _names_of_row(done, key)
     if done.table == "calls" and "started_at" not in per:
         return
     cells = done.frame.filter(pl.col(key).is_not_null())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DAY_S = 86_400
 _FEW = 5
+_ENOUGH = 20  # rows a day, below which the last hour of a day says little
 _ORDER = {
     "calls": (
         ("started_at", "answered_at"),
@@ -181,7 +182,8 @@ def _days(table: str, frame: pl.LazyFrame) -> Iterator[DataNote]:
     typical = usual[len(usual) // 10]
     middle = sorted(count[d] for d in count if d % 7 == last % 7 and d != last)
     end = days["last"].to_list()[-1]
-    if middle and end + 1 < typical and count[last] < 0.7 * middle[len(middle) // 2]:
+    enough = middle and middle[len(middle) // 2] >= _ENOUGH
+    if enough and end + 1 < typical and count[last] < 0.7 * middle[len(middle) // 2]:
         yield DataNote(
             table=table,
             kind="cut-off-day",

@@ -61,7 +61,9 @@ def read_presets() -> tuple[SourceMapping, ...]:
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith((".yaml", ".yml")):
             where = f"preset {file.name}"
-            items = read_yaml(file.read_text(encoding="utf-8"), where=where)
+            items = read_yaml(
+                file.read_text(encoding="utf-8"), where=where, shipped=True
+            )
             stem = file.name.rsplit(".", 1)[0]
             found += [
                 read_mapping(item, where=where, fallback=stem, shipped=True)

@@ -16,7 +16,7 @@ from kpiaudit.tables.assemble import Assembled, assemble, dated
 from kpiaudit.tables.checks import check
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.discover import discover, named_sources
-from kpiaudit.tables.grammar import read_mappings, read_presets
+from kpiaudit.tables.grammar import read_mappings
 from kpiaudit.tables.read import Options, Read, read_frame, read_source
 from kpiaudit.tables.recognise import Known, UnrecognisedError
 from kpiaudit.tables.report import FileReport, report_error, report_read
@@ -123,7 +123,6 @@ def _options(
         raise RuleError(f"--max-unreadable is {share}. Give a share from 0 to 1.")
     known = Known(
         mappings=read_mappings(mapping) if mapping is not None else (),
-        presets=read_presets(),
         preset=preset,
     )
     return Options(known=known, timezone=timezone, max_unreadable=share)

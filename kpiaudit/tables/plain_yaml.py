@@ -15,8 +15,28 @@ _MAX_BYTES = 1_000_000
 _MAX_DEPTH = 40
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """A safe loader in which `007`, `NO` and dates stay the text that they are."""
+class _Plain:
+    """What makes a safe loader plain: `007`, `NO` and dates stay texts."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for name, _ in node.value:
+            text = str(getattr(name, "value", ""))
+            if text in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"'{text}' stands twice in the same block",
+                    problem_mark=name.start_mark,
+                )
+            seen.add(text)
+        found = super().construct_mapping(node, deep)  # type: ignore[misc]
+        # A key is always a name: `null:` lists the texts that stand for nothing.
+        return {"null" if k is None else k: v for k, v in found.items()}
+
+
+class _PlainLoader(_Plain, yaml.SafeLoader):
+    """For files of users: refuses aliases and depth before anything is built."""
 
     depth = 0
 
@@ -34,26 +54,14 @@ class _PlainLoader(yaml.SafeLoader):
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for name, _ in node.value:
-            text = str(getattr(name, "value", ""))
-            if text in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"'{text}' stands twice in the same block",
-                    problem_mark=name.start_mark,
-                )
-            seen.add(text)
-        found = super().construct_mapping(node, deep)
-        # A key is always a name: `null:` lists the texts that stand for nothing.
-        return {"null" if k is None else k: v for k, v in found.items()}
+
+class _ShippedLoader(_Plain, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """For presets, which are ours: the same grammar, several times faster."""
 
 
-# Only null and true/false are more than text: `NO`, `on`, `0x1F`, `12:30` and dates
+# Only null is more than text: `NO`, `on`, `0x1F`, `12:30` and dates
 # are codes and ids that call-centre exports really contain.
-_PlainLoader.yaml_implicit_resolvers = {
+_ShippedLoader.yaml_implicit_resolvers = _PlainLoader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern) for tag, pattern in resolvers if tag == "tag:yaml.org,2002:null"
     ]
@@ -61,12 +69,13 @@ _PlainLoader.yaml_implicit_resolvers = {
 }
 
 
-def read_yaml(text: str, *, where: str) -> list[Any]:
+def read_yaml(text: str, *, where: str, shipped: bool = False) -> list[Any]:
     """Read every document of a YAML text; all scalars but null are text.
 
     Args:
         text: What the file holds.
         where: How messages name it.
+        shipped: Whether it is a part of kpiaudit.
 
     Returns:
         The documents; a document that is a list gives its items.
@@ -77,7 +86,9 @@ def read_yaml(text: str, *, where: str) -> list[Any]:
     if len(text) > _MAX_BYTES:
         raise RuleError(f"{where}: more than 1 MB of YAML; that is no mapping file.")
     try:
-        documents = list(yaml.load_all(text, Loader=_PlainLoader))
+        documents = list(
+            yaml.load_all(text, Loader=_ShippedLoader if shipped else _PlainLoader)
+        )
     except yaml.YAMLError as error:
         raise RuleError(f"{where}: {_explain(error)}. Mend the YAML there.") from error
     except RecursionError as error:

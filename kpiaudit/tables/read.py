@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -92,7 +93,7 @@ def read_source(source: Source, options: Options) -> Read:
         UnrecognisedError: Nothing recognises it.
     """
     told = options.known.told()
-    sniffed = sniff(source, options.known.headers(), told)
+    sniffed = sniff(source, options.known.headers, told)
     if sniffed.format in {"parquet", "arrow"}:
         return _read_columnar(source, sniffed, options)
     if sniffed.format == "csv":
@@ -173,7 +174,10 @@ def _convert_lazy(
 def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
     match = recognise(source, sniffed.header, options.known)
     columns = _positions(match.mapping, sniffed.header, source)
-    raw = read_csv(source, sniffed, tuple(sorted(set(columns.values()))))
+    with ThreadPoolExecutor(1) as pool:
+        # Hashing lets go of the interpreter: it costs no time beside the reading.
+        sha256 = pool.submit(source.sha256)
+        raw = read_csv(source, sniffed, tuple(sorted(set(columns.values()))))
     named = RawTable(
         pile=Pile(),
         rows=raw.rows,
@@ -189,7 +193,8 @@ def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
             )
         )
     sniffed = replace(sniffed, encoding=raw.encoding)
-    return _converted(source, sniffed, sniffed.header, match, named, options)
+    read = _converted(source, sniffed, sniffed.header, match, named, options)
+    return replace(read, sha256=sha256.result())
 
 
 def _read_json(
@@ -214,7 +219,8 @@ def _read_json(
     renamed = {header[i]: name for name, i in columns.items() if header[i] != name}
     if renamed:
         raw.pile.frames = [frame.rename(renamed) for frame in raw.pile.frames]
-    return _converted(source, sniffed, header, match, raw, options)
+    read = _converted(source, sniffed, header, match, raw, options)
+    return replace(read, sha256=source.sha256())
 
 
 def _converted(
@@ -270,7 +276,6 @@ def _converted(
         converted=converted,
         rows=raw.rows,
         rejected=raw.broken,
-        sha256=source.sha256(),
         notes=tuple(raw.notes),
     )
 

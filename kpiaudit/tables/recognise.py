@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kpiaudit.errors import RuleError, TableError, guess
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import named_table
+from kpiaudit.tables.grammar import read_presets
 from kpiaudit.tables.mapping import Cell, SourceMapping, Target, fold
 
 if TYPE_CHECKING:
@@ -26,23 +28,32 @@ class Known:
 
     Args:
         mappings: From the user's mapping file.
-        presets: That ship with kpiaudit.
         preset: Name of the preset to take; None lets the headers decide.
     """
 
     mappings: tuple[SourceMapping, ...] = ()
-    presets: tuple[SourceMapping, ...] = ()
     preset: str | None = None
+
+    @cached_property
+    def presets(self) -> tuple[SourceMapping, ...]:
+        """Return the presets; they are read when a file is not canonical."""
+        return read_presets()
 
     def headers(self) -> frozenset[str]:
         """Return every folded column name that one of them knows."""
+        return self._headers
+
+    @cached_property
+    def _headers(self) -> frozenset[str]:
         every = (*self.mappings, *self.presets)
         return frozenset(fold(n) for m in every for n in (*m.headers, *m.needs()))
 
     def told(self) -> SourceMapping | None:
         """Return the mapping that describes files before they are opened, if any."""
         chosen = [m for m in self.mappings if _layout_told(m)]
-        chosen += [m for m in self.presets if m.name == self.preset and _layout_told(m)]
+        if self.preset is not None:
+            chosen += [p for p in self.presets if p.name == self.preset]
+            chosen = [m for m in chosen if _layout_told(m)]
         return chosen[0] if len(chosen) == 1 else None
 
 
@@ -81,9 +92,11 @@ def recognise(source: Source, header: tuple[str, ...], known: Known) -> Match:
         return found
     if known.preset is not None:
         return _named_preset(source, header, folded, known)
-    preset = _preset(source, folded, known)
     table, why = _canonical_table(source, folded)
-    if table and (preset is None or _mostly_canonical(table, folded)):
+    preset = None
+    if table is None or not _mostly_canonical(table, folded):
+        preset = _preset(source, folded, known)
+    if table and preset is None:
         return Match(mapping=canonical(table, header), why=why)
     if preset:
         return Match(mapping=preset, why="its headers")

@@ -6,7 +6,7 @@ import codecs
 import csv
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from kpiaudit.errors import TableError
 from kpiaudit.tables import schema
@@ -14,9 +14,12 @@ from kpiaudit.tables.mapping import fold
 from kpiaudit.tables.source import magic, recoded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kpiaudit.tables.mapping import SourceMapping
     from kpiaudit.tables.source import Source
 
+Names: TypeAlias = "Callable[[], frozenset[str]]"
 HEAD = 256 * 1024
 _SEPARATORS = (",", ";", "\t", "|", "\x1f", "^", "~")
 _NO_TABLE = {
@@ -71,14 +74,15 @@ class Sniffed:
 
 def sniff(
     source: Source,
-    known: frozenset[str] = frozenset(),
+    known: Names = lambda: frozenset(),  # noqa: PLW0108  # typed so
     told: SourceMapping | None = None,
 ) -> Sniffed:
     """Look at the first bytes of a file.
 
     Args:
         source: The file.
-        known: Folded column names of presets and mappings, beside the canonical ones.
+        known: Gives the folded column names of presets and mappings; it is asked
+            only where the canonical ones do not tell the header.
         told: A mapping that says more about the file.
 
     Raises:
@@ -212,7 +216,7 @@ def _balanced(line: str) -> bool:
 
 
 def _layout(
-    text: str, source: Source, known: frozenset[str], told: SourceMapping | None
+    text: str, source: Source, known: Names, told: SourceMapping | None
 ) -> tuple[str, tuple[str, ...], int, int]:
     """Return separator, header, lines above the data and lines above the header."""
     lines = text.split("\n")
@@ -275,7 +279,7 @@ def _split_rows(body: str, separator: str) -> list[tuple[list[str], int]]:
     return [(ln.split(separator), i + 1) for i, ln in enumerate(lines) if ln.strip()]
 
 
-def _consistency(rows: list[tuple[list[str], int]], known: frozenset[str]) -> float:
+def _consistency(rows: list[tuple[list[str], int]], known: Names) -> float:
     """Score a separator: share of records with the usual width, and known headers."""
     widths = [len(row) for row, _ in rows]
     if not widths:
@@ -283,25 +287,30 @@ def _consistency(rows: list[tuple[list[str], int]], known: frozenset[str]) -> fl
     usual = max(set(widths), key=lambda w: (widths.count(w) * (w > 1), w))
     if usual < 2:
         return 0
-    hits = max(_hits(row, known) for row, _ in rows[:40])
+    hits = max(_hits(rows, known))
     return hits * 100 + widths.count(usual) / len(widths) * 10 + min(usual, 50) / 100
 
 
-def _hits(row: list[str], known: frozenset[str]) -> int:
-    folded = {fold(cell) for cell in row}
-    return len(folded & (known | _CANONICAL))
+def _hits(rows: list[tuple[list[str], int]], known: Names) -> list[int]:
+    """Return how many known column names stand in each of the first rows."""
+    folded = [{fold(cell) for cell in row} for row, _ in rows[:40]]
+    hits = [len(names & _CANONICAL) for names in folded]
+    if max(hits, default=0) >= 3:
+        return hits
+    more = known()
+    return [max(n, len(names & more)) for n, names in zip(hits, folded, strict=True)]
 
 
 def _header_row(
     rows: list[tuple[list[str], int]],
-    known: frozenset[str],
+    known: Names,
     source: Source,
     *,
     fixed: bool,
 ) -> int:
     if fixed:
         return 0
-    hits = [_hits(row, known) for row, _ in rows[:40]]
+    hits = _hits(rows, known)
     if max(hits, default=0) >= 2:
         return hits.index(max(hits))
     widths = [len(row) for row, _ in rows]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def memory_bytes() -> int:
-    """Return how much of a table stays in memory (KPIAUDIT_MEMORY_MB, 2000)."""
-    return int(limit("KPIAUDIT_MEMORY_MB", 2000) * 2**20)
+    """Return how much of a table stays in memory (KPIAUDIT_MEMORY_MB, 700)."""
+    return int(limit("KPIAUDIT_MEMORY_MB", 700) * 2**20)
 
 
 @dataclass(kw_only=True)

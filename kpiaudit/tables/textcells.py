@@ -15,6 +15,7 @@ from kpiaudit.tables.spill import Pile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kpiaudit.tables.dates import InstantPlan
     from kpiaudit.tables.mapping import SourceMapping, Target
     from kpiaudit.tables.textfile import RawTable
 
@@ -106,7 +107,7 @@ def _read(cells: pl.Series, rows: pl.Series, column: Column) -> pl.Series:
     if column.kind == "id":
         return _ids(cells, column)
     if column.kind == "text":
-        return _apply(cells, parse.texts)
+        return _bare(cells)
     if column.kind == "code":
         return _codes(cells, column)
     if column.kind == "stamp":
@@ -162,12 +163,12 @@ def _figures(cells: pl.Series, column: Column) -> pl.Series:
     if column.kind == "duration":
         if column.marks == "comma" or ":" in (unit or ""):
             return _apply(cells, parse.durations, column.marks, unit)
-        out = _apply(cells, parse.plain_durations, unit)
+        out = _plain(cells, unit)
         return _patched(cells, out, parse.durations, column.marks, unit)
     if column.marks == "comma":
         out = _apply(cells, parse.numbers, column.marks)
     else:
-        out = _apply(cells, parse.plain_numbers)
+        out = _plain(cells, None)
         out = _patched(cells, out, parse.numbers, column.marks)
     return _apply(out, parse.counts) if column.kind == "count" else out
 
@@ -176,11 +177,12 @@ def _instants(cells: pl.Series, column: Column) -> pl.Series:
     """Read with the shapes met up to now; look at what is left for new shapes."""
     plan = column.plan
     if plan.formats or plan.unit:
-        return _apply(cells, dates.instants, plan)
+        return _apply(cells.str.strip_chars(), dates.instants, plan)
     out = pl.repeat(None, len(cells), dtype=pl.Int64, eager=True)
     for attempt in range(8):
         bad = out.is_null() & cells.is_not_null()
-        left = cells.filter(bad) if attempt else cells.drop_nulls()
+        # Outer spaces are rare: they are taken off what could not be read with them.
+        left = cells.filter(bad).str.strip_chars() if attempt else cells.drop_nulls()
         if left.is_empty():
             break
         some = (
@@ -190,17 +192,35 @@ def _instants(cells: pl.Series, column: Column) -> pl.Series:
         )
         met = dict.fromkeys(filter(None, map(dates.shape_of, some.to_list())))
         new = [shape for shape in met if shape not in plan.shapes]
-        if attempt and not new:
+        if attempt > 1 and not new:
             break
         plan.shapes += new
-        found = _apply(left, dates.instants, plan)
+        found = _sane(left, plan)
         whole = len(left) == len(out)
         out = found if whole else out.scatter(bad.arg_true(), found)
     return out
 
 
+def _sane(cells: pl.Series, plan: InstantPlan) -> pl.Series:
+    """Read with the plan's shapes; bounds cost time and are needed only if passed."""
+    if len(plan.shapes) == 1:
+        found = _apply(cells, dates.by_shape, plan.shapes[0], plan)
+        if found.is_between(dates.FIRST_MS + 1, dates.LAST_MS - 1).all():
+            return found
+    return _apply(cells, dates.instants, plan)
+
+
+def _plain(cells: pl.Series, unit: str | None) -> pl.Series:
+    """Read plain finite numbers, scaled to seconds if they have a unit."""
+    size = parse.scale(unit)
+    found = cells.cast(pl.Float64, strict=False)
+    if found.null_count() < len(found) and not found.is_finite().all():
+        found = _apply(cells, parse.plain_numbers)
+    return found if size == 1 else found * size
+
+
 def _stamps(cells: pl.Series, column: Column) -> pl.Series:
-    numbers = _apply(cells, parse.plain_numbers)
+    numbers = _plain(cells, None)
     if numbers.null_count() == cells.null_count():
         return numbers
     return _instants(cells, column).cast(pl.Float64)
@@ -217,7 +237,13 @@ def _ids(cells: pl.Series, column: Column) -> pl.Series:
     if cells.str.contains("E+", literal=True).any():
         wrong = cells.str.contains(r"^\s*\d(\.\d+)?E\+\d+\s*$")
         column.e_notation += int(wrong.sum())
-    return _apply(cells, parse.texts)
+    return _bare(cells)
+
+
+def _bare(cells: pl.Series) -> pl.Series:
+    bare = cells.str.strip_chars()
+    nothing = bare.is_in(list(parse.nothing()))
+    return _apply(bare, parse.texts) if nothing.any() else bare
 
 
 def _codes(cells: pl.Series, column: Column) -> pl.Series:

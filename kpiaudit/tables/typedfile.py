@@ -166,7 +166,7 @@ class _Raw:
                 return self.value.cast(pl.Int64)
             ms = dates.numeric_instants(self.value.cast(pl.Float64), plan)
         else:
-            return dates.instants(self.text, plan)
+            return dates.instants(self.text.str.strip_chars(), plan)
         if self.clean:
             return ms
         return pl.when(ms.is_between(dates.FIRST_MS + 1, dates.LAST_MS - 1)).then(ms)
@@ -179,7 +179,10 @@ class _Raw:
             plan = column.plan
             if not plan.shapes:
                 return number
-            return pl.coalesce(number, dates.instants(self.text, plan).cast(pl.Float64))
+            return pl.coalesce(
+                number,
+                dates.instants(self.text.str.strip_chars(), plan).cast(pl.Float64),
+            )
         return self._instant(column).cast(pl.Float64)
 
 
@@ -267,7 +270,9 @@ def _shapes(frame: pl.LazyFrame, column: Column, raw: _Raw) -> None:
     if plan.formats or plan.unit:
         return
     for _ in range(_ROUNDS):
-        left = frame.select(text=raw.text).filter(pl.col("text").is_not_null())
+        left = frame.select(text=raw.text.str.strip_chars()).filter(
+            pl.col("text").is_not_null()
+        )
         if plan.shapes:
             left = left.filter(dates.instants(pl.col("text"), plan).is_null())
         some = left.head(2000).collect(engine="streaming").to_series().to_list()
