@@ -79,14 +79,14 @@ def _grouped(
 
 def _shapes() -> tuple[Shape, ...]:
     shapes = [
-        Shape(name="normal", prior=0.40, cdf=_normal),
-        Shape(name="heavy", prior=0.15, cdf=_heavy),
-        Shape(name="skewed", prior=0.10, cdf=_skewed(0.6), mode=0.3),
-        Shape(name="skewed", prior=0.10, cdf=_skewed(1.2), mode=0.6),
-        Shape(name="skewed", prior=0.05, cdf=_skewed(2.0), mode=1.0),
+        Shape(name="normal", prior=0.30, cdf=_normal),
+        Shape(name="heavy", prior=0.30, cdf=_heavy),
+        Shape(name="skewed", prior=0.05, cdf=_skewed(0.6), mode=0.3),
+        Shape(name="skewed", prior=0.12, cdf=_skewed(1.2), mode=0.6),
+        Shape(name="skewed", prior=0.18, cdf=_skewed(2.0), mode=1.0),
     ]
     shapes += [
-        Shape(name="group", prior=0.05, cdf=_grouped(g, d), group=g, shift=d)
+        Shape(name="group", prior=0.0125, cdf=_grouped(g, d), group=g, shift=d)
         for g in (0.07, 0.16)
         for d in (2.5, 3.5)
     ]
