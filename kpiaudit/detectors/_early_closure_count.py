@@ -33,6 +33,9 @@ this often, or the customer has at most so many: a category is easily written.""
 _SOME = (0.2, 6)
 """The same for the next ticket on the same matter; beyond, nothing follows from it."""
 
+LEAD_MIN = 480
+"""Minutes on both sides of the deadline that are counted one by one."""
+
 COUNTS = (
     "due",
     "met",
@@ -341,4 +344,21 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
             )
             .sort("position")
         )
+        out["leads"] = _leads(frame)
     return out
+
+
+def _leads(frame: Frame) -> Frame:
+    """Count closures per minute from the deadline; -1 is the minute before it."""
+    late = nw.col("done_at") - nw.col("due_at")
+    shift = LEAD_MIN * MINUTE_MS
+    # At the very instant of the deadline a closure is in time. Integers are divided
+    # where they are positive: engines round negative ones differently.
+    minute = (late + shift - 1) // MINUTE_MS - LEAD_MIN
+    return (
+        frame.filter((late > -shift) & (late <= shift))
+        .with_columns(lead=minute)
+        .group_by("lead")
+        .agg(n=nw.len())
+        .sort("lead")
+    )

@@ -7,37 +7,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import betainc, stdtr
 
+from kpiaudit.detectors._early_closure_count import LEAD_MIN, POSITIONS
 from kpiaudit.stats import bunching
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._early_closure_questions import Counted
-    from kpiaudit.detectors.base import Summary
+    from kpiaudit.detectors.base import Summaries
     from kpiaudit.stats.outcome import BoolArray, FloatArray
 
 _MIN_AGENTS = 6
 _MIN_EACH = 5
-_POSITIONS = 300
 _BUNCHED = 0.1
 """Closures may lie this share above the smooth curve before the deadline."""
 _PRIOR = 20.0
+_HOUR = 60
+_MORE = 1.5
+_MANY, _LEVEL = 0.1, 0.05
 _NORMAL_95 = 1.959963984540054
 
 
 def test(
-    counted: Counted, positions: Summary, *, near: int, min_ratio: float
+    counted: Counted, summaries: Summaries, *, near: int, min_ratio: float
 ) -> Outcome | None:
-    """Ask whether the median agent's closures before the deadline bounce.
+    """Ask whether closures before the deadline bounce all over the floor.
 
     Three answers are needed: closures pile up just before the deadline against a
     smooth curve; they bounce more than `min_ratio` times the odds of the same agents'
-    closures in the second half of the clock and after the deadline; and more than half
-    of the agents show that. Honest effort before a deadline gives the first alone.
+    closures in the second half of the clock and after the deadline; and the median
+    agent shows that, or many agents show half as much again each by themselves.
+    Honest effort before a deadline gives the first alone.
 
     Args:
         counted: Counts per agent.
-        positions: Closures per hundredth of the clock.
-        near: Width of the window, in hundredths.
+        summaries: With closures per hundredth of the clock and per minute.
+        near: Width of the window, in hundredths of the clock.
         min_ratio: The hypothesis is a ratio of at most this.
 
     Returns:
@@ -45,12 +49,12 @@ def test(
     """
     used = _used(counted)
     log_ratio, error = _contrast(counted)
-    piled = _piled(positions, near)
+    piled = _piled(summaries, near)
     if int(used.sum()) < _MIN_AGENTS or np.isnan(error) or piled is None:
         return None
     freedom = float(used.sum()) - 1.0
     p_contrast = float(stdtr(freedom, (np.log(min_ratio) - log_ratio) / error))
-    p_median, above = _median(counted, used, min_ratio)
+    p_agents, shown = _agents(counted, used, min_ratio)
     observed = float(counted.total("near_bounced").sum())
     trials = float(counted.total("near_known").sum())
     rate = observed / trials
@@ -64,7 +68,7 @@ def test(
         "trials": trials,
         "observed": observed,
         "expected": observed - unlike(log_ratio),
-        "p_value": max(piled["piled_p_value"], p_contrast, p_median),
+        "p_value": max(piled["piled_p_value"], p_contrast, p_agents),
         "effect": unlike(log_ratio),
         "low": unlike(low),
         "high": unlike(high),
@@ -72,12 +76,8 @@ def test(
         "ratio_low": float(np.exp(low)),
         "ratio_high": float(np.exp(high)),
     }
-    extra = piled | {
-        "contrast_p_value": p_contrast,
-        "median_p_value": p_median,
-        "agents": float(used.sum()),
-        "agents_above": above,
-    }
+    extra = piled | shown
+    extra |= {"contrast_p_value": p_contrast, "agents": float(used.sum())}
     extra |= {n: float(counted.total(n).sum()) for n in ("due", "met", "near_bounced")}
     arrays: dict[str, Any] = {name: np.array([value]) for name, value in one.items()}
     return Outcome(
@@ -118,22 +118,41 @@ def _contrast(counted: Counted) -> tuple[float, float]:
     return float(np.log(top.sum() / bottom.sum())), float(max(error, 1e-9))
 
 
-def _median(counted: Counted, used: BoolArray, min_ratio: float) -> tuple[float, float]:
-    """Return the sign test that more than half of the agents exceed the ratio.
+def _agents(
+    counted: Counted, used: BoolArray, min_ratio: float
+) -> tuple[float, dict[str, float]]:
+    """Return whether the median agent, or many agents, exceed the ratio.
 
-    An agent counts if the closures that bounced reach beyond the middle of what the
-    agent's own closures beside the deadline give at that ratio: at most every second
-    honest agent does.
+    The median: an agent counts if the closures that bounced reach beyond the middle of
+    what the agent's own closures beside the deadline give at that ratio, which at most
+    every second agent below it does. Many: an agent counts whose own closures exceed
+    half as much again at 5 %; more than a tenth of agents beyond it and one in twenty
+    of the others have to.
     """
+    above = used & (_tail(counted, min_ratio) <= 0.5)
+    alone = used & (_tail(counted, _MORE * min_ratio) <= _LEVEL)
+    agents, middle, many = (float(a.sum()) for a in (used, above, alone))
+    expected = _MANY + (1.0 - _MANY) * _LEVEL
+    p_median, p_many = (
+        float(_upper(np.array([k]), np.array([agents]), np.array([p]))[0])
+        for k, p in ((middle, 0.5), (many, expected))
+    )
+    return min(2.0 * min(p_median, p_many), 1.0), {
+        "agents_above": middle,
+        "agents_alone": many,
+        "median_p_value": p_median,
+        "many_p_value": p_many,
+    }
+
+
+def _tail(counted: Counted, ratio: float) -> FloatArray:
+    """Return how likely an agent's bounced closures are if the odds ratio were this."""
     side, bounced = counted.total("side_known"), counted.total("side_bounced")
     overall = bounced.sum() / max(side.sum(), 1.0)
     rate = (bounced + _PRIOR * overall) / (side + _PRIOR)
-    odds = min_ratio * rate / (1.0 - rate)
+    odds = ratio * rate / (1.0 - rate)
     near, back = counted.total("near_known"), counted.total("near_bounced")
-    above = used & (_upper(back, near, odds / (1.0 + odds)) <= 0.5)
-    agents, count = float(used.sum()), float(above.sum())
-    p = _upper(np.array([count]), np.array([agents]), np.array([0.5]))
-    return float(p[0]), count
+    return _upper(back, near, odds / (1.0 + odds))
 
 
 def _upper(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
@@ -142,27 +161,49 @@ def _upper(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
     return np.where(k <= 0.0, 1.0, tail)
 
 
-def _piled(positions: Summary, near: int) -> dict[str, float] | None:
-    """Return how far closures pile up before the deadline; None if too few."""
-    counts = np.zeros(_POSITIONS, dtype=np.int64)
-    counts[positions.ints("position")] = positions.ints("n")
+def _piled(summaries: Summaries, near: int) -> dict[str, float] | None:
+    """Return how far closures pile up before the deadline; None if too few.
+
+    Measured twice, in hundredths of the clock and in minutes: the first suits clocks
+    that run day and night, the second those that stop in the evening.
+    """
+    positions, leads = summaries["positions"], summaries["leads"]
+    place = np.zeros(POSITIONS, dtype=np.int64)
+    place[positions.ints("position")] = positions.ints("n")
+    minute = np.zeros(2 * LEAD_MIN, dtype=np.int64)
+    minute[leads.ints("lead") + LEAD_MIN] = leads.ints("n")
     width = 2 if near % 2 == 0 else 1
-    piled = bunching.excess_below(
-        counts,
-        100,
-        window=near,
-        bin_width=width,
-        before=60,
-        after=100,
-        reach=60,
-        min_relative=_BUNCHED,
-        heaps=(),
+    both = (
+        bunching.excess_below(
+            place,
+            100,
+            window=near,
+            bin_width=width,
+            before=60,
+            after=100,
+            reach=60,
+            min_relative=_BUNCHED,
+            heaps=(),
+        ),
+        bunching.excess_below(
+            minute,
+            LEAD_MIN,
+            window=_HOUR,
+            bin_width=10,
+            before=5 * _HOUR,
+            after=5 * _HOUR,
+            reach=4 * _HOUR,
+            min_relative=_BUNCHED,
+            heaps=(),
+        ),
     )
-    if np.isnan(piled.p_value[0]):
+    p = np.array([piled.p_value[0] for piled in both])
+    if np.isnan(p).all():
         return None
+    best = both[int(np.nanargmin(p))]
     return {
-        "piled_p_value": float(piled.p_value[0]),
-        "piled_excess": float(piled.excess[0]),
-        "piled_low": float(piled.low[0]),
-        "piled_high": float(piled.high[0]),
+        "piled_p_value": min(float(np.nanmin(p)) * float((~np.isnan(p)).sum()), 1.0),
+        "piled_excess": float(best.excess[0]),
+        "piled_low": float(best.low[0]),
+        "piled_high": float(best.high[0]),
     }

@@ -108,6 +108,10 @@ def floor(row: Row, near_share: float, bounce_h: float) -> Account:
                 value=row.value("ratio"),
             ),
             Evidence(name="agents who show it", value=row.value("agents_above")),
+            Evidence(
+                name="agents who show it clearly, each alone",
+                value=row.value("agents_alone"),
+            ),
             Evidence(name="agents with enough closures", value=row.value("agents")),
         ),
         explanations=explain.explanations(row),
@@ -118,7 +122,10 @@ def floor(row: Row, near_share: float, bounce_h: float) -> Account:
             "read twenty closures before the deadline from different agents."
         ),
         restated=_restated(row),
-        grade_cap="moderate",
+        # Where the median agent does not show it, it is no matter of the whole floor.
+        grade_cap="moderate"
+        if row.value("median_p_value") <= row.value("many_p_value")
+        else "weak",
     )
 
 

@@ -49,8 +49,8 @@ class EarlyClosure(Detector):
     Both allow for honest differences between agents and for days that cluster.
     Beside the agents stands the whole floor: closures that pile up before the deadline
     against a smooth curve **and** bounce more than the same agents' closures on both
-    sides of it, at the median agent. Effort before a deadline piles closures up as
-    well; by itself it is no finding.
+    sides of it, at the median agent or at many agents, each alone. Effort before a
+    deadline piles closures up as well; by itself it is no finding.
 
     Without `due_at`, tickets reported as in time are compared with those that were not;
     without either, only the second question is left. Such findings are weak.
@@ -81,6 +81,8 @@ class EarlyClosure(Detector):
     #   days       agent_id, due_day; open_late, near, near_known, near_bounced.
     #   positions  position (hundredths of the clock, 0 to 299; 99 is just before the
     #              deadline); n closures, known, bounced. Only with due_at.
+    #   leads      lead (minutes from the deadline, -480 to 479; -1 is just before it);
+    #              n closures. Only with due_at.
     # Without due_at, `near` are tickets with sla_met; without both, near is 0. The key
     # `mode` of what the first stage found says which: due (if absent), sla or none.
 
@@ -208,10 +210,10 @@ class EarlyClosure(Detector):
             )
         ]
         floor = None
-        if "positions" in summaries and len(summaries["positions"]):
+        if "positions" in summaries and "leads" in summaries:
             floor = floors.test(
                 counted,
-                summaries["positions"],
+                summaries,
                 near=max(round(self.near_share * 100), 1),
                 min_ratio=self.floor_ratio,
             )
