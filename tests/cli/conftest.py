@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kpiaudit.tables.simulate import Centre, Plant, simulate, write
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small centre in which two agents hang up at once."""
+    folder = tmp_path_factory.mktemp("exports")
+    plant = Plant(pattern="short-calls", agents=2, strength=0.35)
+    centre = Centre(
+        seed=5, agents=12, days=21, teams=2, plants=(plant,), tables=("calls",)
+    )
+    write(simulate(centre), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small centre in which nobody does anything."""
+    folder = tmp_path_factory.mktemp("honest")
+    write(simulate(Centre(seed=6, agents=12, days=21, tables=("calls",))), folder)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run the installed command in an empty folder."""
+
+    def command(
+        *words: str, env: Mapping[str, str] | None = None, **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        options: dict[str, Any] = {"capture_output": True, **more}
+        if "input" not in options:
+            options["stdin"] = subprocess.DEVNULL
+        return subprocess.run(
+            [sys.executable, "-m", "kpiaudit", *words],
+            cwd=tmp_path,
+            text=True,
+            check=False,
+            env={**os.environ, **(env or {})},
+            **options,
+        )
+
+    return command
