@@ -24,6 +24,7 @@ _PRIOR = 20.0
 _HOUR = 60
 _MORE = 1.5
 _MANY, _LEVEL = 0.1, 0.05
+_WORDED = ("due", "met", "near_known", "near_bounced")
 _NORMAL_95 = 1.959963984540054
 
 
@@ -78,7 +79,7 @@ def test(
     }
     extra = piled | shown
     extra |= {"contrast_p_value": p_contrast, "agents": float(used.sum())}
-    extra |= {n: float(counted.total(n).sum()) for n in ("due", "met", "near_bounced")}
+    extra |= {name: float(counted.total(name).sum()) for name in _WORDED}
     arrays: dict[str, Any] = {name: np.array([value]) for name, value in one.items()}
     return Outcome(
         **arrays,
