@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from zoneinfo import ZoneInfo
 
 import narwhals as nw
@@ -19,13 +19,19 @@ from kpiaudit.tables.discover import discover, named_sources
 from kpiaudit.tables.grammar import read_mappings
 from kpiaudit.tables.read import Options, Read, read_frame, read_source
 from kpiaudit.tables.recognise import Known, UnrecognisedError
-from kpiaudit.tables.report import FileReport, report_error, report_read
+from kpiaudit.tables.report import (
+    FileReport,
+    report_error,
+    report_read,
+    report_unrecognised,
+)
 from kpiaudit.tables.yamlvalues import check_zone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from kpiaudit.tables.columns import Converted
     from kpiaudit.tables.source import Source
 
 
@@ -106,12 +112,21 @@ def inspect(  # noqa: PLR0913  # the same as load
     options = _options(mapping, preset, timezone, max_unreadable)
     _period(since, until, timezone)
     reports: list[FileReport] = []
+    strange: list[int] = []
     for source in _sources(paths, tables, stdin):
         try:
             reports.append(report_read(_read(source, options)))
+        except UnrecognisedError as error:
+            if not _named(source):
+                strange.append(len(reports))
+            reports.append(report_error(cast("Source", source).display, error))
         except KpiauditError as error:
             display = source[0] if isinstance(source, tuple) else source.display
             reports.append(report_error(display, error))
+    if len(strange) < len(reports):
+        # Beside files that are recognised, another one in their folder is a note.
+        for i in strange:
+            reports[i] = report_unrecognised(reports[i])
     return tuple(reports)
 
 
@@ -214,6 +229,10 @@ def _dataset(
             DataNote(table=table, kind=k, count=n, detail=f"{n:,} {text}.")
             for k, n, text in done.notes
         ]
+        if not count and _left_out(pieces):
+            text = "every row was left out, as the mapping says"
+            notes.append(DataNote(table=table, kind="no-rows", count=0, detail=text))
+            continue
         if not count:
             raise TableError(
                 f"There are no rows of '{table}' in the period. Check --since and "
@@ -227,6 +246,8 @@ def _dataset(
             periods[table] = span
         derived |= {f"{table}.{k}": v for k, v in done.derived.items()}
         origins |= _origins(table, pieces, done)
+    if not frames:
+        raise TableError(notes[-1].detail + ". Mend its 'only' or 'drop'.")
     return Dataset(
         frames=frames,
         columns=columns,
@@ -237,6 +258,13 @@ def _dataset(
         derived=derived,
         period=periods,
         rows=rows,
+    )
+
+
+def _left_out(pieces: list[tuple[str, Converted]]) -> bool:
+    """Say whether a mapping's `only` or `drop` left nothing of the table."""
+    return not any(p.rows for _, p in pieces) and any(
+        p.target.only or p.target.drop for _, p in pieces
     )
 
 
@@ -283,7 +311,7 @@ def _ready(
 
 
 def _origins(
-    table: str, pieces: list[tuple[str, Any]], done: Assembled
+    table: str, pieces: list[tuple[str, Converted]], done: Assembled
 ) -> dict[str, str]:
     """Return who wrote each column: the mapping's word, else the schema's default.
 

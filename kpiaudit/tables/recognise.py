@@ -214,8 +214,9 @@ def _preset(source: Source, folded: list[str], known: Known) -> SourceMapping | 
     fits = [p for p in fits if len(p.headers) == most]
     if len(fits) > 1:
         raise TableError(
-            f"{source.display}: the presets {' and '.join(p.name for p in fits)} fit "
-            "equally. Choose one with --preset."
+            f"{source.display}: the presets "
+            f"{' and '.join(sorted(p.name for p in fits))} fit equally. Choose one "
+            "with --preset."
         )
     return _present(fits[0], folded)
 

@@ -89,6 +89,15 @@ def report_error(path: str, error: KpiauditError) -> FileReport:
     return FileReport(path=path, error=str(error))
 
 
+def report_unrecognised(report: FileReport) -> FileReport:
+    """Report a file that a folder holds beside others, and that nothing recognises."""
+    return FileReport(
+        path=report.path,
+        why="nothing recognises it",
+        notes=(("unrecognised-file", 1, report.error),),
+    )
+
+
 def report_read(read: Read) -> FileReport:
     """Report a file that was read."""
     used = {fold(name) for name in read.match.mapping.needs()}

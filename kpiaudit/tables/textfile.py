@@ -168,8 +168,9 @@ def _without_footer(held: bytes, sniffed: Sniffed, raw: RawTable) -> bytes:
     lines = held.split(b"\n")
     left_out = 0
     while lines:
-        text = lines[-1].decode("utf-8", "replace").strip(' \t\x1a,;|"')
-        if text and not _is_footer(text, sniffed):
+        text = lines[-1].decode("utf-8", "replace").strip(" \t\x1a,;|")
+        # An odd quote closes a field that began on an earlier line.
+        if text.count('"') % 2 or (text and not _is_footer(text, sniffed)):
             break
         left_out += bool(text)
         lines.pop()

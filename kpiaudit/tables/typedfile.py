@@ -52,7 +52,7 @@ def convert_frame(
     gone = 0
     if target.only or target.drop:
         gone = int(whole.select(pl.len()).collect(engine="streaming").item()) - rows
-    if not rows:
+    if not rows + gone:
         raise TableError(f"{context.display}: there are no rows. Export it again.")
     typed = frame.select(
         pl.col(ROW), *(raw[c.name].read(c).alias(c.name) for c in columns)
