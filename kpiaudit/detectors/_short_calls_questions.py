@@ -1,8 +1,14 @@
-"""Tests on collected counts: who has more short calls, and what follows them."""
+"""Three questions of the same agents, whose honest answers don't depend on each other.
+
+Calls under half a minute of all calls; short ones of those; redialled ones of the short
+ones. Each looks only at what the one before has selected, so chance alone ties none to
+another, and an honest agent who is extreme in one has no reason to be so in the next.
+Hanging up raises all three.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,90 +18,146 @@ from kpiaudit.stats.dispersion import day_dispersion
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Summaries, Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 MIN_DAYS = 10
 """Fewer days than this are one bad fortnight, not a habit."""
 
+NAMES = ("brief", "shape", "repeat")
+
+_MIN_TRIALS = (20, 20, 10)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Questions:
-    """The same agents, asked four questions.
+class Question:
+    """Events of trials per row of counts, and who is asked with whom as peers.
+
+    Args:
+        agent: Index of the agent per row.
+        stratum: Index of the queue per row.
+        events: Events per row.
+        trials: Trials per row.
+        size: How many agents there are.
+        dispersion: Of days, per agent; None where there are no days.
+        min_trials: Agents with fewer trials are not asked.
+        min_excess: The hypothesis is an excess of at most this many events.
+    """
+
+    agent: IntArray
+    stratum: IntArray
+    events: IntArray
+    trials: IntArray
+    size: int
+    dispersion: FloatArray | None
+    min_trials: int
+    min_excess: float = 0.0
+
+    @property
+    def usable(self) -> BoolArray:
+        """Say which agents have enough trials."""
+        return self._sum(self.trials) >= self.min_trials
+
+    def score(self) -> FloatArray:
+        """Return the log of observed over expected events, per agent."""
+        strata = int(self.stratum.max(initial=0)) + 1
+        events = np.bincount(self.stratum, weights=self.events, minlength=strata)
+        trials = np.bincount(self.stratum, weights=self.trials, minlength=strata)
+        rate = events / np.maximum(trials, 1.0)
+        expected = self._sum(self.trials * rate[self.stratum])
+        out: FloatArray = np.log((self._sum(self.events) + 0.5) / (expected + 0.5))
+        return out
+
+    def ask(self, members: BoolArray | None = None) -> Outcome:
+        """Compare the agents of a group with each other; None stands for all."""
+        rows = slice(None) if members is None else members[self.agent]
+        return peers.excess(
+            self.agent[rows],
+            self.stratum[rows],
+            self.events[rows],
+            self.trials[rows],
+            n_subjects=self.size,
+            dispersion=self.dispersion,
+            min_excess=self.min_excess,
+            min_trials=self.min_trials,
+        )
+
+    def _sum(self, values: Any) -> FloatArray:
+        sums = np.bincount(self.agent, weights=values, minlength=self.size)
+        return sums.astype(np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked, and the answers with everybody as peers.
 
     Args:
         ids: Agents, object array of shape (n_agents,).
-        rate: Short calls of all calls.
-        shape: Short calls of short and next longer ones.
-        redialled: Short calls that the caller redialled, of all calls that can be
-            followed; None where customers are unknown.
-        repeat: Redialled ones of the short calls; None where customers are unknown.
+        rate: Short calls of all calls, for the size of the effect.
+        questions: The questions of `NAMES`; the last is left out where customers are
+            unknown.
+        scores: For each, the score in another question by which peers may be chosen.
+        plain: Outcome of each.
         days: Days with calls per agent; nan where there are no days.
     """
 
     ids: Any
     rate: Outcome
-    shape: Outcome
-    redialled: Outcome | None
-    repeat: Outcome | None
+    questions: tuple[Question, ...]
+    scores: tuple[FloatArray, ...]
+    plain: tuple[Outcome, ...]
     days: FloatArray
 
 
-def ask(summaries: Summaries, *, min_excess: float, min_ratio: float) -> Questions:
+def ask(summaries: Summaries, *, min_excess: float) -> Asked:
     """Ask every question of every agent."""
     counts = summaries["counts"]
     ids, agent = np.unique(counts["agent_id"].astype(str), return_inverse=True)
-    agent = agent.astype(np.int64)
     _, queue = np.unique(counts["queue"].astype(str), return_inverse=True)
-    queue = queue.astype(np.int64)
-    size = len(ids)
     days = _Days.of(summaries, ids)
-    short, calls = counts.ints("short"), counts.ints("calls")
-    known = counts.ints("short_known")
-    again = counts.ints("short_redialled")
-    followed = known + counts.ints("long_known")
-    rate = peers.excess(
-        agent,
-        queue,
-        short,
-        calls,
-        n_subjects=size,
-        dispersion=days.dispersion("short", ("calls",)),
-        min_excess=min_excess,
-        min_ratio=min_ratio,
-    )
-    shape = peers.excess(
-        agent,
-        queue,
-        short,
-        short + counts.ints("next"),
-        n_subjects=size,
-        dispersion=days.dispersion("short", ("short", "next")),
-    )
-    redialled = repeat = None
-    if followed.sum() > 0:
-        redialled = peers.excess(
-            agent,
-            queue,
-            again,
-            followed,
-            n_subjects=size,
-            dispersion=days.dispersion(
-                "short_redialled", ("short_known", "long_known")
-            ),
-            min_ratio=min_ratio,
+
+    def question(
+        events: tuple[str, ...],
+        trials: tuple[str, ...],
+        least: int,
+        *,
+        pooled: bool = False,
+        excess: float = 0.0,
+    ) -> Question:
+        return Question(
+            agent=agent.astype(np.int64),
+            stratum=(queue * (not pooled)).astype(np.int64),
+            events=_added(counts, events),
+            trials=_added(counts, trials),
+            size=len(ids),
+            dispersion=days.dispersion(events, trials),
+            min_trials=least,
+            min_excess=excess,
         )
-        # Redials after short calls are few: one stratum, or the counts are tiny.
-        repeat = peers.excess(
-            agent, np.zeros_like(queue), again, known, n_subjects=size, min_trials=10
+
+    under = ("short", "next")
+    brief = question(under, ("calls",), _MIN_TRIALS[0], excess=min_excess)
+    shape = question(("short",), under, _MIN_TRIALS[1])
+    scores = brief.score(), shape.score()
+    asked = [(brief, scores[1]), (shape, scores[0])]
+    if _added(counts, ("short_known",)).sum() > 0:
+        # Redials are few: one stratum, or the counts are tiny.
+        again = question(
+            ("short_redialled",), ("short_known",), _MIN_TRIALS[2], pooled=True
         )
-    return Questions(
+        asked.append((again, scores[0] + scores[1]))
+    return Asked(
         ids=ids.astype(object),
-        rate=rate,
-        shape=shape,
-        redialled=redialled,
-        repeat=repeat,
+        rate=question(("short",), ("calls",), _MIN_TRIALS[0]).ask(),
+        questions=tuple(each for each, _ in asked),
+        scores=tuple(score for _, score in asked),
+        plain=tuple(each.ask() for each, _ in asked),
         days=days.seen,
     )
+
+
+def _added(rows: Summary, names: tuple[str, ...]) -> IntArray:
+    out: IntArray = np.sum([rows.ints(name) for name in names], axis=0)
+    return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,86 +183,15 @@ class _Days:
         some = self.rows.ints("calls") > 0
         return np.bincount(self.agent[some], minlength=self.size).astype(np.float64)
 
-    def dispersion(self, events: str, trials: tuple[str, ...]) -> FloatArray | None:
+    def dispersion(
+        self, events: tuple[str, ...], trials: tuple[str, ...]
+    ) -> FloatArray | None:
         if self.rows is None:
             return None
-        total = sum(self.rows.ints(name) for name in trials)
         return day_dispersion(
             self.agent,
             self.rows.ints("day"),
-            self.rows.ints(events),
-            np.asarray(total, dtype=np.int64),
+            _added(self.rows, events),
+            _added(self.rows, trials),
             n_subjects=self.size,
         )
-
-
-def combine(questions: Questions) -> Outcome:
-    """Return one outcome per agent: all questions have to point the same way.
-
-    The largest of several p-values is valid for "at least one of the nulls holds". The
-    leading question enters as it is; the others are asked at the square root of the
-    level, which is a check that a mere accident does not pass rather than a second
-    proof, and costs little power.
-    """
-    rate = questions.rate
-    parts = asked(questions)
-    p = np.max([outcome.p_value**power for outcome, power in parts], axis=0)
-    p = np.where(questions.days < MIN_DAYS, np.nan, p)
-
-    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        points = [
-            outcome.breaking_point(rows, threshold ** (1.0 / power))
-            for outcome, power in parts
-            if outcome.breaking_point is not None
-        ]
-        lowest: FloatArray = np.min(points, axis=0)
-        return lowest
-
-    return replace(
-        rate,
-        p_value=p,
-        breaking_point=breaking_point if rate.breaking_point is not None else None,
-        extra=_extra(questions),
-        smallest_detectable=_smallest(questions),
-    )
-
-
-def asked(questions: Questions) -> list[tuple[Outcome, float]]:
-    """Return the questions that decide, each with the power of its p-value."""
-    if questions.redialled is None:
-        return [(questions.rate, 1.0), (questions.shape, 1.0)]
-    return [
-        (questions.redialled, 1.0),
-        (questions.rate, 2.0),
-        (questions.shape, 2.0),
-    ]
-
-
-def _extra(questions: Questions) -> dict[str, FloatArray]:
-    extra = {"days": questions.days, "rate_p": questions.rate.p_value}
-    named = {
-        "shape": questions.shape,
-        "redialled": questions.redialled,
-        "repeat": questions.repeat,
-    }
-    for name, outcome in named.items():
-        if outcome is None:
-            continue
-        for part in ("trials", "observed", "expected", "p_value"):
-            extra[f"{name}_{part}"] = getattr(outcome, part)
-        for part in ("ratio", "ratio_low", "ratio_high"):
-            extra[f"{name}_{part}"] = getattr(outcome, part)
-    return extra
-
-
-def _smallest(questions: Questions) -> float:
-    """Return the larger of what the rate and the redials need, in short calls."""
-    rate, leading = questions.rate.smallest_detectable, questions.redialled
-    if leading is None or questions.repeat is None:
-        return rate
-    # A redial stands for as many short calls as it takes to see one.
-    redials = float(leading.observed.sum())
-    short = float(questions.rate.observed.sum())
-    if redials <= 0:
-        return rate
-    return float(np.fmax(rate, leading.smallest_detectable * short / redials))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BIN_S = 2
 
 
-def agent(row: Row, *, max_talk_s: float) -> Account:
+def agent(row: Row, *, max_talk_s: float, next_talk_s: float) -> Account:
     """Word one agent."""
     calls, short = row.value("trials"), row.value("observed")
     expected = row.value("expected")
@@ -35,7 +35,7 @@ def agent(row: Row, *, max_talk_s: float) -> Account:
         high=row.value("high"),
         unit="calls",
     )
-    followed = "repeat_p_value" in row.outcome.extra
+    followed = "repeat_p" in row.outcome.extra
     return Account(
         headline=(
             f"Agent {row.id}: {short:.0f} of {calls:.0f} calls ({short / calls:.1%}) "
@@ -47,7 +47,7 @@ def agent(row: Row, *, max_talk_s: float) -> Account:
         observed=short,
         expected=expected,
         harm=float(np.clip(row.value("effect") / max(calls, 1.0), 0.0, 1.0)),
-        evidence=_agent_evidence(row, max_talk_s),
+        evidence=_agent_evidence(row, max_talk_s, next_talk_s),
         explanations=explain.explanations(row),
         rests_on=_rests_on(row, followed=followed),
         peers="Agents with calls on the same queues, each queue for itself.",
@@ -131,7 +131,9 @@ def _redial_clause(row: Row) -> str:
     )
 
 
-def _agent_evidence(row: Row, max_talk_s: float) -> tuple[Evidence, ...]:
+def _agent_evidence(
+    row: Row, max_talk_s: float, next_talk_s: float
+) -> tuple[Evidence, ...]:
     calls = max(row.value("trials"), 1.0)
     out = [
         Evidence(
@@ -143,17 +145,15 @@ def _agent_evidence(row: Row, max_talk_s: float) -> tuple[Evidence, ...]:
             name="the same at peers", value=row.value("expected") / calls, unit="share"
         ),
         *_ratio(row, "", "odds of a short call against peers"),
+        *_ratio(row, "brief_", f"calls under {next_talk_s:g} s, odds against peers"),
         *_ratio(row, "shape_", "short against next longer calls, odds against peers"),
     ]
     if "repeat_ratio" in row.outcome.extra:
-        out += [
-            *_ratio(row, "redialled_", "redialled short calls, odds against peers"),
-            *_ratio(
-                row,
-                "repeat_",
-                "redial after short calls, odds against peers' short calls",
-            ),
-        ]
+        out += _ratio(
+            row,
+            "repeat_",
+            "redial after short calls, odds against peers' short calls",
+        )
         out += _against_longer(row)
     out += _ended(row)
     out += _days(row)
@@ -240,27 +240,8 @@ def _days(row: Row) -> list[Evidence]:
 
 
 def _corroboration(row: Row) -> tuple[Corroboration, ...]:
-    out = []
-    if "repeat_p_value" in row.outcome.extra:
-        p = row.value("repeat_p_value")
-        value, low, high = (
-            row.value(f"repeat_{part}") for part in ("ratio", "ratio_low", "ratio_high")
-        )
-        verdict = "silent" if np.isnan(p) else "supports" if low > 1 else "silent"
-        if not np.isnan(p) and high < 1:
-            verdict = "contradicts"
-        out.append(
-            Corroboration(
-                source="redial after short calls, against peers' short calls",
-                verdict=verdict,  # type: ignore[arg-type]
-                effect=Effect(name="odds ratio", value=value, low=low, high=high),
-                p_value=p,
-            )
-        )
     watched = _monitored(row)
-    if watched is not None:
-        out.append(watched)
-    return tuple(out)
+    return () if watched is None else (watched,)
 
 
 def _monitored(row: Row) -> Corroboration | None:
@@ -346,4 +327,5 @@ def _rests_on(row: Row, *, followed: bool) -> tuple[RestsOn, ...]:
 def _cap(row: Row, *, followed: bool) -> Grade:
     if not followed:
         return "weak"
-    return "strong" if row.value("repeat_ratio_low") > 1.0 else "moderate"
+    # Only what the customer did afterwards sets a habit apart from hanging up.
+    return "strong" if row.value("repeat_p") <= 0.05 else "moderate"
