@@ -155,7 +155,8 @@ def calibration(sizes: tuple[int, ...], reps: dict[int, int], seed: int) -> None
         for sd in spreads:
             cells = ""
             for m in sizes:
-                rng = np.random.default_rng((seed, m, FAMILIES.index(family)))
+                key = (seed, m, FAMILIES.index(family), int(100 * sd))
+                rng = np.random.default_rng(key)
                 bad = people = 0
                 for rep in range(reps[m]):
                     rate, trials, strata = settings[rep % len(settings)]
