@@ -14,7 +14,7 @@ from kpiaudit.tables.mapping import Cell
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kpiaudit.tables.dates import InstantPlan
+    from kpiaudit.tables.dates import InstantPlan, Order
     from kpiaudit.tables.mapping import Target
     from kpiaudit.tables.parse import Marks
 
@@ -42,12 +42,18 @@ class Context:
         timezone: Zone of instants without an offset.
         max_unreadable: Share of unreadable cells that is still tolerated.
         separator: Of the file's fields, if it has one.
+        order: Order of day and month in other files with the same columns.
     """
 
     display: str
     timezone: str
     max_unreadable: float
     separator: str | None = None
+    order: Order | None = None
+
+
+class AmbiguousDatesError(TableError):
+    """Day and month can't be told apart in this file; another one may tell."""
 
 
 @dataclass(kw_only=True)
@@ -63,6 +69,7 @@ class Converted:
         unreadable: Cells that could not be read, by column.
         notes: Kind, count and sentence of what was met.
         lazy: Whether `frame` reads from disk.
+        order: Order of day and month, if the file told it.
     """
 
     table: str
@@ -73,6 +80,7 @@ class Converted:
     unreadable: dict[str, int] = field(default_factory=dict)
     notes: list[tuple[str, int, str]] = field(default_factory=list)
     lazy: bool = False
+    order: Order | None = None
 
 
 @dataclass(kw_only=True)
@@ -159,6 +167,8 @@ def decide_orders(
         if facts is None:
             continue
         order = dates.decide_order(facts) or every
+        contradicted = any(f["first"] or f["second"] for f in facts)
+        order = order or (None if contradicted else context.order)
         if order is None and column.kind == "instant":
             both = any(f["first"] for f in facts) and any(f["second"] for f in facts)
             why = (
@@ -166,7 +176,7 @@ def decide_orders(
                 if both
                 else "no day is above 12, so day and month can't be told apart"
             )
-            raise TableError(
+            raise AmbiguousDatesError(
                 f"{context.display}, column '{column.source}': {why}. Pass a mapping "
                 f"file that says '{column.name}: {{column: {column.source}, format: "
                 "[...]}', with '%d/%m/%Y' or '%m/%d/%Y' (docs/mapping.md)."

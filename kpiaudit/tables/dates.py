@@ -25,12 +25,14 @@ _NAMED = (
     r"[-\s/](?P<nyear>\d{4}|\d{2})"
 )
 _LED = r"(?P<lmonth>[A-Za-z]{3,9})\s+\d{1,2}(?P<comma>,?)\s+\d{4}"
+_BASIC = re.compile(r"\d{8}T(\d{6}|\d{4})(Z|[+-]\d{2}:?\d{2})?")
+_MONTH = re.compile(r"\d{4}-\d{2}")
 _TEXT = re.compile(rf"(?:{_YMD}|{_DMY}|{_NAMED}|{_LED})(?:{_CLOCK}{_ZONE})?")
 _DIGITS = re.compile(r"-?\d+(?:[.,]\d+)?(?:[eE]\+?\d+)?")
 
 _ORDERED = r"^\s*(\d{1,2})[-/.](\d{1,2})[-/.]\d{2,4}\b"
 _SLASHED = r"^\s*(\d{1,2})[-/](\d{1,2})[-/]\d{2,4}\b"
-_OFFSET = r"(:\d{2}(?:[.,]\d+)?)\s*(Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
+_OFFSET = r"(:\d{2}(?:[.,]\d+)?|T\d{4,6})\s*(Z|z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)\s*$"
 _PLACEHOLDER = (
     r"^\s*(0000-00-00|0001-01-01|1900-01-01|9999-12-31|1970-01-01[T ]00:00:00"
     r"|31[./-]12[./-]9999|12[./-]31[./-]9999|01[./-]01[./-](0001|1900)|0(\.0+)?\s*$)"
@@ -88,6 +90,11 @@ def shape_of(text: str) -> Shape | None:
     text = text.strip()
     if _DIGITS.fullmatch(text):
         return Shape(format="")
+    if match := _BASIC.fullmatch(text):
+        seconds = "%S" if len(match[1]) == 6 else ""
+        return Shape(format=f"%Y%m%dT%H%M{seconds}", zoned=bool(match[2]))
+    if _MONTH.fullmatch(text):
+        return Shape(format="%Y-%m")
     match = _TEXT.fullmatch(text)
     if not match:
         return None
@@ -215,6 +222,8 @@ def by_shape(text: pl.Expr, shape: Shape, plan: InstantPlan) -> pl.Expr:
         text = text.str.replace(r"(?i)\s*([ap])\.?m\.?", " ${1}m")
     if shape.comma:
         text = text.str.replace(r"(:\d{2}),(\d)", "${1}.${2}")
+    if form == "%Y-%m":
+        text, form = text + "-01", "%Y-%m-%d"
     if not shape.zoned:
         return _local(text, form, plan.timezone)
     naive = text.str.replace(_OFFSET, "${1}").str.strip_chars()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import Assembled, assemble, dated
 from kpiaudit.tables.checks import check
+from kpiaudit.tables.columns import AmbiguousDatesError
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.discover import discover, named_sources
 from kpiaudit.tables.grammar import read_mappings
@@ -71,15 +73,19 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
     _period(since, until, timezone)
     found: list[Read] = []
     notes: list[DataNote] = []
+    unclear: list[tuple[Source | tuple[str, Any], AmbiguousDatesError]] = []
     for source in _sources(paths, tables, stdin):
         try:
             found.append(_read(source, options))
+        except AmbiguousDatesError as error:
+            unclear.append((source, error))
         except UnrecognisedError as error:
             if _named(source):
                 raise
             notes.append(
                 DataNote(table="", kind="unrecognised-file", count=1, detail=str(error))
             )
+    found += _told_by_others(unclear, found, options)
     if not found:
         raise TableError(
             f"{notes[0].detail if notes else 'There is no input.'}"
@@ -196,6 +202,22 @@ def _zone(found: list[Read], timezone: str) -> str:
     """Return the zone of days and hours: the mappings' if they all name one."""
     zones = {r.match.mapping.timezone or timezone for r in found}
     return zones.pop() if len(zones) == 1 else timezone
+
+
+def _told_by_others(
+    unclear: list[tuple[Source | tuple[str, Any], AmbiguousDatesError]],
+    found: list[Read],
+    options: Options,
+) -> Iterator[Read]:
+    """Read files whose dates are ambiguous in the order of their sister files.
+
+    Daily exports hold one date each: those after the 12th tell for the others.
+    """
+    orders = {r.order() for r in found} - {None}
+    for source, error in unclear:
+        if len(orders) != 1:
+            raise error
+        yield _read(source, replace(options, order=next(iter(orders))))
 
 
 def _dataset(

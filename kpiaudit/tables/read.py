@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kpiaudit.tables.columns import Converted
+    from kpiaudit.tables.dates import Order
     from kpiaudit.tables.mapping import SourceMapping
     from kpiaudit.tables.recognise import Known, Match
 
@@ -37,11 +38,13 @@ class Options:
         known: Mappings and presets.
         timezone: Zone of instants without an offset.
         max_unreadable: Share of broken rows or unreadable cells that is tolerated.
+        order: Order of day and month, where a file itself does not tell.
     """
 
     known: Known
     timezone: str
     max_unreadable: float
+    order: Order | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,10 @@ class Read:
     rejected: int = 0
     sha256: str | None = None
     notes: tuple[tuple[str, int, str], ...] = field(default=())
+
+    def order(self) -> Order | None:
+        """Return the order of day and month, if the file told it."""
+        return next((c.order for c in self.converted if c.order), None)
 
     def inputs(self) -> tuple[Input, ...]:
         """Return what the report says of the file, once a table."""
@@ -118,9 +125,26 @@ def read_frame(table: str, frame: Any, options: Options) -> Read:
         ) from error
     raw = native.to_native()
     if not isinstance(raw, pl.LazyFrame):
-        raw = cast("pl.DataFrame", native.collect("polars").to_native()).lazy()
+        raw = _in_polars(native, raw, table).lazy()
     source = Source(display=f"<{table}>", table=table, named=True)
     return _convert_lazy(raw, source, Sniffed(format="frame"), options)
+
+
+def _in_polars(native: Any, raw: Any, table: str) -> pl.DataFrame:
+    """Return a frame of another library as polars.
+
+    Columns of mixed objects, which pandas allows, are taken as text.
+    """
+    try:
+        return cast("pl.DataFrame", native.collect("polars").to_native())
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        if not hasattr(raw, "astype"):
+            raise TableError(
+                f"--table {table}: the frame can't be taken over ({error}). Write it "
+                "to Parquet and give that file."
+            ) from error
+    mixed = {name: str for name in raw.columns if str(raw[name].dtype) == "object"}
+    return pl.from_pandas(raw.astype(mixed))
 
 
 def _read_columnar(source: Source, sniffed: Sniffed, options: Options) -> Read:
@@ -155,6 +179,7 @@ def _convert_lazy(
         display=source.display,
         timezone=options.timezone,
         max_unreadable=options.max_unreadable,
+        order=options.order,
     )
     converted = tuple(
         convert_frame(frame, target, match.mapping, context)
@@ -205,10 +230,11 @@ def _read_json(
     header = json_header(source, sniffed, told)
     match = recognise(source, header, options.known)
     mapping = match.mapping
+    late: list[str] = []
     if mapping.name == "canonical":
         # A key that first appears late in the file must not be missed.
         table = mapping.targets[0].table
-        late = [n for n in schema.names(table) if n not in {fold(h) for h in header}]
+        late = [n for n in schema.names(table) if n not in mapping.targets[0].cells]
         match = recognise(replace(source, table=table), (*header, *late), options.known)
         header = (*header, *late)
         mapping = match.mapping
@@ -219,8 +245,30 @@ def _read_json(
     renamed = {header[i]: name for name, i in columns.items() if header[i] != name}
     if renamed:
         raw.pile.frames = [frame.rename(renamed) for frame in raw.pile.frames]
+    if late:
+        match = _without_absent(match, raw, late)
+        header = tuple(n for n in header if n not in late or n in _filled(raw))
     read = _converted(source, sniffed, header, match, raw, options)
     return replace(read, sha256=source.sha256())
+
+
+def _filled(raw: RawTable) -> set[str]:
+    return {
+        name
+        for part in raw.pile.parts()
+        for name in part.columns
+        if part[name].null_count() < part.height
+    }
+
+
+def _without_absent(match: Match, raw: RawTable, late: list[str]) -> Match:
+    """Leave out the columns that were looked for in every record, and never found."""
+    absent = set(late) - _filled(raw)
+    targets = tuple(
+        replace(t, cells={k: c for k, c in t.cells.items() if k not in absent})
+        for t in match.mapping.targets
+    )
+    return replace(match, mapping=replace(match.mapping, targets=targets))
 
 
 def _converted(
@@ -261,6 +309,7 @@ def _converted(
         display=source.display,
         timezone=options.timezone,
         max_unreadable=options.max_unreadable,
+        order=options.order,
         separator=sniffed.separator,
     )
     converted = tuple(

@@ -271,8 +271,10 @@ def _canonical_names(table: str, folded: list[str]) -> dict[str, int]:
 
 
 def _has_key(table: str, names: dict[str, int]) -> bool:
+    """Say whether rows are named or at least dated: totals per agent are neither."""
     key = schema.key(table)
-    return key in names or len(names) >= 2
+    dated = set(schema.ANCHORS.get(table, ())) & set(names)
+    return key in names or bool(dated) or (key is None and len(names) >= 2)
 
 
 def _by_headers(folded: list[str]) -> str | None:

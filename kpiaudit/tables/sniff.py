@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -260,7 +261,7 @@ def _layout(
 def _rows(body: str, separator: str) -> list[tuple[list[str], int]]:
     """Return the first records with the number of lines read up to their end."""
     found: list[tuple[list[str], int]] = []
-    reader = csv.reader(body.splitlines(keepends=True), delimiter=separator)
+    reader = csv.reader(io.StringIO(body, newline="\n"), delimiter=separator)
     try:
         for row in reader:
             if any(cell.strip() for cell in row):

@@ -55,6 +55,7 @@ def convert_text(
         columns=tuple(c.name for c in columns if not c.name.startswith("__")),
         rows=rows,
         target=target,
+        order=next((c.plan.order for c in columns if c.plan.order), None),
         unreadable={c.name: c.unreadable for c in columns if c.unreadable},
         notes=[*cols.notes_of(columns), *cols.left_out(left_out)],
         lazy=typed.spilled,

@@ -9,6 +9,7 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -705,3 +706,71 @@ def test_a_bomb_is_refused_unless_allowed(tmp_path, monkeypatch):
 def test_inspect_tells_encoding_separator_and_what_was_left_out(tmp_path):
     report = inspect([write(tmp_path, text(table(), ";").encode("utf-16"))])[0]
     assert (report.encoding, report.separator, report.rows) == ("utf-16", ";", 60)
+
+
+def test_daily_files_learn_the_order_of_dates_from_each_other(tmp_path):
+    for day in (1, 2, 13):
+        rows = table(5)
+        for i, row in enumerate(rows):
+            row[0] = f"{day}-{i}"
+            row[3] = f"{day:02d}/03/2026 10:0{i}:00"
+        write(tmp_path, text(rows), f"calls-{day:02d}.csv")
+    data = load([tmp_path])
+    assert data.period["calls"][0] == ms(2026, 3, 1, 10)
+    assert data.rows["calls"] == 15
+    (tmp_path / "calls-13.csv").unlink()
+    with pytest.raises(TableError, match="can't be told apart"):
+        load([tmp_path])
+
+
+def test_totals_per_agent_are_no_calls(tmp_path):
+    path = write(tmp_path, "agent_id,team_id,calls,aht\n1,2,30,400\n", "calls_sum.csv")
+    with pytest.raises(TableError, match="recognised"):
+        load([path])
+
+
+def test_mixed_pandas_objects_are_taken_as_text():
+    frame = pd.DataFrame(
+        {"call_id": [1, "x", None], "agent_id": ["a", 2, 3], "talk_s": [1, "2", None]}
+    )
+    got = load(tables={"calls": frame}).frames["calls"].to_native().collect()
+    assert got["call_id"].to_list() == ["1", "x", None]
+    assert got["talk_s"].to_list() == [1.0, 2.0, None]
+
+
+@pytest.mark.parametrize(
+    ("cell", "want"),
+    [
+        ("2026-03", ms(2026, 3, 1)),
+        ("20260302T100000Z", ms(2026, 3, 2, 10)),
+        ("20260302T1000", ms(2026, 3, 2, 10)),
+        ("Mar  2 2026 10:00AM", ms(2026, 3, 2, 10)),
+        ("2026-03-02 10:00:00.0000000 +01:00", ms(2026, 3, 2, 9)),
+        ("2026-03-02", ms(2026, 3, 2)),
+        ("2-Mar-26", ms(2026, 3, 2)),
+    ],
+)
+def test_more_hands(tmp_path, cell, want):
+    assert column(tmp_path, "started_at", [cell], ";") == [want]
+
+
+def test_keys_that_no_record_has_are_not_looked_for_aloud(tmp_path):
+    lines = '{"call_id": "1", "agent_id": "a", "talk_s": 5}\n'
+    assert read(tmp_path, lines, "calls.ndjson").notes == ()
+
+
+def test_text_goes_to_disk_when_memory_is_short(tmp_path, clean, monkeypatch):
+    path = write(tmp_path, text(table()))
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", "0.0001")
+    assert frame(load([path])).equals(clean)
+
+
+@pytest.mark.parametrize("name", ["calls.csv", "calls.parquet"])
+def test_duplicates_are_found_wherever_the_table_lies(tmp_path, name):
+    rows = [*table(), *table()[:7], [*table()[8][:5], "other"]]
+    path = write(tmp_path, text(rows))
+    if name.endswith("parquet"):
+        pl.read_csv(path, infer_schema=False).write_parquet(tmp_path / name)
+    data = load([tmp_path / name])
+    assert kinds(data) == {"duplicate-rows": 7, "duplicate-ids": 1}
+    assert data.rows["calls"] == 61
