@@ -242,9 +242,10 @@ def found(
         min_relative: Pile-up that the search passes over.
 
     Returns:
-        `measure`, `seconds` (of it, later period), `layouts`, `caps`, `cutoffs`,
-        `calls`, `days` (there are any), `given`, `smallest` (calls in excess that the
-        search would have shown) and `sentences`; empty if there is no call.
+        `measure`, `seconds` (of it, later period), `before` (earlier), `layouts`,
+        `caps`, `cutoffs`, `calls`, `days` (there are any), `given`, `smallest` (calls
+        in excess that the search would have shown) and `sentences`; empty if there is
+        no call.
     """
     later = seconds.where(seconds.ints("period") == 1)
     if not len(later):
@@ -269,6 +270,9 @@ def found(
     out |= {
         "measure": measure,
         "seconds": own,
+        "before": seconds.where(
+            (seconds.ints("period") == 0) & (seconds["measure"].astype(str) == measure)
+        ),
         "layouts": layouts(own),
         "caps": caps,
         "calls": odd + even,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _duration_cap_agents as peers
 from kpiaudit.detectors import _duration_cap_counts as counts
+from kpiaudit.detectors import _duration_cap_explain as explain
 from kpiaudit.detectors import _duration_cap_find as first
-from kpiaudit.detectors import _duration_cap_tests as tests
+from kpiaudit.detectors import _duration_cap_floor as floor
 from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors.base import (
     Detector,
@@ -24,7 +26,10 @@ from kpiaudit.stats.outcome import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from kpiaudit.detectors.base import Account, Found, Row, Summaries
+    from kpiaudit.stats.outcome import FloatArray
     from kpiaudit.tables.dataset import Dataset, Frame
 
 
@@ -102,7 +107,7 @@ class DurationCap(Detector):
         "calls.station",
         "calls.trunk",
     )
-    explanations: ClassVar[tuple[Explain, ...]] = words.EXPLAIN
+    explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLAIN
     blind: ClassVar[str] = (
         "Calls shaken off well before the cap, or spread over minutes, are not seen."
     )
@@ -226,56 +231,46 @@ class DurationCap(Detector):
         if not caps:
             return self._nothing(found)
         least = 5.0 if min_effect is None else min_effect
-        ids = tests.all_agents(summaries)
-        agents = tests.strongest(
-            [
-                tests.agents(
-                    summaries, cap, min_excess=least, min_days=round(self.min_days)
-                )
-                for cap in caps
-            ]
-        )
-        piles = [self._pile(summaries, found, cap) for cap in caps]
-        merged = tests.strongest([pile.outcome for pile in piles])
-        names = piles[0].ids
-        tested = [
-            Tested(
-                kind="floor",
-                ids=names[:1],
-                outcome=tests.part(merged, slice(0, 1)),
-                share=0.2,
-                unit="calls",
-            )
+        each = [self._agents(summaries, cap, least) for cap in caps]
+        ids = peers.all_agents(summaries)
+        piles = [
+            self._pile(summaries, found, cap, (ids, own.p_value))
+            for cap, own in zip(caps, each, strict=True)
         ]
-        if len(names) > 2:
-            queues = tests.part(merged, slice(1, None))
-            tested.append(
-                Tested(
-                    kind="queue",
-                    ids=names[1:],
-                    outcome=queues,
-                    share=0.1,
-                    unit="calls",
-                )
-            )
-        tested.append(
-            Tested(kind="agent", ids=ids, outcome=agents, share=0.7, unit="calls")
+        agents = Tested(
+            kind="agent",
+            ids=ids,
+            outcome=peers.strongest(each),
+            share=0.7,
+            unit="calls",
         )
         return Verdicts(
-            tested=tuple(tested),
+            tested=(*_together([p for p in piles if p is not None]), agents),
             blind_spots=words.blind_spots(summaries, found),
             found=found["sentences"],
         )
 
-    def _pile(self, summaries: Summaries, found: Found, cap: first.Cap) -> tests.Pile:
-        least = self.min_pile if "repeats" in summaries else self.min_pile_alone
-        return tests.piles(
-            found["seconds"],
+    def _agents(self, summaries: Summaries, cap: first.Cap, least: float) -> Outcome:
+        return peers.agents(
+            summaries, cap, min_excess=least, min_days=round(self.min_days)
+        )
+
+    def _pile(
+        self,
+        summaries: Summaries,
+        found: Found,
+        cap: first.Cap,
+        agents: tuple[NDArray[Any], FloatArray],
+    ) -> floor.Pile | None:
+        return floor.piles(
             summaries,
+            found,
             cap,
-            found["layouts"][0],
+            agents,
             window=self.window,
-            min_relative=least,
+            min_relative=self.min_pile
+            if "repeats" in summaries
+            else self.min_pile_alone,
         )
 
     def _nothing(self, found: Found) -> Verdicts:
@@ -303,10 +298,16 @@ class DurationCap(Detector):
 
     def account(self, row: Row) -> Account:
         cap = words.cap_of(row)
-        pile = self._pile(row.summaries, row.found, cap)
-        return words.account(
-            row, cap, pile, window=self.window, hours=self.repeat_hours
+        near = explain.Near(
+            row=row, cap=cap, window=self.window, hours=self.repeat_hours
         )
+        if row.kind == "agent":
+            return words.agent(near)
+        nobody = (np.empty(0, dtype=object), np.empty(0))
+        pile = self._pile(row.summaries, row.found, cap, nobody)
+        if pile is None:
+            raise ValueError("a floor without room for a curve can't be flagged")
+        return words.floor(near, pile)
 
     def records(
         self, data: Dataset, subject: tuple[str, str], found: Found
@@ -338,6 +339,27 @@ class DurationCap(Detector):
             frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
             out[label] = frame.sort(*order).drop(*extra, *absent)
         return out
+
+
+def _together(piles: list[floor.Pile]) -> list[Tested]:
+    """Split the floor from its queues; a single queue is the floor."""
+    if not piles:
+        return []
+    merged = peers.strongest([pile.outcome for pile in piles])
+    names = piles[0].ids
+    parts = [("floor", slice(0, 1), 0.2)]
+    if len(names) > 2:
+        parts.append(("queue", slice(1, None), 0.1))
+    return [
+        Tested(
+            kind=kind,
+            ids=names[rows],
+            outcome=peers.part(merged, rows),
+            share=share,
+            unit="calls",
+        )
+        for kind, rows, share in parts
+    ]
 
 
 _KEYS: Mapping[str, tuple[str, ...]] = {

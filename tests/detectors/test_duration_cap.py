@@ -7,6 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from kpiaudit.detectors import _duration_cap_floor as floor
+from kpiaudit.detectors._duration_cap_explain import EXPLAIN, _shared_place
+from kpiaudit.detectors._duration_cap_find import Layout
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.stats import multiplicity
@@ -127,3 +130,219 @@ def test_a_floor_on_which_everybody_does_it_is_found(everybody):
 def test_honest_agents_are_not_accused():
     _, _, verdicts = audit(dataset(centre().tables["calls"]))
     assert not any(flagged(verdicts).values())
+
+
+def test_an_unknown_cap_is_found_and_tested_on_the_other_days(everybody):
+    data = dataset(everybody.tables["calls"])
+    found, _, verdicts = audit(data, DurationCap())
+    (cap,) = found["caps"]
+    assert abs(cap.cap_s - 420) <= 3
+    assert {parity for parity, _ in cap.halves} == {0, 1}
+    assert flagged(verdicts)["floor"] == {"all"}
+
+
+def test_where_no_cap_draws_calls_the_rule_ran_and_says_so():
+    found, _, verdicts = audit(dataset(centre().tables["calls"]), DurationCap())
+    assert found["caps"] == ()
+    assert "no cutoff between 60 and 1,139 s draws calls" in verdicts.found[-1]
+    (tested,) = verdicts.tested
+    assert tested.outcome.p_value == [1.0]
+    assert tested.outcome.smallest_detectable > 0
+
+
+def test_the_account_of_an_agent_says_how_the_calls_left(gamed):
+    data = dataset(gamed.tables["calls"])
+    words = accounts(CAP, data, *audit(data))
+    assert len(words) == 3
+    account = words[0]
+    assert "below 420 s (7 min)" in account.headline
+    assert account.effect.low < account.effect.value < account.effect.high
+    assert account.restated.reported < account.restated.low < account.restated.restated
+    assert account.restated.restated < account.restated.high
+    assert account.corroboration[0].verdict == "supports"
+    assert sum(account.histogram.counts[9:12]) == account.observed
+    status = {e.text: e.status for e in account.explanations}
+    assert status["a faulty seat"] == "ruled_out"
+    assert status["a queue whose calls naturally last a little less than the cap"] == (
+        "ruled_out"
+    )
+    assert not any(e.holds for e in account.explanations)
+
+
+def test_the_account_of_a_floor_names_the_target_first(everybody):
+    data = dataset(everybody.tables["calls"])
+    words = accounts(CAP, data, *audit(data))
+    assert words[0].headline.startswith("The whole floor: the cap of 420 s")
+    assert words[0].next_step.startswith("Look at the target")
+    assert len(words[0].histogram.counts) == len(words[0].histogram.expected)
+
+
+def test_only_a_column_that_the_agent_does_not_write_rules_anything_out(gamed):
+    data = dataset(gamed.tables["calls"], without=("station", "trunk", "customer_id"))
+    words = accounts(CAP, data, *audit(data))
+    status = {e.text: e for e in words[0].explanations}
+    assert status["a faulty seat"].status == "uncheckable"
+    assert "calls.station" in status["a faulty seat"].detail
+    script = status["a scripted close or a reminder that the whole floor follows"]
+    assert script.status == "uncheckable"
+    assert "calls.customer_id" in script.detail
+    assert status["the platform ends calls at the limit"].status == "open"
+
+
+@pytest.mark.parametrize(
+    "lookalikes",
+    [("peak-below-cap", "part-timers"), ("rounding-6s", "rounding-60s")],
+    ids=" ".join,
+)
+def test_look_alikes_are_not_accused(lookalikes):
+    data = dataset(centre(seed=8, lookalikes=lookalikes).tables["calls"])
+    _, _, verdicts = audit(data)
+    assert not any(flagged(verdicts).values())
+
+
+def test_an_automatic_cut_at_the_cap_is_recognised_and_hides_nobody():
+    settings = {"lookalikes": ("auto-cut-cap",)}
+    honest = dataset(centre(**settings).tables["calls"])
+    found, _, verdicts = audit(honest)
+    assert found["layouts"][0].cuts == (420,)
+    assert not any(flagged(verdicts).values())
+    made = centre(
+        plants=(Plant(pattern="duration-cap", agents=2, strength=0.4),), **settings
+    )
+    _, _, verdicts = audit(dataset(made.tables["calls"]))
+    assert flagged(verdicts) == {
+        "floor": set(),
+        "queue": set(),
+        "agent": set(made.truth["duration-cap"]["agents"]),
+    }
+
+
+def test_a_rounding_site_is_compared_in_its_own_units():
+    made = centre(
+        lookalikes=("rounding-6s",),
+        plants=(Plant(pattern="duration-cap", agents=3, strength=0.4),),
+    )
+    found, _, verdicts = audit(dataset(made.tables["calls"]))
+    assert sorted(layout.unit for layout in found["layouts"]) == [1, 6]
+    assert flagged(verdicts)["agent"] == set(made.truth["duration-cap"]["agents"])
+
+
+def test_a_smooth_hump_is_no_sharp_edge():
+    second = np.arange(1500)
+    base = 40 * np.exp(-second / 400)
+    hump = base + 30 * np.exp(-(((second - 410) / 15) ** 2) / 2)
+    cut = base * np.where(second >= 420, 0.9, 1)
+    cut[405:420] += 25
+    layout = Layout(sites=("",))
+    place = floor._Place(layout=layout, at=layout.windows(420, 15), width=5, window=15)
+    counts = np.random.default_rng(4).poisson(np.array([hump, cut]))
+    smooth, sharp = floor.sharpness(counts, place, 0.2)
+    assert smooth > 0.2
+    assert sharp < 1e-6
+
+
+def test_a_seat_that_ends_everybodys_calls_early_is_an_explanation_that_holds():
+    def place(agent, seat, near, trials):
+        return {"agent_id": agent, "place": seat, "near": near, "trials": trials}
+
+    rows = [place("A1", "S1", 60, 100), place("A2", "S1", 55, 100)]
+    rows += [place(f"A{i}", "S2", 20, 100) for i in range(3, 20)]
+    summary = Summary.of(pl.DataFrame(rows).with_columns(kind=pl.lit("station")))
+    data = dataset(centre().tables["calls"].head(10))
+    row = Row(
+        kind="agent",
+        id="A1",
+        index=0,
+        tested=None,
+        q_value=0.0,
+        summaries={},
+        found={},
+        data=data,
+    )
+    explained = _shared_place(row, summary, "station", EXPLAIN[4].text)
+    assert explained.holds
+    assert explained.status == "open"
+
+
+def test_since_asks_what_is_new(gamed):
+    since = DurationCap(cap_s=420.0, since="2026-03-20")
+    agents = set(gamed.truth["duration-cap"]["agents"])
+    always = dataset(gamed.tables["calls"])
+    _, summaries, verdicts = audit(always, since)
+    assert set(summaries["agents"]["period"].tolist()) == {0, 1}
+    assert not flagged(verdicts)["agent"]  # they did it before as well
+    later = pl.col("started_at").dt.date() >= pl.date(2026, 3, 20)
+    begun = pl.concat(
+        [centre().tables["calls"].filter(~later), gamed.tables["calls"].filter(later)]
+    )
+    _, _, verdicts = audit(dataset(begun), since)
+    assert flagged(verdicts)["agent"] == agents
+
+
+def test_without_days_only_a_given_cap_is_tested(gamed):
+    instants = [c for c in gamed.tables["calls"].columns if c.endswith("_at")]
+    data = dataset(gamed.tables["calls"], without=instants)
+    _, summaries, verdicts = audit(data)
+    assert "days" not in summaries
+    assert "repeats" not in summaries
+    assert any("have no days" in sentence for sentence in verdicts.blind_spots)
+    assert flagged(verdicts)["agent"]
+    _, _, verdicts = audit(data, DurationCap())
+    assert "no cutoff was looked for" in verdicts.found[-1]
+
+
+def test_only_the_needed_columns_will_do(gamed):
+    needed = gamed.tables["calls"].select("agent_id", "talk_s", "hold_s")
+    data = dataset(needed.drop("hold_s"))
+    _, _, verdicts = audit(data)
+    assert [t.kind for t in verdicts.tested] == ["floor", "agent"]
+    assert any("calls.queue" in sentence for sentence in verdicts.blind_spots)
+
+
+def test_an_empty_table_gives_no_finding(gamed):
+    data = dataset(gamed.tables["calls"].clear())
+    _, _, verdicts = audit(data)
+    assert verdicts.tested == ()
+    assert verdicts.skipped
+
+
+def test_few_days_leave_an_agent_untestable(gamed):
+    first = gamed.tables["calls"].filter(
+        pl.col("started_at").dt.date() < pl.date(2026, 3, 10)
+    )
+    _, _, verdicts = audit(dataset(first))
+    (agents,) = [t for t in verdicts.tested if t.kind == "agent"]
+    assert not agents.outcome.testable.any()
+
+
+@pytest.mark.parametrize("engine", ["shuffled", "duckdb"])
+def test_summaries_do_not_depend_on_the_order_of_rows_or_the_engine(gamed, engine):
+    whole = dataset(gamed.tables["calls"])
+    frame = whole.table("calls").to_native().collect()
+    other = frame.sample(fraction=1.0, shuffle=True, seed=3).lazy()
+    if engine == "duckdb":
+        duckdb = pytest.importorskip("duckdb")
+        connection = duckdb.connect()
+        connection.register("calls", frame.to_arrow())
+        other = connection.table("calls")
+    changed = of_frame(other, frame.columns, whole.period)
+    found = CAP.find(collected(CAP.discover(whole)))
+    for frames in (CAP.discover, lambda d: CAP.summarize(d, found)):
+        one, two = collected(frames(whole)), collected(frames(changed))
+        assert one.keys() == two.keys()
+        for name in one:
+            for column, values in one[name].columns.items():
+                np.testing.assert_array_equal(values, two[name][column])
+
+
+def test_the_records_are_the_calls_near_the_cap(gamed):
+    data = dataset(gamed.tables["calls"])
+    found, summaries, _ = audit(data)
+    agent = gamed.truth["duration-cap"]["agents"][0]
+    kept = collect(CAP.records(data, ("agent", agent), found))
+    length = kept["flagged"]["talk_s"] + kept["flagged"]["hold_s"]
+    assert length.is_between(405, 419.999).all()
+    rows = summaries["agents"]
+    mine = rows["agent_id"] == agent
+    assert len(kept["flagged"]) == rows.ints("near")[mine].sum()
+    assert len(kept["control"]) == rows.ints("below")[mine].sum()

@@ -1,21 +1,14 @@
-"""The tests of duration-cap: agents against peers, queues and floor against a curve."""
+"""Agents of duration-cap, against their peers and against themselves."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import betainc, expit, ndtr
 
-from kpiaudit.detectors._duration_cap_find import (
-    LONGEST_S,
-    bin_width,
-    flattened,
-    histogram,
-)
 from kpiaudit.stats import peers
-from kpiaudit.stats.bunching import excess_below
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
 
@@ -24,20 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kpiaudit.detectors._duration_cap_find import Cap, Layout
+    from kpiaudit.detectors._duration_cap_find import Cap
     from kpiaudit.detectors.base import Summaries, Summary
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
 GUARD = 0.01
 """A second question has to be answered at this level; the first gives the p-value."""
 
-_HUMP = 2.0
-"""A smooth hump leaves at least half as much above the cutoff as below it."""
-_MEDIAN_EXCESS = 0.05  # of the median agent, for a finding about everybody
-_MEDIAN_LEVEL = 0.05
 _EACH = 0.1  # both questions have to be answered at this level to be combined
 _MIN_KNOWN = 10  # of an agent's customers, near the cutoff and around it
-_MIN_REPEATS = 30  # calls near the cutoff with a known customer
 _REPEAT_RATIO = 1.3
 _FIELDS = (
     "trials",
@@ -78,7 +66,7 @@ def agents(
         min_days: Fewest days with calls around the cutoff.
     """
     ids = all_agents(summaries)
-    rows = _of_cap(summaries["agents"], cap)
+    rows = of_cap(summaries["agents"], cap)
     later = rows.where(rows.ints("period") == 1)
     subject = index_of(later["agent_id"], ids)
     trials = later.ints("below") + later.ints("near") + later.ints("over")
@@ -94,7 +82,7 @@ def agents(
         min_excess=min_excess * (1 - base),
     )
     zones = {
-        zone: _summed(subject, later.floats(zone), len(ids))
+        zone: summed(subject, later.floats(zone), len(ids))
         for zone in ("below", "near", "over", "beyond")
     }
     again = own_repeats(summaries, cap, ids)
@@ -178,14 +166,14 @@ def own_repeats(summaries: Summaries, cap: Cap, ids: NDArray[Any]) -> FloatArray
     """
     if "repeats" not in summaries:
         return np.full(len(ids), np.nan)
-    rows = _of_cap(summaries["repeats"], cap)
+    rows = of_cap(summaries["repeats"], cap)
     index = index_of(rows["agent_id"], ids)
     names = ("near", "near_again", "rest", "rest_again")
-    near, k, rest, k_rest = (_summed(index, rows.floats(n), len(ids)) for n in names)
+    near, k, rest, k_rest = (summed(index, rows.floats(n), len(ids)) for n in names)
     weight = near * _REPEAT_RATIO
-    own = _at_least(k, k + k_rest, weight / np.maximum(weight + rest, 1e-9))
+    own = at_least(k, k + k_rest, weight / np.maximum(weight + rest, 1e-9))
     others = (k.sum() - k, np.maximum(near.sum() - near, 1e-9))
-    peers_p = _at_least(k, k + others[0], near / np.maximum(near + others[1], 1e-9))
+    peers_p = at_least(k, k + others[0], near / np.maximum(near + others[1], 1e-9))
     out = guarded(own, peers_p, _EACH)
     return np.where((near < _MIN_KNOWN) | (rest < _MIN_KNOWN), np.nan, out)
 
@@ -209,7 +197,7 @@ def own_drop(
     slope = np.log((below + 1) / (beyond + 1)) / 5
     p = expit(np.clip(slope, -1.0, 1.0))
     n = near + over
-    return np.asarray(_at_least(near, n, p))
+    return np.asarray(at_least(near, n, p))
 
 
 def own_change(
@@ -228,7 +216,7 @@ def own_change(
     """
     index = index_of(before["agent_id"], ids)
     old = {
-        zone: _summed(index, before.floats(zone), len(ids))
+        zone: summed(index, before.floats(zone), len(ids))
         for zone in ("below", "near", "over")
     }
     rest, old_rest = zones["below"] + zones["over"], old["below"] + old["over"]
@@ -239,13 +227,15 @@ def own_change(
     return np.where(old["near"] + old_rest < 20, np.nan, ndtr(-z))
 
 
-def _summed(index: IntArray, values: FloatArray, size: int) -> FloatArray:
+def summed(index: IntArray, values: FloatArray, size: int) -> FloatArray:
+    """Add up values per index, shape (size,)."""
     return np.asarray(
         np.bincount(index, weights=values, minlength=size), dtype=np.float64
     )
 
 
-def _of_cap(rows: Summary, cap: Cap) -> Summary:
+def of_cap(rows: Summary, cap: Cap) -> Summary:
+    """Return the rows of a summary that are about one cutoff."""
     return rows.where(rows.ints("cap_s") == cap.cap_s)
 
 
@@ -255,7 +245,7 @@ def _days(
     """Return each agent's days around the cutoff, and the day-to-day dispersion."""
     if "days" not in summaries:
         return None, None
-    rows = _of_cap(summaries["days"], cap)
+    rows = of_cap(summaries["days"], cap)
     subject = index_of(rows["agent_id"], ids)
     days = np.bincount(subject, minlength=len(ids)).astype(np.float64)
     dispersion = day_dispersion(
@@ -346,218 +336,6 @@ def part(outcome: Outcome, rows: slice) -> Outcome:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pile:
-    """What a curve says about a queue or the floor at one cutoff.
-
-    Args:
-        ids: `all` first, then queues.
-        outcome: In the order of `ids`; `extra` holds what `Bunching` has and the
-            p-values of the further questions.
-        edges: Ends of the bins in seconds, shape (n_bins + 1,).
-        counts: Calls per bin, shape (n_subjects, n_bins).
-        curve: Expected ones, same shape.
-    """
-
-    ids: NDArray[Any]
-    outcome: Outcome
-    edges: IntArray
-    counts: IntArray
-    curve: FloatArray
-
-
-def piles(
-    seconds: Summary,
-    summaries: Summaries,
-    cap: Cap,
-    layout: Layout,
-    *,
-    window: int,
-    min_relative: float,
-) -> Pile:
-    """Test the floor and each queue against a smooth curve through its durations.
-
-    Three questions, all of which have to be answered: do calls pile up below the
-    cutoff, is the edge sharp (a hump lies on both sides), and does the median agent
-    show it. Where customers are known, a fourth: do these customers call again.
-
-    Args:
-        seconds: The first stage's summary: one measure, later period.
-        summaries: What `summarize` gave, collected.
-        cap: The cutoff.
-        layout: The sites whose calls are tested.
-        window: Seconds below the cutoff.
-        min_relative: Pile-up that does not count, as a share of the usual calls.
-    """
-    mine = seconds.where(np.isin(seconds["site_id"].astype(str), layout.sites))
-    queues = np.unique(mine["queue"].astype(str))
-    ids = np.array(["all", *queues], dtype=object)
-    counts = np.array(
-        [
-            aligned(mine if i == 0 else mine.where(mine["queue"] == name), cap, layout)
-            for i, name in enumerate(ids)
-        ]
-    )
-    reference = cap.halves[0][1]
-    at = layout.windows(reference, window)
-    width = bin_width(window, layout.unit)
-    near_width = -(-(at.high - at.low) // width) * width
-    heaps = layout.heaps
-    shape = excess_below(
-        counts,
-        at.high,
-        window=near_width,
-        bin_width=width,
-        min_relative=min_relative,
-        heaps=heaps,
-    )
-    both = excess_below(
-        counts,
-        at.high + near_width,
-        window=2 * near_width,
-        bin_width=width,
-        heaps=heaps,
-    )
-    sharp = sharpness(both, at.high, near_width, min_relative)
-    median = np.array(
-        [_median(summaries, cap, i, shape, at, ids) for i in range(len(ids))]
-    )
-    again = np.array(
-        [_repeats(summaries, cap, None if i == 0 else q) for i, q in enumerate(ids)]
-    )
-    p_value = np.maximum(shape.p_value, np.where(np.isnan(sharp), 1.0, sharp))
-    p_value = guarded(p_value, median, _MEDIAN_LEVEL)
-    p_value = guarded(p_value, again, GUARD)
-    p_value = np.where(np.isnan(shape.p_value), np.nan, p_value)
-    outcome = Outcome(
-        trials=shape.n.astype(np.float64),
-        observed=shape.observed,
-        expected=shape.expected,
-        p_value=p_value,
-        effect=shape.excess,
-        low=shape.low,
-        high=shape.high,
-        ratio=shape.observed / np.maximum(shape.expected, 1e-9),
-        ratio_low=1 + shape.low / np.maximum(shape.expected, 1e-9),
-        ratio_high=1 + shape.high / np.maximum(shape.expected, 1e-9),
-        extra={
-            "relative": shape.relative,
-            "past_share": shape.share,
-            "p_pile": shape.p_value,
-            "p_sharp": sharp,
-            "p_median": median,
-            "p_again": again,
-            "cap_s": np.full(len(ids), float(cap.cap_s)),
-        },
-    )
-    return Pile(
-        ids=ids,
-        outcome=outcome,
-        edges=shape.edges,
-        counts=shape.counts,
-        curve=shape.counterfactual,
-    )
-
-
-def aligned(rows: Summary, cap: Cap, layout: Layout) -> IntArray:
-    """Lay the halves of the days so that their cutoffs coincide, calls per second."""
-    reference = cap.halves[0][1]
-    total = np.zeros(LONGEST_S + 1)
-    for parity, cutoff in cap.halves:
-        column = {None: None, 0: "even", 1: "odd"}[parity]
-        counts = flattened(histogram(rows, column), layout.cuts)
-        total += np.roll(counts, reference - cutoff)
-    total[-120:] = 0.0  # the last entry holds all longer calls
-    return np.round(total).astype(np.int64)
-
-
-def sharpness(both: Any, high: int, width: int, min_relative: float) -> FloatArray:
-    """Ask whether the pile stops at the cutoff, as a hump of calls would not.
-
-    The excess below the cutoff less twice the excess above it is compared with the
-    pile-up that does not count. Calls that were cut are missing above, honest
-    humps and reminders lie on both sides.
-
-    Args:
-        both: Bunching of both windows together.
-        high: The cutoff.
-        width: Of each window.
-        min_relative: As a share of the usual calls.
-    """
-    left = both.edges[:-1]
-    parts = []
-    for start in (high - width, high):
-        inside = (left >= start) & (left < start + width)
-        parts.append(
-            (
-                both.counts[:, inside].sum(axis=1),
-                both.counterfactual[:, inside].sum(axis=1),
-            )
-        )
-    (near, near_fit), (over, over_fit) = parts
-    contrast = near - near_fit - _HUMP * (over - over_fit)
-    variance = both.dispersion * (near_fit * (1 + min_relative) + _HUMP**2 * over_fit)
-    fit = 0.25 * ((both.high - both.low) / 3.92) ** 2
-    z = (contrast - min_relative * near_fit) / np.sqrt(np.maximum(variance + fit, 1.0))
-    return np.asarray(np.where(np.isnan(both.p_value), np.nan, ndtr(-z)))
-
-
-def _median(
-    summaries: Summaries, cap: Cap, number: int, shape: Any, at: Any, ids: NDArray[Any]
-) -> float:
-    """Ask whether most agents have more calls near the cutoff than the curve gives.
-
-    Returns:
-        P(so many agents above their expected number) if the median agent had 5 % more
-        than expected at most; nan with fewer than five agents.
-    """
-    rows = _of_cap(summaries["agents"], cap)
-    mine = rows.ints("period") == 1
-    if number:
-        mine &= rows["queue"] == ids[number]
-    rows = rows.where(mine)
-    agent, index = np.unique(rows["agent_id"].astype(str), return_inverse=True)
-    near = np.bincount(index, weights=rows.ints("near"), minlength=len(agent))
-    below = np.bincount(index, weights=rows.ints("below"), minlength=len(agent))
-    enough = near + below >= 10
-    if enough.sum() < 5:
-        return float("nan")
-    left = shape.edges[:-1]
-    curve = shape.counterfactual[number]
-    usual = curve[(left >= at.low) & (left < at.high)].sum()
-    far = curve[(left >= at.low - 3 * at.width) & (left < at.low)].sum()
-    odds = usual / max(far, 1e-9) * (1 + _MEDIAN_EXCESS)
-    above = near[enough] > odds * below[enough]
-    n, k = int(enough.sum()), int(above.sum())
-    return float(_at_least(np.array([float(k)]), np.array([float(n)]), 0.5)[0])
-
-
-def _at_least(k: FloatArray, n: FloatArray, p: FloatArray | float) -> FloatArray:
-    """Return P(at least k of n) with probability p each."""
-    tail = betainc(np.maximum(k, 1.0), np.maximum(n - k, 0.0) + 1.0, p)
-    return np.asarray(np.where(k > 0, tail, 1.0))
-
-
-def _repeats(summaries: Summaries, cap: Cap, queue: str | None) -> float:
-    """Ask whether customers call again after calls near the cutoff, of all agents.
-
-    Returns:
-        p-value of a rate at most 1.3 times that after the other calls around it;
-        nan where too few customers are known.
-    """
-    if "repeats" not in summaries:
-        return float("nan")
-    rows = _of_cap(summaries["repeats"], cap)
-    if queue is not None:
-        rows = rows.where(rows["queue"] == queue)
-    near, rest = rows.ints("near").sum(), rows.ints("rest").sum()
-    if min(near, rest) < _MIN_REPEATS:
-        return float("nan")
-    return more_often(
-        rows.ints("near_again").sum(), near, rows.ints("rest_again").sum(), rest
-    )
-
-
 def more_often(
     k: float, n: float, k_base: float, n_base: float, ratio: float = _REPEAT_RATIO
 ) -> float:
@@ -570,3 +348,9 @@ def more_often(
     p, base = (k + 0.5) / (n + 1), (k_base + 0.5) / (n_base + 1)
     variance = p * (1 - p) / (n + 1) + ratio**2 * base * (1 - base) / (n_base + 1)
     return float(ndtr(-(p - ratio * base) / np.sqrt(variance)))
+
+
+def at_least(k: FloatArray, n: FloatArray, p: FloatArray | float) -> FloatArray:
+    """Return P(at least k of n) with probability p each."""
+    tail = betainc(np.maximum(k, 1.0), np.maximum(n - k, 0.0) + 1.0, p)
+    return np.asarray(np.where(k > 0, tail, 1.0))

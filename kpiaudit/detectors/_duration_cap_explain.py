@@ -1,0 +1,255 @@
+"""Innocent explanations of duration-cap, each tried on the columns that can tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpiaudit.detectors import _duration_cap_agents as agents
+from kpiaudit.detectors.base import Explain
+from kpiaudit.findings import Corroboration, Effect, Explanation
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors._duration_cap_find import Cap
+    from kpiaudit.detectors.base import Row, Summary
+
+EXPLAIN = (
+    Explain(text="the platform ends calls at the limit", columns=("calls.ended_by",)),
+    Explain(text="the recorder rounds durations"),
+    Explain(text="a queue whose calls naturally last a little less than the cap"),
+    Explain(
+        text="a scripted close or a reminder that the whole floor follows",
+        columns=("calls.customer_id", "calls.started_at"),
+    ),
+    Explain(text="a faulty seat", columns=("calls.station",)),
+    Explain(text="a faulty line", columns=("calls.trunk",)),
+)
+
+_MIN_THERE = 30  # calls of others at the same place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Near:
+    """A flagged row, the cutoff that it is about, and the detector's windows.
+
+    Args:
+        row: The row.
+        cap: The cutoff.
+        window: Seconds below it.
+        hours: Within which a next contact is a repeat.
+    """
+
+    row: Row
+    cap: Cap
+    window: int
+    hours: float
+
+    def rows(self, name: str, *, mine: bool = True) -> Summary:
+        """Return the rows of a summary at the cutoff, all or the subject's own."""
+        rows = agents.of_cap(self.row.summaries[name], self.cap)
+        if mine and self.row.kind == "agent":
+            return rows.where(rows["agent_id"].astype(str) == self.row.id)
+        if mine and self.row.kind == "queue" and "queue" in rows:
+            return rows.where(rows["queue"].astype(str) == self.row.id)
+        return rows
+
+
+def called_again(near: Near) -> Corroboration | None:
+    """Ask whether these customers call again more than the others."""
+    if "repeats" not in near.row.summaries:
+        return None
+    mine = near.rows("repeats")
+    k, n = mine.ints("near_again").sum(), mine.ints("near").sum()
+    own = (mine.ints("rest_again").sum(), mine.ints("rest").sum())
+    p_value = agents.more_often(k, n, *own)
+    against = f"{own[0]:,} of {own[1]:,} after their other calls around it"
+    if near.row.kind == "agent":
+        every = near.rows("repeats", mine=False)
+        peers = (
+            every.ints("near_again").sum() - k,
+            every.ints("near").sum() - n,
+        )
+        p_value = max(p_value, agents.more_often(k, n, *peers))
+        against += f" and {peers[0]:,} of {peers[1]:,} after peers' calls near the cap"
+    rate = k / max(n, 1)
+    base = own[0] / max(own[1], 1)
+    half = 1.96 * np.sqrt(
+        max(rate * (1 - rate) / max(n, 1) + base * (1 - base) / max(own[1], 1), 1e-12)
+    )
+    return Corroboration(
+        source=f"repeat contact within {near.hours:g} h",
+        verdict="supports" if p_value <= 0.05 else "silent",
+        effect=Effect(
+            name="difference of repeat rates",
+            value=float(rate - base),
+            low=float(rate - base - half),
+            high=float(rate - base + half),
+            unit="share",
+        ),
+        p_value=float(p_value),
+        detail=f"{k:,} of {n:,} customers called again, against {against}.",
+    )
+
+
+def explanations(near: Near, again: Corroboration | None) -> list[Explanation]:
+    """Try every innocent explanation on a flagged row.
+
+    Args:
+        near: The row and its cutoff.
+        again: Whether its customers called again; None where that is not known.
+    """
+    return [
+        _cut(near),
+        _rounding(near.row),
+        _queue(near.row),
+        _script(near.row, again),
+        *(_place(near, kind) for kind in ("station", "trunk")),
+    ]
+
+
+def _cut(near: Near) -> Explanation:
+    cuts = [c for layout in near.row.found["layouts"] for c in layout.cuts]
+    close = [c for c in cuts if abs(c - near.cap.cap_s) <= 2]
+    detail = "no second near the cap stands out from its neighbours (calls.talk_s)"
+    if close:
+        detail = (
+            f"the platform does end calls at {close[0]} s; calls of that length were "
+            "left out of every count, and the excess is below it"
+        )
+    return Explanation(text=EXPLAIN[0].text, status="open", detail=detail)
+
+
+def _rounding(row: Row) -> Explanation:
+    units = sorted({layout.unit for layout in row.found["layouts"]})
+    if units == [1]:
+        detail = "durations are recorded to the second"
+    else:
+        named = ", ".join(f"{u} s" for u in units)
+        detail = f"recording units: {named}; windows are whole units of them"
+    if row.kind == "agent" and row.data.independent("calls.site_id"):
+        return Explanation(
+            text=EXPLAIN[1].text,
+            status="ruled_out",
+            detail=f"{detail}; peers' sites round alike (calls.site_id)",
+        )
+    return Explanation(text=EXPLAIN[1].text, status="open", detail=detail)
+
+
+def _queue(row: Row) -> Explanation:
+    if not row.data.has("calls.queue"):
+        return Explanation(
+            text=EXPLAIN[2].text, status="uncheckable", detail="no column calls.queue"
+        )
+    if row.kind == "agent":
+        detail = (
+            "compared within the queue, and the agent's own calls drop at the cap more "
+            "than they slope around it (calls.queue)"
+        )
+    else:
+        detail = (
+            "the edge at the cap is sharper than a hump's: p = "
+            f"{row.value('p_sharp'):.2g} (calls.queue, calls.talk_s)"
+        )
+    free = row.kind == "agent" and row.data.independent("calls.queue")
+    return Explanation(
+        text=EXPLAIN[2].text, status="ruled_out" if free else "open", detail=detail
+    )
+
+
+def _script(row: Row, again: Corroboration | None) -> Explanation:
+    text = EXPLAIN[3].text
+    if again is None:
+        absent = row.data.missing(("calls.customer_id", "calls.started_at"))
+        return Explanation(
+            text=text,
+            status="uncheckable",
+            detail=f"no column {', '.join(absent) or 'calls.customer_id'}",
+        )
+    independent = row.data.independent("calls.customer_id")
+    if again.verdict == "supports" and independent:
+        return Explanation(
+            text=text,
+            status="ruled_out",
+            detail=f"a settled call is not followed by another: {again.detail} "
+            "(calls.customer_id)",
+        )
+    return Explanation(
+        text=text, status="open", detail=f"{again.detail} (calls.customer_id)"
+    )
+
+
+def _place(near: Near, kind: str) -> Explanation:
+    """Ask whether the same calls end early for others at the same seat or line."""
+    text = EXPLAIN[4 if kind == "station" else 5].text
+    if not near.row.data.has(f"calls.{kind}") or "places" not in near.row.summaries:
+        return Explanation(
+            text=text, status="uncheckable", detail=f"no column calls.{kind}"
+        )
+    rows = near.rows("places", mine=False)
+    rows = rows.where(rows["kind"].astype(str) == kind)
+    if near.row.kind == "agent":
+        return _shared_place(near.row, rows, kind, text)
+    calls, _ = _by_place(rows)
+    few = int((np.cumsum(np.sort(calls)[::-1]) < 0.5 * calls.sum()).sum()) + 1
+    return Explanation(
+        text=text,
+        status="open",
+        detail=f"half of the floor's calls near the cap come from {few} of "
+        f"{len(calls)} (calls.{kind})",
+    )
+
+
+def _shared_place(row: Row, rows: Summary, kind: str, text: str) -> Explanation:
+    """Compare the agent with others at the same places, and those with everybody."""
+    mine = rows["agent_id"].astype(str) == row.id
+    own, others = rows.where(mine), rows.where(~mine)
+    weight = dict(zip(own["place"].tolist(), own.floats("trials"), strict=True))
+    there = others.where(np.isin(others["place"].astype(str), list(weight)))
+    n_there = float(there.ints("trials").sum())
+    if n_there < _MIN_THERE:
+        return Explanation(
+            text=text,
+            status="open",
+            detail=f"hardly anybody else used the same {kind} (calls.{kind})",
+        )
+    rate = own.ints("near").sum() / max(own.ints("trials").sum(), 1)
+    usual = rows.ints("near").sum() / max(rows.ints("trials").sum(), 1)
+    same = _same_places(there, weight)
+    gap = max(rate - usual, 1e-9)
+    sd = np.sqrt(max(same * (1 - same), 1e-9) / n_there)
+    detail = (
+        f"at the same {kind} {same:.1%} of the others' calls around the cap end near "
+        f"it, {rate:.1%} of this agent's, {usual:.1%} of everybody's (calls.{kind})"
+    )
+    holds = bool(same - usual > max(0.5 * gap, 2 * sd))
+    clear = same - usual + 2 * sd < 0.5 * gap and row.data.independent(f"calls.{kind}")
+    return Explanation(
+        text=text,
+        status="ruled_out" if clear and not holds else "open",
+        detail=detail,
+        holds=holds,
+    )
+
+
+def _by_place(rows: Summary) -> tuple[Any, Any]:
+    places, index = np.unique(rows["place"].astype(str), return_inverse=True)
+    near = np.bincount(index, weights=rows.floats("near"), minlength=len(places))
+    return near, np.bincount(index, weights=rows.floats("trials"))
+
+
+def _same_places(there: Summary, weight: dict[Any, float]) -> float:
+    """Average the others' rate over places, with the agent's own calls as weights."""
+    near: dict[Any, float] = {}
+    trials: dict[Any, float] = {}
+    for place, k, n in zip(
+        there["place"].tolist(),
+        there.floats("near"),
+        there.floats("trials"),
+        strict=True,
+    ):
+        near[place] = near.get(place, 0.0) + float(k)
+        trials[place] = trials.get(place, 0.0) + float(n)
+    pairs = [(weight[p] * near[p] / trials[p], weight[p]) for p in sorted(trials)]
+    return sum(a for a, _ in pairs) / max(sum(b for _, b in pairs), 1e-9)
