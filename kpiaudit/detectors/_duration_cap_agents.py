@@ -13,7 +13,7 @@ from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,7 +99,28 @@ def agents(
     }
     if days is not None:
         facts["days"] = days
-    return _rescaled(replace(raw, p_value=p_value, extra=facts))
+    breaking = _breaking(raw, again)
+    return _rescaled(
+        replace(raw, p_value=p_value, extra=facts, breaking_point=breaking)
+    )
+
+
+def _breaking(
+    raw: Outcome, again: FloatArray
+) -> Callable[[IntArray, float], FloatArray] | None:
+    """Return the breaking point of the combined p-value; repeat calls stay as seen."""
+    inner = raw.breaking_point
+    if inner is None:
+        return None
+
+    def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
+        parts = [
+            inner(np.array([row]), needed(p_threshold, float(again[row])))
+            for row in rows
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    return breaking_point
 
 
 def stratum(rows: Summary) -> IntArray:
@@ -149,6 +170,26 @@ def combined(p_value: FloatArray, again: FloatArray) -> FloatArray:
     best = np.fmin(p_value / 0.9, np.where(shown, both / 0.1, np.inf))
     known = ~np.isnan(again)
     return np.asarray(np.where(known, np.minimum(best, 1.0), p_value))
+
+
+def needed(p_value: float, again: float) -> float:
+    """Return the largest p-value against peers that `combined` keeps at `p_value`.
+
+    Args:
+        p_value: Threshold of the combined one.
+        again: Of the repeat calls; nan where customers are not known.
+    """
+    if np.isnan(again):
+        return p_value
+    alone = 0.9 * p_value
+    if again > _EACH:
+        return alone
+    low, high = -700.0, 0.0  # of the logarithm of the product
+    for _ in range(60):
+        middle = (low + high) / 2
+        kept = np.exp(middle) * (1 - middle) <= 0.1 * p_value
+        low, high = (middle, high) if kept else (low, middle)
+    return float(max(alone, min(np.exp(low) / max(again, 1e-300), _EACH)))
 
 
 def own_repeats(summaries: Summaries, cap: Cap, ids: NDArray[Any]) -> FloatArray:

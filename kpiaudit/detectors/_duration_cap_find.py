@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ LONGEST_S = 3600
 _ENOUGH_CALLS = 2000  # of a site, to tell its recorder's rounding apart
 _MOST = 0.5  # of the durations, to take a unit for the recorder's
 _MOST_CAPS = 2
+_NEARBY = 5  # seconds
 _CANDIDATE = 0.3
 """Level of the search only: findings at a cutoff are tested at the rule's own."""
 
@@ -54,7 +55,7 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Sites whose recorders round alike.
+    """Sites whose systems round durations, and cut calls, alike.
 
     Args:
         sites: Their ids; the empty text stands for no site.
@@ -118,30 +119,32 @@ def histogram(seconds: Summary, column: str | None = None) -> FloatArray:
 
 
 def layouts(seconds: Summary) -> tuple[Layout, ...]:
-    """Group the sites by how their recorders round, most calls first."""
-    floor = histogram(seconds).astype(np.int64)
-    groups: dict[tuple[tuple[int, ...], int], list[str]] = {}
-    heaps_of: dict[tuple[tuple[int, ...], int], tuple[Heap, ...]] = {}
+    """Group the sites by how their systems round and cut calls, most calls first."""
     names = seconds["site_id"].astype(str)
+    floor = histogram(seconds).astype(np.int64)
+    groups: dict[tuple[object, ...], list[Layout]] = {}
+    calls: dict[tuple[object, ...], int] = {}
     for site in sorted(set(names.tolist())):
         own = histogram(seconds.where(names == site)).astype(np.int64)
-        counts = own if own.sum() >= _ENOUGH_CALLS else floor
-        heaps = rounding(counts[:LONGEST_S])
-        unit = heaps[0].unit if heaps and heaps[0].share > _MOST else 1
-        key = (tuple(np.flatnonzero(free_seconds(heaps)).tolist()), unit)
-        groups.setdefault(key, []).append(site)
-        heaps_of.setdefault(key, heaps)
-    found = []
-    for key, members in groups.items():
-        counts = histogram(seconds.where(np.isin(names, members))).astype(np.int64)
-        layout = Layout(
-            sites=tuple(members),
-            unit=key[1],
-            heaps=heaps_of[key],
-            cuts=automatic_cuts(counts, key[1]),
+        layout = _layout(site, own if own.sum() >= _ENOUGH_CALLS else floor)
+        key = (tuple(layout.free.tolist()), layout.unit, layout.cuts)
+        groups.setdefault(key, []).append(layout)
+        calls[key] = calls.get(key, 0) + int(own.sum())
+    found = [
+        replace(members[0], sites=tuple(m.sites[0] for m in members))
+        for _, members in sorted(
+            groups.items(), key=lambda item: (-calls[item[0]], item[1][0].sites)
         )
-        found.append((-int(counts.sum()), layout.sites, layout))
-    return tuple(layout for _, _, layout in sorted(found, key=lambda f: f[:2]))
+    ]
+    return tuple(found)
+
+
+def _layout(site: str, counts: IntArray) -> Layout:
+    heaps = rounding(counts[:LONGEST_S])
+    unit = heaps[0].unit if heaps and heaps[0].share > _MOST else 1
+    return Layout(
+        sites=(site,), unit=unit, heaps=heaps, cuts=automatic_cuts(counts, unit)
+    )
 
 
 def automatic_cuts(counts: IntArray, unit: int = 1) -> tuple[int, ...]:
@@ -214,13 +217,22 @@ def search(
     parity = {"even": 0, "odd": 1}
     caps = tuple(
         Cap(
-            cap_s=c.cutoff_s,
-            halves=tuple((parity[days], second) for days, second in c.tested_on),
+            cap_s=_round(c.cutoff_s),
+            halves=tuple((parity[d], _round(second)) for d, second in c.tested_on),
             given=False,
         )
         for c in cutoffs
     )
     return caps, cutoffs
+
+
+def _round(second: int) -> int:
+    """Move a cutoff to a multiple of half a minute nearby: people set caps there.
+
+    A pile that ends a few seconds earlier or later looks almost the same.
+    """
+    nearest = round(second / 30) * 30
+    return nearest if abs(nearest - second) <= _NEARBY else second
 
 
 def bin_width(window: int, unit: int) -> int:
@@ -346,8 +358,8 @@ def _sentences(found: dict[str, Any], window: int) -> tuple[str, ...]:
             f"{smallest:,.0f} calls within {window} s would have been seen"
         )
     out += [
-        f"tested {c.cutoff_s} s as a cap: {c.relative:.0%} more calls end just below "
-        f"than a smooth curve expects (p = {c.p_value:.2g} over the whole search)"
+        f"tested {_round(c.cutoff_s)} s as a cap: {c.relative:.0%} more calls end just "
+        f"below than a smooth curve expects (p = {c.p_value:.2g} over the whole search)"
         for c in found["cutoffs"]
     ]
     return tuple(out)

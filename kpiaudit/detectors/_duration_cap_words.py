@@ -354,8 +354,8 @@ def blind_spots(summaries: Summaries, found: Found) -> tuple[str, ...]:
     if len(found["layouts"]) > 1:
         rest = [s for layout in found["layouts"][1:] for s in layout.sites]
         out.append(
-            "The floor and its queues were tested without sites that round durations "
-            f"in another way: {', '.join(rest)}."
+            "The floor and its queues were tested without sites whose systems round or "
+            f"cut calls in another way: {', '.join(rest)}."
         )
     if any(layout.unit > 15 for layout in found["layouts"]):
         out.append("Durations in such coarse units hide calls moved by a few seconds.")

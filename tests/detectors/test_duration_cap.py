@@ -227,6 +227,18 @@ def test_a_rounding_site_is_compared_in_its_own_units():
     assert flagged(verdicts)["agent"] == set(made.truth["duration-cap"]["agents"])
 
 
+def test_a_platform_that_cuts_calls_at_one_site_only_accuses_nobody():
+    calls = centre().tables["calls"]
+    length = pl.col("talk_s") + pl.col("hold_s")
+    over = (pl.col("site_id") == "S1") & (length > 420)
+    cut = pl.when(over).then(420 - pl.col("hold_s")).otherwise(pl.col("talk_s"))
+    cut = pl.max_horizontal(cut, pl.lit(1.0))
+    found, _, verdicts = audit(dataset(calls.with_columns(talk_s=cut)))
+    cuts = {layout.sites: layout.cuts for layout in found["layouts"]}
+    assert cuts == {("S1",): (420,), ("S2",): ()}
+    assert not any(flagged(verdicts).values())
+
+
 def test_a_smooth_hump_is_no_sharp_edge():
     second = np.arange(1500)
     base = 40 * np.exp(-second / 400)
