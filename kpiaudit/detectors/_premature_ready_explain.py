@@ -1,0 +1,245 @@
+"""The innocent explanations, and how far the counts rule them out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.detectors._premature_ready_count import COLUMN
+from kpiaudit.detectors._premature_ready_questions import pairs_of
+from kpiaudit.detectors.base import Explain
+from kpiaudit.findings import Explanation
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors.base import Row
+
+COURIER = "the courier came late, or took several orders at once"
+ROUNDED = "the agent rounds times honestly"
+BATCH = "finished orders are scanned in batches"
+OFFLINE = "the device was offline, and the stamps reached the server later"
+ONE_DAY = "one bad day, on which everything ran late"
+
+EXPLANATIONS = (
+    Explain(text=COURIER, columns=("handovers.courier_arrived_at",)),
+    Explain(text=ROUNDED, columns=("handovers.received_at",)),
+    Explain(text=BATCH, columns=("handovers.recorded_at",)),
+    Explain(text=OFFLINE, columns=("handovers.recorded_at",)),
+    Explain(text=ONE_DAY, columns=("handovers.promised_at",)),
+)
+
+_MOST = 0.5
+_FEW = 0.25
+_ROUNDING_MS = 150_000
+"""Rounding to five minutes moves a stamp by no more than this."""
+
+
+def pair_of(row: Row) -> tuple[str, str]:
+    """Return stamp and later instant on which the row's finding stands."""
+    pair = pairs_of(row.summaries)[int(row.value("pair"))]
+    stamp, _, end = pair.partition(">")
+    return stamp, end
+
+
+def end_column(row: Row) -> str | None:
+    """Return the column of the later instant, or None if there is none."""
+    end = pair_of(row)[1]
+    return f"handovers.{COLUMN[end]}" if end else None
+
+
+def explanations(row: Row) -> tuple[Explanation, ...]:
+    """Return every explanation with its status at this row."""
+    return (_courier(row), _rounded(row), _batch(row), _offline(row), _one_day(row))
+
+
+def _rate(row: Row, events: str, trials: str) -> tuple[float, float]:
+    n = row.value(trials)
+    return (row.value(events) / n if n > 0.0 else float("nan")), n
+
+
+def _waits(row: Row, name: str) -> str:
+    """Say how often orders with a property wait long, near and elsewhere."""
+    near, n = _rate(row, f"near_{name}_long", f"near_{name}")
+    far, m = _rate(row, f"far_{name}_long", f"far_{name}")
+    parts = []
+    if n > 0.0:
+        parts.append(f"{near:.0%} of {n:.0f} such orders near the promise waited long")
+    if m > 0.0:
+        parts.append(f"{far:.0%} of {m:.0f} elsewhere")
+    return ", ".join(parts)
+
+
+def _courier(row: Row) -> Explanation:
+    end = end_column(row)
+    if end is None:
+        return Explanation(
+            text=COURIER,
+            status="uncheckable",
+            detail="no column handovers.courier_arrived_at, handed_over_at or "
+            "received_at",
+        )
+    if pair_of(row)[0] == "delivered":
+        return Explanation(
+            text=COURIER,
+            status="ruled_out" if row.data.independent(end) else "open",
+            detail=f"the wait begins at the door, after the courier's way ({end})",
+        )
+    near = _rate(row, "near_long", "near_known")[0]
+    if row.kind == "floor":
+        return _courier_floor(row, near)
+    peers = row.value("peers_near_long_rate")
+    detail = (
+        f"{near:.0%} of the agent's orders stamped near the promise waited long, "
+        f"{peers:.0%} of the peers'; waits are ranked within site and hour, and "
+        f"{row.value('jammed'):.0f} orders in hours in which most others waited were "
+        f"left out ({end})"
+    )
+    waits = _waits(row, "there")
+    if waits:
+        detail += (
+            f"; with the courier there when stamped: {waits} "
+            "(handovers.courier_arrived_at)"
+        )
+    ruled = row.data.independent(end) and row.data.has("handovers.site_id")
+    return Explanation(
+        text=COURIER, status="ruled_out" if ruled else "open", detail=detail
+    )
+
+
+def _courier_floor(row: Row, near: float) -> Explanation:
+    """Ask of the floor whether orders waited whose courier was already there."""
+    if not row.data.has("handovers.courier_arrived_at"):
+        return Explanation(
+            text=COURIER,
+            status="uncheckable",
+            detail="no column handovers.courier_arrived_at",
+        )
+    there, n = _rate(row, "near_there_long", "near_there")
+    far, m = _rate(row, "far_there_long", "far_there")
+    detail = f"{near:.0%} of the orders stamped near the promise waited long"
+    waits = _waits(row, "there")
+    if waits:
+        detail += f"; with the courier there when stamped: {waits}"
+    clear = False
+    if min(n, m) >= 30.0:
+        error = np.sqrt(there * (1 - there) / n + far * (1 - far) / m)
+        clear = bool(there - far > 1.96 * error)
+    independent = row.data.independent("handovers.courier_arrived_at")
+    return Explanation(
+        text=COURIER,
+        status="ruled_out" if clear and independent else "open",
+        detail=f"{detail} (handovers.courier_arrived_at)",
+    )
+
+
+def _rounded(row: Row) -> Explanation:
+    stamp, end = pair_of(row)
+    near, _ = _rate(row, "near_five", "near_known")
+    n_far = row.value("known") - row.value("near_known")
+    far = row.value("far_five") / n_far if n_far > 0.0 else float("nan")
+    if not end:
+        return Explanation(
+            text=ROUNDED,
+            status="open",
+            detail=f"no later instant beside handovers.{COLUMN[stamp]}",
+        )
+    each = row.value("extra_ms") / max(row.value("effect"), 1.0)
+    detail = (
+        f"{near:.0%} of the stamps near the promise and {far:.0%} of the others lie on "
+        f"five-minute marks; the orders in excess waited {each / 60_000:.0f} minutes "
+        f"longer (handovers.{COLUMN[end]})"
+    )
+    independent = row.data.independent(f"handovers.{COLUMN[end]}")
+    clear = near <= far + 0.1 or each > 2 * _ROUNDING_MS
+    return Explanation(
+        text=ROUNDED,
+        status="ruled_out" if clear and independent else "open",
+        detail=detail,
+        holds=far >= _MOST and each < _ROUNDING_MS,
+    )
+
+
+def _vanishes(row: Row, name: str) -> bool:
+    """Say whether long waits come with a property, near the promise and elsewhere."""
+    share = _rate(row, f"near_{name}_long", "near_long")[0]
+    near = _rate(row, f"near_{name}_long", f"near_{name}")[0]
+    far, m = _rate(row, f"far_{name}_long", f"far_{name}")
+    return bool(share >= _MOST and m >= 20.0 and far >= 0.8 * near)
+
+
+def _batch(row: Row) -> Explanation:
+    if pair_of(row)[1] == "":
+        return Explanation(
+            text=BATCH, status="uncheckable", detail="no later instant to compare with"
+        )
+    near, _ = _rate(row, "near_burst", "near_known")
+    n_far = row.value("known") - row.value("near_known")
+    far = row.value("far_burst") / n_far if n_far > 0.0 else float("nan")
+    waits = _waits(row, "burst")
+    detail = (
+        f"{near:.0%} of the stamps near the promise and {far:.0%} of the others share "
+        "their minute with at least two more"
+    )
+    if waits:
+        detail += f"; {waits}"
+    clear = near <= _FEW and row.data.independent("handovers.recorded_at")
+    return Explanation(
+        text=BATCH,
+        status="ruled_out" if clear else "open",
+        detail=f"{detail} (handovers.recorded_at)"
+        if row.data.has("handovers.recorded_at")
+        else f"{detail}; the stamps' minutes are the agent's own",
+        holds=_vanishes(row, "burst"),
+    )
+
+
+def _offline(row: Row) -> Explanation:
+    if not row.data.has("handovers.recorded_at"):
+        return Explanation(
+            text=OFFLINE,
+            status="uncheckable",
+            detail="no column handovers.recorded_at",
+        )
+    if pair_of(row)[1] == "":
+        return Explanation(
+            text=OFFLINE, status="open", detail="no later instant to compare with"
+        )
+    near, _ = _rate(row, "near_offline", "near_known")
+    n_far = row.value("known") - row.value("near_known")
+    far = row.value("far_offline") / n_far if n_far > 0.0 else float("nan")
+    detail = (
+        f"the server wrote {near:.0%} of the records near the promise and {far:.0%} of "
+        "the others much later than their stamps (handovers.recorded_at)"
+    )
+    clear = near <= _FEW or far < 0.5 * near
+    return Explanation(
+        text=OFFLINE,
+        status="ruled_out"
+        if clear and row.data.independent("handovers.recorded_at")
+        else "open",
+        detail=detail,
+        holds=_vanishes(row, "offline"),
+    )
+
+
+def _one_day(row: Row) -> Explanation:
+    days = row.summaries["days"]
+    stamp, end = pair_of(row)
+    mine = days["pair"].astype(str) == f"{stamp}>{end}"
+    if row.kind == "agent":
+        mine &= days["agent_id"].astype(str) == row.id
+    late = days.floats("near_long" if end else "near")[mine]
+    day = days.ints("day")[mine]
+    if late.sum() <= 0:
+        return Explanation(text=ONE_DAY, status="open", detail="no days to compare")
+    per_day = np.bincount(day - day.min(), weights=late)
+    share = float(per_day.max() / late.sum())
+    return Explanation(
+        text=ONE_DAY,
+        status="ruled_out"
+        if share <= _FEW and row.data.independent("handovers.promised_at")
+        else "open",
+        detail=f"{share:.0%} of these orders fall on one day, the others on "
+        f"{int((per_day > 0).sum()) - 1} more (handovers.promised_at)",
+        holds=share >= _MOST,
+    )

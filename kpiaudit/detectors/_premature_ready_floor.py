@@ -1,0 +1,231 @@
+"""The whole floor: if everybody stamps early, peers hide it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import betainc, stdtr
+
+from kpiaudit.detectors._premature_ready_count import SIDE
+from kpiaudit.stats import bunching
+from kpiaudit.stats.outcome import Outcome
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors._premature_ready_questions import Counted
+    from kpiaudit.detectors.base import Summary
+    from kpiaudit.stats.outcome import BoolArray, FloatArray
+
+_MIN_AGENTS = 6
+_MIN_EACH = 10
+_PRIOR = 20.0
+_GATE = 0.05
+"""The pile-up has to reach this level; the waits carry the error rate."""
+_NORMAL_95 = 1.959963984540054
+
+
+def test(
+    counted: Counted,
+    positions: Summary,
+    *,
+    window: int,
+    step: int,
+    min_pile: float,
+    min_ratio: float,
+    extra_ms: float,
+) -> Outcome | None:
+    """Ask whether the median agent's stamps before the promise are followed by waits.
+
+    Three answers are needed: stamps pile up just before the promise against a smooth
+    curve; long waits follow them at more than `min_ratio` times the odds of the same
+    agents' other orders, by at least `extra_ms` for each in excess; and more than half
+    of the agents show that. People who hurry before a promise give the first alone.
+
+    Args:
+        counted: Counts per agent.
+        positions: Stamps per minute around the promise.
+        window: Width of the window before the promise, in minutes.
+        step: Width of the bins, in minutes; divides the window.
+        min_pile: The hypothesis is a pile-up of at most this share.
+        min_ratio: The hypothesis is an odds ratio of at most this.
+        extra_ms: Longer waits than this, in milliseconds, are worth a finding.
+
+    Returns:
+        One subject; None with fewer than six agents who have enough orders.
+    """
+    used = _used(counted)
+    log_ratio, error = _contrast(counted)
+    piled = pile(positions, window=window, step=step, min_pile=min_pile)
+    if int(used.sum()) < _MIN_AGENTS or np.isnan(error) or piled is None:
+        return None
+    freedom = float(used.sum()) - 1.0
+    p_contrast = float(stdtr(freedom, (np.log(min_ratio) - log_ratio) / error))
+    p_median, above = _median(counted, used, min_ratio)
+    observed = float(counted.total("near_long").sum())
+    trials = float(counted.total("near_known").sum())
+
+    def due_to(log_odds: float) -> float:
+        """Return the long waits near the promise that this log odds ratio makes."""
+        return observed - trials * _odds(observed / trials, -log_odds)
+
+    p = max(p_contrast, p_median)
+    if piled["piled_p_value"] > _GATE:
+        p = max(p, piled["piled_p_value"])
+    extra = _extra_wait(counted)
+    if extra < extra_ms * max(due_to(log_ratio), 1.0):
+        p = 1.0
+    one: dict[str, float] = {
+        "trials": trials,
+        "observed": observed,
+        "expected": observed - due_to(log_ratio),
+        "p_value": p,
+        "effect": due_to(log_ratio),
+        "low": due_to(log_ratio - _NORMAL_95 * error),
+        "high": due_to(log_ratio + _NORMAL_95 * error),
+        "ratio": float(np.exp(log_ratio)),
+        "ratio_low": float(np.exp(log_ratio - _NORMAL_95 * error)),
+        "ratio_high": float(np.exp(log_ratio + _NORMAL_95 * error)),
+    }
+    more = {name: float(values.sum()) for name, values in counted.totals().items()}
+    more |= piled
+    more |= {
+        "contrast_p_value": p_contrast,
+        "median_p_value": p_median,
+        "agents": float(used.sum()),
+        "agents_above": above,
+        "extra_ms": extra,
+    }
+    return _one(one, more)
+
+
+def alone(
+    counted: Counted, positions: Summary, *, window: int, step: int, min_pile: float
+) -> Outcome | None:
+    """Ask only whether stamps pile up, where no second instant is known."""
+    piled = pile(positions, window=window, step=step, min_pile=min_pile)
+    if piled is None:
+        return None
+    near = float(counted.total("near").sum())
+    one = {
+        "trials": float(counted.total("orders").sum()),
+        "observed": near,
+        "expected": near - piled["piled_excess"],
+        "p_value": piled["piled_p_value"],
+        "effect": piled["piled_excess"],
+        "low": piled["piled_low"],
+        "high": piled["piled_high"],
+        "ratio": float("nan"),
+        "ratio_low": float("nan"),
+        "ratio_high": float("nan"),
+    }
+    more = {name: float(values.sum()) for name, values in counted.totals().items()}
+    return _one(one, more | piled)
+
+
+def _one(one: dict[str, float], extra: dict[str, float]) -> Outcome:
+    arrays: dict[str, Any] = {name: np.array([value]) for name, value in one.items()}
+    return Outcome(
+        **arrays, extra={name: np.array([value]) for name, value in extra.items()}
+    )
+
+
+def _odds(rate: float, log_odds: float) -> float:
+    """Return the rate whose odds are a multiple of another's."""
+    odds = rate / max(1.0 - rate, 1e-12) * float(np.exp(log_odds))
+    return odds / (1.0 + odds)
+
+
+def _used(counted: Counted) -> BoolArray:
+    near = counted.total("near_known")
+    far = counted.total("known") - near
+    return np.asarray((near >= _MIN_EACH) & (far >= _MIN_EACH), dtype=np.bool_)
+
+
+def _contrast(counted: Counted) -> tuple[float, float]:
+    """Return the log odds ratio of a long wait, near against others, and its error.
+
+    Mantel-Haenszel over agents and clocks; the error is the jackknife over agents,
+    since an agent's orders are not independent of each other.
+    """
+    cells = counted.cells
+    a, m = cells.floats("near_long"), cells.floats("near_known")
+    c, k = cells.floats("long") - a, cells.floats("known") - m
+    n = np.maximum(m + k, 1.0)
+    size = len(counted.ids)
+    top = np.bincount(counted.subject, weights=a * (k - c) / n, minlength=size)
+    bottom = np.bincount(counted.subject, weights=(m - a) * c / n, minlength=size)
+    without = (top.sum() - top, bottom.sum() - bottom)
+    if size < 2 or min(without[0].min(), without[1].min()) <= 0.0:
+        return float("nan"), float("nan")
+    each = np.log(without[0]) - np.log(without[1])
+    error = np.sqrt((size - 1) / size * np.sum((each - each.mean()) ** 2))
+    return float(np.log(top.sum() / bottom.sum())), float(max(error, 1e-9))
+
+
+def _median(counted: Counted, used: BoolArray, min_ratio: float) -> tuple[float, float]:
+    """Return the sign test that more than half of the agents exceed the ratio.
+
+    An agent counts if the long waits reach beyond the middle of what the agent's own
+    other orders give at that ratio: at most every second honest agent does.
+    """
+    near, back = counted.total("near_known"), counted.total("near_long")
+    far, slow = counted.total("known") - near, counted.total("long") - back
+    overall = slow.sum() / max(far.sum(), 1.0)
+    rate = (slow + _PRIOR * overall) / (far + _PRIOR)
+    odds = min_ratio * rate / (1.0 - rate)
+    above = used & (_upper(back, near, odds / (1.0 + odds)) <= 0.5)
+    agents, count = float(used.sum()), float(above.sum())
+    p = _upper(np.array([count]), np.array([agents]), np.array([0.5]))
+    return float(p[0]), count
+
+
+def _extra_wait(counted: Counted) -> float:
+    near = counted.total("near_known").sum()
+    far = counted.total("known").sum() - near
+    usual = counted.total("far_wait_ms").sum() / max(far, 1.0)
+    return float(counted.total("near_wait_ms").sum() - near * usual)
+
+
+def _upper(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
+    """Return the binomial probability of k or more in n."""
+    tail = betainc(np.maximum(k, 1.0), np.maximum(n - k + 1.0, 1.0), p)
+    return np.where(k <= 0.0, 1.0, tail)
+
+
+def pile(
+    positions: Summary, *, window: int, step: int, min_pile: float
+) -> dict[str, float] | None:
+    """Return how far stamps pile up before the promise; None if there are too few.
+
+    Besides size and p-value it has `usual`: of the stamps in the window, the two
+    windows before it and the two after the promise, the share that the smooth curve
+    puts into the window.
+    """
+    counts = np.zeros(2 * SIDE, dtype=np.int64)
+    counts[positions.ints("position")] = positions.ints("n")
+    piled = bunching.excess_below(
+        counts,
+        SIDE,
+        window=window,
+        bin_width=step,
+        before=SIDE,
+        after=SIDE,
+        reach=SIDE // 2,
+        min_relative=min_pile,
+        heaps=(),
+    )
+    if np.isnan(piled.p_value[0]):
+        return None
+    left = piled.edges[:-1] - SIDE
+    around = (left >= -3 * window) & (left < 2 * window)
+    curve = piled.counterfactual[0]
+    return {
+        "piled_p_value": float(piled.p_value[0]),
+        "piled_excess": float(piled.excess[0]),
+        "piled_low": float(piled.low[0]),
+        "piled_high": float(piled.high[0]),
+        "piled_relative": float(piled.relative[0]),
+        "usual": float(
+            curve[(left >= -window) & (left < 0)].sum() / max(curve[around].sum(), 1e-9)
+        ),
+    }

@@ -1,0 +1,370 @@
+"""The detector of orders marked as ready or delivered before they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import narwhals as nw
+import numpy as np
+
+from kpiaudit.detectors import _premature_ready_count as count
+from kpiaudit.detectors import _premature_ready_explain as explain
+from kpiaudit.detectors import _premature_ready_find as finds
+from kpiaudit.detectors import _premature_ready_floor as floors
+from kpiaudit.detectors import _premature_ready_questions as questions
+from kpiaudit.detectors import _premature_ready_words as words
+from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.detectors.base import Account, Found, Row, Summaries
+    from kpiaudit.stats.outcome import Outcome
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+_AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
+_DEFAULT_EXCESS = 3.0
+_GATE = 0.05
+"""Stamps count as piled up before the promise from this p-value on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrematureReady(Detector):
+    """Orders marked as ready or delivered just before the promise, which then wait.
+
+    ## Why it matters
+    A promise is kept once the screen says so. Whoever marks an order as ready, or as
+    delivered, while it is not there yet stops the clock; the courier stands at the
+    counter, the customer at the door, and the report shows an order on time.
+
+    ## Evidence
+    Two questions of each agent, and both must be answered with yes:
+
+    1. Of the orders not yet stamped when the last minutes before the promise began,
+       more are stamped within them than at peers with promises of the same length.
+    2. Exactly these orders then wait longer until somebody else shows that they are
+       there: the customer's signature, code, door or payment, or else the handover to
+       the courier. A wait is long if it is among the longest tenth of its site and
+       hour of the day. The agent's odds ratio of a long wait, stamps near the promise
+       against all others, is compared with the peers' odds ratio, so that couriers who
+       are late for everybody and agents who are slow everywhere cancel out.
+
+    Both allow for honest differences between agents and for days that cluster. Hours
+    in which most others at the site waited long are left out. Where an export has both
+    stamps, or both kinds of handover, each pair is tested and the p-value is multiplied
+    by their number.
+
+    Beside the agents stands the whole floor: stamps pile up before the promise against
+    a smooth curve **and** the median agent's orders show the longer wait. People hurry
+    before a promise; a pile-up by itself is no finding. Without any later instant only
+    the pile-up of the floor is left: it has to be large, and its grade is weak.
+
+    ## Innocent explanations
+    - Couriers who come late or take several orders at once: they do so at everybody.
+    - Times rounded to five minutes: windows of whole five minutes hold one mark each,
+      and rounding is the same far from the promise.
+    - Scanning in batches: many stamps in a minute, far from the promise as well.
+    - A device that was offline: the server writes later, far from the promise as well.
+
+    ## Source
+    Mantel & Haenszel (1959), Journal of the National Cancer Institute 22, 719-748 (the
+    odds ratio over strata); Chetty, Friedman, Olsen & Pistaferri (2011), Quarterly
+    Journal of Economics 126(2), 749-804 (bunching at a threshold).
+    """
+
+    # Summaries that `test` reads, for whoever makes them directly. `pair` is stamp and
+    # later instant: "ready>received", "ready>handed", "ready>courier",
+    # "delivered>received", or "ready>" and "delivered>" where there is no later one.
+    # All are counts of stamped orders unless said otherwise (int64):
+    #   cells      pair, agent_id, clock (stratum: class of promise less order) |
+    #              orders; met (stamped by the promise); open_late (not stamped when the
+    #              last window began, = orders - those stamped earlier); near (stamped
+    #              in the window, 0 <= promise - stamp < window); just_after (in the
+    #              same time after the promise); sides (in the two windows before near
+    #              or the two after the promise); then orders whose wait from the stamp
+    #              to the later instant is known: known, long (the wait is among the
+    #              longest tenth of its site and hour), near_known, near_long;
+    #              near_wait_ms, far_wait_ms (sums of waits, near and others).
+    #              For the wording only, 0 if unknown: {near,far}_{there,burst,offline}
+    #              with and without `_long` (courier already there when stamped; three
+    #              or more stamps in that minute; written by the server much later),
+    #              near_five, far_five (stamp on a five-minute mark), jammed.
+    #              known and long include near_known and near_long.
+    #   days       pair, agent_id, day | open_late, near, near_known, near_long
+    #   positions  pair, position (whole minutes of stamp less promise, plus 60: 59 is
+    #              the last minute before it, the instant itself included) |
+    #              n, known, long
+    #   offsets    pair, agent_id, parity (of the day), tick (wait in units of 15 s,
+    #              0 to 119) | n; for the wording only.
+    # found: pairs (tuple of such pairs), columns (share filled, by name), rounded
+    # (stamps rounded to five minutes), actors_known; an empty one is enough if the
+    # summaries have the pairs.
+
+    id: ClassVar[str] = "premature-ready"
+    kpi: ClassVar[str] = "on_time"
+    level: ClassVar[int] = 1
+    table: ClassVar[str] = "handovers"
+    needs: ClassVar[tuple[str, ...]] = (
+        "handovers.order_id",
+        "handovers.agent_id",
+        "handovers.promised_at",
+    )
+    uses: ClassVar[tuple[str, ...]] = (
+        "handovers.ready_at",
+        "handovers.delivered_at",
+        "handovers.received_at",
+        "handovers.handed_over_at",
+        "handovers.courier_arrived_at",
+        "handovers.recorded_at",
+        "handovers.placed_at",
+        "handovers.actor_id",
+        "handovers.site_id",
+    )
+    explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
+    blind: ClassVar[str] = (
+        "Stamps that are early but not near the promise, agents with fewer than about "
+        "50 orders near the promise, and a handover that is always falsified where "
+        "neither the courier nor the customer leaves a trace."
+    )
+
+    stamp: str | None = param(
+        None,
+        unit="name",
+        doc="Which stamp stops the clock: ready or delivered; null tests those that "
+        "the export has.",
+    )
+    near_min: int = param(
+        5,
+        unit="min",
+        doc="Stamps this long before the promise are near it; use whole multiples of "
+        "five where times are rounded to five minutes.",
+        low=1,
+    )
+    long_percent: int = param(
+        90,
+        unit="percent",
+        doc="Waits beyond this percentile of their site and hour of the day are long.",
+        low=50,
+    )
+    min_extra_s: float = param(
+        60.0,
+        unit="s",
+        doc="A wait that is longer by less, for each order in excess, is no finding.",
+        low=0,
+    )
+    min_near: int = param(
+        20, unit="orders", doc="Fewest orders stamped near the promise.", low=5
+    )
+    min_days: float = param(
+        10.0, unit="days", doc="Fewest days of an agent with such orders.", low=1
+    )
+    min_ratio: float = param(
+        1.25,
+        unit="1",
+        doc="The hypothesis is odds of a long wait, near the promise, of at most this "
+        "multiple of an honest agent's.",
+        low=1.0,
+    )
+    min_near_ratio: float = param(
+        1.05,
+        unit="1",
+        doc="The same for the odds of stamping before the promise what is open then.",
+        low=1.0,
+    )
+    own_ratio: float = param(
+        1.5,
+        unit="1",
+        doc="Honest odds of a long wait, near the promise against the agent's own "
+        "other orders, are at most this multiple of what all agents have in common.",
+        low=1.0,
+    )
+    floor_ratio: float = param(
+        1.25,
+        unit="1",
+        doc="Odds of a long wait before the promise against elsewhere, at the median "
+        "agent, that haste alone may give.",
+        low=1.0,
+    )
+    min_pile: float = param(
+        0.03,
+        unit="share",
+        doc="Pile-up of the floor before the promise that does not count, as a share "
+        "of what a smooth curve expects there.",
+        low=0,
+    )
+    min_pile_alone: float = param(
+        0.5,
+        unit="share",
+        doc="The same where no later instant says whether the orders were there.",
+        low=0,
+    )
+    burst: int = param(
+        3, unit="orders", doc="Stamps in one minute that count as a batch.", low=2
+    )
+    offline_s: float = param(
+        600.0,
+        unit="s",
+        doc="A record that the server writes this much after the stamp is late.",
+        low=60,
+    )
+
+    @property
+    def _windows(self) -> count.Windows:
+        return count.Windows(
+            near_ms=self.near_min * count.MINUTE_MS,
+            long_percent=self.long_percent,
+            burst=self.burst,
+            offline_ms=round(self.offline_s * 1000),
+            since_day=self.since_day,
+        )
+
+    def discover(self, data: Dataset) -> Mapping[str, Frame]:
+        return count.given(data)
+
+    def find(self, summaries: Summaries) -> Found:
+        return finds.read(summaries, self.stamp)
+
+    def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
+        return count.summaries(data, self._windows, found.get("pairs", ()), found)
+
+    def test(
+        self, summaries: Summaries, found: Found, *, min_effect: float | None
+    ) -> Verdicts:
+        said = finds.sentences(found)
+        if "cells" not in summaries:
+            return Verdicts(
+                skipped="no column handovers.ready_at or handovers.delivered_at that "
+                "is filled",
+                found=said,
+            )
+        if not len(summaries["cells"]):
+            return Verdicts(skipped="no stamped order with an agent", found=said)
+        ids = questions.all_agents(summaries)
+        pairs = questions.pairs_of(summaries)
+        counted = {p: questions.Counted.of(summaries, p, ids) for p in pairs}
+        floor = self._floor(summaries, counted, found)
+        tested = []
+        if floor is not None:
+            one = np.array(["all"], dtype=object)
+            tested.append(
+                Tested(
+                    kind="floor",
+                    ids=one,
+                    outcome=floor,
+                    share=_FLOOR_SHARE,
+                    unit="orders",
+                )
+            )
+        if not pairs[0].endswith(">"):
+            limits = self._limits(min_effect)
+            outcomes = {
+                i: questions.ask(each, limits, self._usual(summaries, pair, found))
+                for i, (pair, each) in enumerate(counted.items())
+            }
+            tested.append(
+                Tested(
+                    kind="agent",
+                    ids=ids,
+                    outcome=questions.strongest(outcomes),
+                    share=_AGENT_SHARE,
+                    unit="orders",
+                )
+            )
+        if not tested:
+            return Verdicts(
+                skipped="no later instant to compare the stamps with, and too few "
+                "orders to see whether they pile up before the promise",
+                found=said,
+            )
+        return Verdicts(
+            tested=tuple(tested),
+            blind_spots=words.blind_spots(found, pairs, no_floor=floor is None),
+            found=said,
+        )
+
+    def _limits(self, min_effect: float | None) -> questions.Limits:
+        return questions.Limits(
+            events=_DEFAULT_EXCESS if min_effect is None else min_effect,
+            wait_ratio=self.min_ratio,
+            near_ratio=self.min_near_ratio,
+            own_ratio=self.own_ratio,
+            gate=_GATE,
+            extra_ms=self.min_extra_s * 1000.0,
+            min_near=self.min_near,
+            min_days=round(self.min_days),
+        )
+
+    def _step(self, pair: str, found: Found) -> int:
+        """Return the width of the floor's bins, in minutes."""
+        stamp = pair.partition(">")[0]
+        return self.near_min if stamp in found.get("rounded", ()) else 1
+
+    def _usual(self, summaries: Summaries, pair: str, found: Found) -> float:
+        """Return the share of stamps near the promise that a smooth curve gives."""
+        piled = floors.pile(
+            questions.of_pair(summaries["positions"], pair),
+            window=self.near_min,
+            step=self._step(pair, found),
+            min_pile=0.0,
+        )
+        return float("nan") if piled is None else piled["usual"]
+
+    def _floor(
+        self,
+        summaries: Summaries,
+        counted: Mapping[str, questions.Counted],
+        found: Found,
+    ) -> Outcome | None:
+        """Test the whole floor at each pair; None if no pair has enough orders."""
+        outcomes: dict[int, Outcome] = {}
+        for index, (pair, rows) in enumerate(counted.items()):
+            near = questions.of_pair(summaries["positions"], pair)
+            step = self._step(pair, found)
+            if not pair.endswith(">"):
+                outcome = floors.test(
+                    rows,
+                    near,
+                    window=self.near_min,
+                    step=step,
+                    min_pile=self.min_pile,
+                    min_ratio=self.floor_ratio,
+                    extra_ms=self.min_extra_s * 1000.0,
+                )
+            else:
+                outcome = floors.alone(
+                    rows,
+                    near,
+                    window=self.near_min,
+                    step=step,
+                    min_pile=self.min_pile_alone,
+                )
+            if outcome is not None:
+                outcomes[index] = outcome
+        return questions.strongest(outcomes) if outcomes else None
+
+    def account(self, row: Row) -> Account:
+        if row.kind == "floor":
+            return words.floor(row, self.near_min)
+        return words.agent(row, self.near_min)
+
+    def records(
+        self, data: Dataset, subject: tuple[str, str], found: Found
+    ) -> Mapping[str, Frame]:
+        kind, who = subject
+        columns: list[Any] = sorted(data.columns["handovers"])
+        flagged: list[Frame] = []
+        control: list[Frame] = []
+        for pair in found.get("pairs", ()):
+            frame = count.orders(data, self._windows, pair, found)
+            if kind == "agent":
+                frame = frame.filter(nw.col("agent_id") == who)
+            long = nw.col("near_long") == 1
+            if pair.endswith(">"):
+                long = nw.col("near") == 1
+            order = ("at_ms", "order_id")
+            flagged.append(frame.filter(long).select(*columns).sort(*order))
+            control.append(
+                frame.filter(nw.col("far_known") == 1).select(*columns).sort(*order)
+            )
+        return {"flagged": flagged[0], "control": control[0]}
