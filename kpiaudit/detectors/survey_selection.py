@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset, Frame
 
 _MIN_DAYS = 10
-_MIN_EFFECT = 3.0
+_MIN_EFFECT = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

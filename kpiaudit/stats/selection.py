@@ -7,7 +7,7 @@ more than honest subjects differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kpiaudit.stats.spread import Spread
 
 _START = 0.2
+_USUAL_SPREAD = 0.25
+_FEW = 24.0
 _MIN_INFORMATION = 1.0
 _MIN_PEERS = 3
 _MIN_CHANGED = 8
@@ -137,6 +139,7 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     rows = np.flatnonzero(known)
     sample = rows[:: -(-len(rows) // _FIT_AT_MOST)]
     spread = fit_spread(likelihood[sample], grid, start=_START)
+    spread = _expected(spread, len(sample))
     yardstick = without_each(spread, likelihood)
     # Counted from the fewest missing invitations that the margins allow.
     reach = tables.per_subject(np.minimum(tables.trouble, tables.invited))
@@ -167,6 +170,18 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
         testable=known & (trouble >= question.least),
         information=information,
     )
+
+
+def _expected(spread: Spread, n: int) -> Spread:
+    """Weigh the posterior by how wide honest log odds ratios usually are.
+
+    Rates of honest agents may differ threefold; whether they treat contacts with
+    trouble otherwise than those without differs less, and a half-normal prior says so.
+    Few subjects can't show a skewed spread, so there the prior is wider.
+    """
+    width = _USUAL_SPREAD * np.sqrt(1.0 + _FEW / n)
+    weight = spread.weight * np.exp(-0.5 * (spread.sd / width) ** 2)[:, None]
+    return replace(spread, weight=weight / weight.sum())
 
 
 def _along(
