@@ -244,9 +244,8 @@ def _pearson(
     counts: FloatArray, mean: FloatArray, used: BoolArray, n_columns: int
 ) -> FloatArray:
     """Give Pearson's chi-square over its degrees of freedom, at least 1."""
-    residual = np.where(used, (counts - mean) ** 2 / np.maximum(mean, 1e-9), 0.0)
     # a bin that expects almost nothing would count for a thousand with a single call
-    residual = np.where(mean < 0.05, 0.0, residual)
+    residual = np.where(used, (counts - mean) ** 2 / np.maximum(mean, 0.25), 0.0)
     freedom = np.maximum(used.sum(axis=1) - n_columns, 1)
     return np.asarray(np.maximum(residual.sum(axis=1) / freedom, 1.0))
 

@@ -65,6 +65,7 @@ class _Search:
     before: int
     after: int
     minimum: float
+    min_share: float
     free: BoolArray
     heaps: Sequence[Heap]
 
@@ -80,6 +81,7 @@ def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
     before: int = 150,
     after: int = 300,
     min_relative: float = 0.03,
+    min_share: float = 0.001,
     level: float = 0.05,
     heaps: Sequence[Heap] | None = None,
 ) -> tuple[Cutoff, ...]:
@@ -102,6 +104,8 @@ def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
         after: Seconds above it, likewise.
         min_relative: Excess tested against, as a share of the expected calls: large
             samples show ripples that mean nothing.
+        min_share: Excess tested against, as a share of the calls beyond the cutoff; the
+            larger one counts. A ripple where calls are rare can be large in relation.
         level: Family-wise error rate.
         heaps: Rounding of the durations; None finds it.
 
@@ -122,6 +126,7 @@ def find_cutoffs(  # noqa: PLR0913  # a design choice each, all with defaults
         before=before,
         after=after,
         minimum=min_relative,
+        min_share=min_share,
         free=np.resize(free_seconds(found), size),
         heaps=found,
     )
@@ -251,6 +256,7 @@ def _scan(counts: IntArray, cutoffs: IntArray, search: _Search) -> Bunching:
     room = room * held[:, None]
     sums = _sums(counts)
     parts = np.array([_part(int(cutoff), search) for cutoff in cutoffs])
+    beyond = (sums[-1] - sums[cutoffs]) * parts
     return measure_bins(
         calls,
         room.astype(np.float64),
@@ -258,8 +264,8 @@ def _scan(counts: IntArray, cutoffs: IntArray, search: _Search) -> Bunching:
         window=search.window,
         reach=180,
         degree=3,
-        beyond=(sums[-1] - sums[cutoffs]) * parts,
-        minimum=(search.minimum, 0.0),
+        beyond=beyond,
+        minimum=(search.minimum, search.min_share * beyond),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 _MIN_CALLS = 50  # in the fitted bins: fewer don't carry a curve
+_MIN_BINS = 3  # on each side of the window: no curve is laid from one side
 _MIN_EXPECTED = 3.0  # in the window
 _MAX_DEGREE = 13
 _EVIDENT = 3.0  # standard errors from which the missing mass above is modelled too
@@ -76,7 +77,7 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
     reach: int,
     degree: int,
     beyond: FloatArray,
-    minimum: tuple[float, float],
+    minimum: tuple[float, float | FloatArray],
     cutoff: int = 0,
 ) -> Bunching:
     """Measure the excess in [-window, 0) of binned histograms.
@@ -90,7 +91,8 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
         degree: Lowest degree tried.
         beyond: Calls from the cutoff on, shape (n_histograms,), less the share that
             falls on seconds left out.
-        minimum: Excess tested against: share of the counterfactual, and calls.
+        minimum: Excess tested against: share of the counterfactual, and calls, one
+            number or shape (n_histograms,).
         cutoff: Added to the edges of the result.
 
     Returns:
@@ -107,7 +109,8 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
     )
     degrees = range(degree, max(degree, _MAX_DEGREE) + 1)
     curves = fit_curves(bins, degrees=degrees)
-    z, p_value = _test(bins, curves, minimum)
+    calls = np.broadcast_to(np.asarray(minimum[1], dtype=np.float64), len(binned))
+    z, p_value = _test(bins, curves, minimum[0], calls)
     evident = np.flatnonzero(z > _EVIDENT)
     if len(evident):
         # the test so far is right when nobody moves calls; the size needs the rest
@@ -116,7 +119,7 @@ def measure_bins(  # noqa: PLR0913  # both callers lay out bins differently
             part, take(curves, evident), left, reach, degrees, beyond[evident]
         )
         curves = put(curves, chosen, evident)
-        z[evident], p_value[evident] = _test(part, chosen, minimum)
+        z[evident], p_value[evident] = _test(part, chosen, minimum[0], calls[evident])
     return _answer(
         bins, curves, beyond=beyond, z=z, p_value=p_value, edges=edges + cutoff
     )
@@ -179,7 +182,7 @@ def _with_missing(
 
 
 def _test(
-    bins: Bins, curves: Curves, minimum: tuple[float, float]
+    bins: Bins, curves: Curves, min_relative: float, min_excess: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
     """Test the excess against its minimum; nan where there is too little to say.
 
@@ -191,7 +194,11 @@ def _test(
     used = bins.fitted & (bins.exposure > 0)
     testable = (bins.counts * used).sum(axis=1) >= _MIN_CALLS
     testable &= curves.window >= _MIN_EXPECTED
-    factor = np.maximum(1 + minimum[0], 1 + minimum[1] / np.maximum(curves.window, 1.0))
+    below = np.arange(used.shape[1]) < np.argmax(bins.window)
+    sides = ((used & below).sum(axis=1), (used & ~below).sum(axis=1))
+    testable &= np.minimum(*sides) >= _MIN_BINS
+    calls = min_excess / np.maximum(curves.window, 1.0)
+    factor = 1 + np.maximum(min_relative, calls)
     tested = curves.window * factor
     variance = curves.variance * factor**2
     sd = np.sqrt(curves.dispersion * (tested + variance))
