@@ -11,6 +11,7 @@ from kpiaudit.findings import Explanation
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Row, Summary
+    from kpiaudit.stats.outcome import FloatArray, IntArray
 
 EQUIPMENT = "Dropped lines that follow the equipment"
 SILENT = "Wrong numbers and silent callers"
@@ -19,75 +20,94 @@ AWAY = "Calls answered automatically while the agent is away"
 OUTAGE = "An outage"
 
 _SHRINK = 20.0
-"""Calls for which the floor's rate stands in at a seat that others hardly used."""
-_ENOUGH = 0.3
-"""Share of the agent's calls that others must have tried on the same equipment."""
+"""Calls for which the floor's rate stands in where an agent hardly worked elsewhere."""
+_CLUSTERED = 2.0
+"""Short calls come in clusters: twice the Poisson variance is usual."""
+_TEN_TO_ONE = float(np.log(10.0))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """An agent's short calls against what others had on the same equipment.
+    """An agent at the place of most short calls, the agent elsewhere, others there.
 
     Args:
-        observed: The agent's short calls.
-        by_place: What others' rates on the same equipment give.
-        by_floor: What everybody's rate gives.
-        sd: Standard deviation of observed less `by_place`.
-        tried: Share of the agent's calls on equipment that others tried well enough.
-        places: Seats or lines on which the agent had calls.
+        name: The seat or line on which the agent had most short calls.
+        here: The agent's short calls and calls there.
+        elsewhere: The agent's short calls and calls at other places.
+        others: Others' short calls and calls there.
+        usual: Short calls that these others would have had there at their own rates.
+        odds: Log odds of "it is the place" against "it is the agent", even at first.
     """
 
-    observed: float
-    by_place: float
-    by_floor: float
-    sd: float
-    tried: float
-    places: int
+    name: str
+    here: tuple[float, float]
+    elsewhere: tuple[float, float]
+    others: tuple[float, float]
+    usual: float
+    odds: float
 
     @property
     def explains(self) -> bool:
-        """Say whether the equipment explains it: most of it, within chance."""
-        return (
-            self.observed - self.by_place < 2.0 * self.sd
-            and self.by_place - self.by_floor > 0.5 * (self.observed - self.by_floor)
-            and self.tried >= _ENOUGH
-        )
+        """Say whether the place explains it, ten to one."""
+        return self.odds > _TEN_TO_ONE
 
     @property
     def refuted(self) -> bool:
-        """Say whether others had far fewer on the same equipment."""
-        return (
-            self.tried >= _ENOUGH
-            and self.observed - self.by_place > 3.0 * self.sd
-            and self.by_place - self.by_floor < 0.25 * (self.observed - self.by_floor)
-        )
+        """Say whether the short calls go with the agent, ten to one."""
+        return self.odds < -_TEN_TO_ONE
 
 
-def place(rows: Summary, column: str, agent: str) -> Place:
-    """Compare one agent with the others at the same seats or on the same lines."""
+def place(rows: Summary, column: str, agent: str) -> Place | None:
+    """Ask whether short calls stay at a place or go with the agent.
+
+    If it is the place, others have the agent's rate there and the agent has the floor's
+    elsewhere; if it is the agent, others have their own usual rate there and the agent
+    takes the high one along. Others' usual rates are those of their other places:
+    colleagues who have many everywhere don't make a bad seat.
+
+    Source:
+        Case-crossover comparison: Maclure (1991), Am. J. Epidemiol. 133:144-153.
+    """
     names, index = np.unique(rows[column].astype(str), return_inverse=True)
+    owners, owner = np.unique(rows["agent_id"].astype(str), return_inverse=True)
     calls, short = rows.floats("calls"), rows.floats("short")
-    mine = rows["agent_id"].astype(str) == agent
-    named = names != ""
-    size = len(names)
-    n = np.bincount(index[mine], weights=calls[mine], minlength=size) * named
-    k = np.bincount(index[mine], weights=short[mine], minlength=size) * named
-    others_n = np.bincount(index[~mine], weights=calls[~mine], minlength=size)
-    others_k = np.bincount(index[~mine], weights=short[~mine], minlength=size)
+    mine = owners[owner] == agent
+    n = _per_place(index, calls * mine, len(names)) * (names != "")
+    k = _per_place(index, short * mine, len(names)) * (names != "")
+    if not k.any():
+        return None
     base = float(short[~mine].sum() / max(calls[~mine].sum(), 1.0))
-    rate = (others_k + _SHRINK * base) / (others_n + _SHRINK)
-    by_place = float(n @ rate)
-    # Short calls come in clusters: twice the Poisson variance is usual.
-    variance = 2.0 * (by_place + float(n**2 @ (rate / (others_n + _SHRINK))))
-    well = others_n >= np.minimum(np.maximum(n / 10.0, _SHRINK), 200.0)
+    at = int(np.argmax(k))
+    away = _per_place(owner, calls, len(owners))[owner] - calls
+    had = _per_place(owner, short, len(owners))[owner] - short
+    there = (index == at) & ~mine
+    usual = calls * (had + _SHRINK * base) / (away + _SHRINK)
+    here = float(k[at]), float(n[at])
+    elsewhere = float(k.sum() - k[at]), float(n.sum() - n[at])
+    others = float(short[there].sum()), float(calls[there].sum())
+    rate = here[0] / max(here[1], 1.0)
+    odds = _log_odds(others[0], rate * others[1], float(usual[there].sum()))
+    odds += _log_odds(elsewhere[0], base * elsewhere[1], rate * elsewhere[1])
     return Place(
-        observed=float(k.sum()),
-        by_place=by_place,
-        by_floor=base * float(n.sum()),
-        sd=float(np.sqrt(max(variance, 1.0))),
-        tried=float(n[well].sum() / max(n.sum(), 1.0)),
-        places=int((n > 0).sum()),
+        name=str(names[at]),
+        here=here,
+        elsewhere=elsewhere,
+        others=others,
+        usual=float(usual[there].sum()),
+        odds=odds,
     )
+
+
+def _log_odds(observed: float, first: float, second: float) -> float:
+    """Return the log likelihood ratio of two expectations, for clustered counts."""
+    if min(first, second) <= 0:
+        return 0.0
+    ratio = observed * np.log(first / second) - (first - second)
+    return float(ratio / _CLUSTERED)
+
+
+def _per_place(index: IntArray, values: FloatArray, size: int) -> FloatArray:
+    return np.bincount(index, weights=values, minlength=size).astype(np.float64)
 
 
 def explanations(row: Row) -> tuple[Explanation, ...]:
@@ -109,11 +129,12 @@ def _equipment(row: Row) -> Explanation:
             detail="On the whole floor a bad line can't be told from a habit of "
             "everybody's; ask for the operator's record of dropped calls.",
         )
-    parts: list[tuple[str, Place]] = [
+    given = [
         (column, place(row.summaries[column], column, row.id))
         for column in ("station", "trunk")
         if column in row.summaries and row.data.has(f"calls.{column}")
     ]
+    parts = [(column, p) for column, p in given if p is not None]
     if not parts:
         return _uncheckable(EQUIPMENT, "calls.station", "calls.trunk")
     detail = "; ".join(_place_words(column, p) for column, p in parts)
@@ -131,15 +152,15 @@ def _equipment(row: Row) -> Explanation:
 
 
 def _place_words(column: str, p: Place) -> str:
-    if p.tried < _ENOUGH:
-        return (
-            f"calls.{column}: hardly anybody else worked on the same equipment, so it "
-            "can't be told from the agent"
-        )
-    return (
-        f"calls.{column}: {p.observed:.0f} short calls, where others on the same "
-        f"{p.places} would have had {p.by_place:.0f} (anywhere: {p.by_floor:.0f})"
+    words = (
+        f"calls.{column}: {p.here[0]:.0f} of the agent's {p.here[1]:.0f} calls at "
+        f"{p.name} were short, {p.elsewhere[0]:.0f} of {p.elsewhere[1]:.0f} elsewhere; "
+        f"others had {p.others[0]:.0f} of {p.others[1]:.0f} there, where "
+        f"{p.usual:.1f} would be usual for them"
     )
+    if p.explains or p.refuted:
+        return words
+    return f"{words}; too little shared use to tell the place from the agent"
 
 
 def _silent(row: Row) -> Explanation:
