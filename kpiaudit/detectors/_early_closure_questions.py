@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _MIN_DAYS = 10
 _MIN_OPEN_LATE = 20
 _PARTS = 3
+_HASTE = 0.7
+"""Whoever is hasty closes more before the deadline and has more tickets come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,8 @@ def ask(counted: Counted, limits: Limits, how: str) -> Outcome:
     bounced = _bounced(counted, limits)
     near = _near(counted, limits)
     few = counted.distinct_days("near_known") < _MIN_DAYS
-    p = both(np.where(few, np.nan, near.p_value), bounced.p_value)
+    near_p = np.where(few, np.nan, near.p_value)
+    p = both(near_p, bounced.p_value, together=_HASTE)
     return replace(
         bounced,
         p_value=p,

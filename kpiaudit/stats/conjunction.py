@@ -5,23 +5,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr, ndtri, owens_t
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray
 
 
-def both(first: FloatArray, second: FloatArray) -> FloatArray:
+def both(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
     """Return p-values for `both answers are yes`, for use in a false discovery rate.
 
     The larger p-value alone is valid but wasteful: few honest subjects stand out on
-    even one question, so few can be reported by mistake on two. Only subjects whose
-    smaller p-value lies below a threshold compete for it, and the result is scaled by
-    their share. After Benjamini and Hochberg's step no subject's q-value is below its
-    larger p-value.
+    even one question, so few can be reported by mistake on two. The larger p-value is
+    therefore scaled by the larger of two shares. The first is the share of subjects
+    whose smaller p-value lies below it: only they compete for that threshold, and
+    subjects with an unusual habit on one question are among them. The second is the
+    chance that a subject who passes one question by luck or habit passes the other as
+    well, if honest habits go together; without it the filter is valid for independent
+    questions only, and flags whoever is hasty in every respect.
+
+    After Benjamini and Hochberg's step no subject's q-value is below its larger
+    p-value. There is no proof for both shares at once; what they do is measured.
 
     Args:
         first: p-values of the first question, shape (n,), nan where untestable.
-        second: Those of the second, asked on columns that the first did not use.
+        second: Those of the second.
+        together: Correlation of honest subjects' answers, in [0, 1); 0 stands for
+            questions that have nothing to do with each other.
 
     Returns:
         Shape (n,), at most the larger of the two; nan where either is. Taken alone,
@@ -29,14 +38,26 @@ def both(first: FloatArray, second: FloatArray) -> FloatArray:
 
     Source:
         Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909
-        (the adaptive filter for partial conjunctions, with two of two).
+        (the adaptive filter for partial conjunctions, here two of two); Owen (1956),
+        Annals of Mathematical Statistics 27:1075-1090 (the bivariate normal tail). The
+        guard against dependent questions is this module's.
     """
     larger, smaller = np.maximum(first, second), np.minimum(first, second)
     tested = ~np.isnan(larger)
     out = np.full(larger.shape, np.nan)
     if not tested.any():
         return out
+    p = larger[tested]
     ranked = np.sort(smaller[tested])
-    competing = np.searchsorted(ranked, larger[tested], side="right")
-    out[tested] = larger[tested] * competing / tested.sum()
+    competing = np.searchsorted(ranked, p, side="right") / tested.sum()
+    out[tested] = p * np.maximum(competing, _passes_again(p, together))
     return out
+
+
+def _passes_again(p: FloatArray, together: float) -> FloatArray:
+    """Return the chance of a second p-value this small, given a first one."""
+    level = np.clip(p, 1e-300, 1.0 - 1e-12)
+    z = ndtri(level)
+    slope = np.sqrt((1.0 - together) / (1.0 + together))
+    joint = ndtr(z) - 2.0 * owens_t(z, slope)
+    return np.asarray(np.clip(joint / level, 0.0, 1.0), dtype=np.float64)

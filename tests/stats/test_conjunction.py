@@ -1,4 +1,6 @@
 import numpy as np
+import pytest
+from scipy import stats
 
 from kpiaudit.stats.conjunction import both
 from kpiaudit.stats.multiplicity import q_values
@@ -8,20 +10,35 @@ def test_a_worked_example_of_the_filter() -> None:
     first = np.array([0.001, 0.002, 0.30, 0.90])
     second = np.array([0.010, 0.700, 0.40, 0.95])
     # Below .01 lie the smaller p-values of two subjects, below .4 and .7 those of
-    # three, below .95 those of all four.
+    # three, below .95 those of all four; independent questions add p itself at most.
     expected = [0.01 * 2 / 4, 0.7 * 3 / 4, 0.4 * 3 / 4, 0.95]
-    np.testing.assert_allclose(both(first, second), expected)
+    np.testing.assert_allclose(both(first, second, together=0.0), expected)
+
+
+@pytest.mark.parametrize("together", [0.0, 0.3, 0.7])
+def test_the_guard_is_the_tail_of_a_bivariate_normal(together: float) -> None:
+    # One subject far ahead of 99 others: the guard, not the filter, decides.
+    first, second = np.full(100, 0.9), np.full(100, 0.9)
+    first[0], second[0] = 0.01, 0.02
+    z = stats.norm.ppf(0.02)
+    joint = stats.multivariate_normal.cdf(
+        [z, z], mean=[0, 0], cov=[[1, together], [together, 1]]
+    )
+    np.testing.assert_allclose(
+        both(first, second, together=together)[0], max(joint, 0.02 / 100), rtol=1e-4
+    )
 
 
 def test_no_q_value_lies_below_the_larger_p_value() -> None:
     rng = np.random.default_rng(5)
     first, second = rng.random(200) ** 3, rng.random(200) ** 3
-    q = q_values(both(first, second))
+    q = q_values(both(first, second, together=0.0))
     assert (q >= np.maximum(first, second) - 1e-12).all()
 
 
 def test_what_cannot_be_asked_stays_untestable() -> None:
-    out = both(np.array([np.nan, 0.01, 0.2]), np.array([0.01, 0.02, np.nan]))
+    first, second = np.array([np.nan, 0.01, 0.2]), np.array([0.01, 0.02, np.nan])
+    out = both(first, second, together=0.5)
     assert np.isnan(out[[0, 2]]).all()
     assert out[1] == 0.02
 
@@ -32,5 +49,19 @@ def test_honest_subjects_are_rarely_reported_even_if_each_shows_one_thing() -> N
     for _ in range(2000):
         first, second = rng.random(60), rng.random(60)
         first[:20] = 0.0  # an unusual habit, without what makes it gaming
-        wrong += bool((q_values(both(first, second)) <= 0.05).any())
+        q = q_values(both(first, second, together=0.0))
+        wrong += bool((q <= 0.05).any())
     assert wrong / 2000 <= 0.06
+
+
+def test_habits_that_go_together_need_the_guard() -> None:
+    rng = np.random.default_rng(9)
+    wrong = {0.0: 0, 0.7: 0}
+    for _ in range(1000):
+        z = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=60)
+        first, second = stats.norm.sf(z).T
+        for together in wrong:
+            q = q_values(both(first, second, together=together))
+            wrong[together] += bool((q <= 0.05).any())
+    assert wrong[0.0] / 1000 > 0.15
+    assert wrong[0.7] / 1000 <= 0.065
