@@ -151,10 +151,11 @@ def _names_of_row(done: Assembled, key: str) -> list[str]:
 
 def _all_distinct(done: Assembled, key: str) -> bool:
     """Say whether no two rows have the same name: then no two are equal. Fast."""
+    names = _names_of_row(done, key)
     if done.lazy:
-        return False
-    names = done.frame.collect().select(_names_of_row(done, key))
-    return names.hash_rows().n_unique() == names.height
+        return not _again(done.frame, names)
+    rows = done.frame.collect().select(names)
+    return rows.hash_rows().n_unique() == rows.height
 
 
 def _drop_equal(done: Assembled) -> None:
@@ -184,17 +185,7 @@ def _drop_equal(done: Assembled) -> None:
 
 def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
     """Find equal rows by their hashes, a bounded number of hashes at a time."""
-    hashed = frame.select(pl.struct(cells).hash().alias(_HASH)).with_row_index(_AT)
-    rows = int(frame.select(pl.len()).collect(engine="streaming").item())
-    passes = -(-rows // _HASHES)
-    twice: list[pl.Series] = []
-    for turn in range(passes):
-        part = hashed
-        if passes > 1:
-            part = part.filter(pl.col(_HASH) % passes == turn)
-        got = part.select(_HASH).collect(engine="streaming").to_series()
-        if got.n_unique() < len(got):
-            twice.append(got.filter(got.is_duplicated()).unique())
+    twice = _again(frame, cells)
     if not twice:
         return pl.Series(_AT, [], dtype=pl.get_index_type())
     again = pl.concat(twice)
@@ -206,6 +197,22 @@ def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
     )
     first = found.unique(subset=cells, keep="first", maintain_order=True)
     return found.join(first, on=_AT, how="anti")[_AT]
+
+
+def _again(frame: pl.LazyFrame, cells: list[str]) -> list[pl.Series]:
+    """Return the hashes of rows that are there more than once."""
+    hashed = frame.select(pl.struct(cells).hash().alias(_HASH))
+    rows = int(frame.select(pl.len()).collect(engine="streaming").item())
+    passes = -(-rows // _HASHES)
+    twice: list[pl.Series] = []
+    for turn in range(passes):
+        part = hashed
+        if passes > 1:
+            part = part.filter(pl.col(_HASH) % passes == turn)
+        got = part.collect(engine="streaming").to_series()
+        if got.n_unique() < len(got):
+            twice.append(got.filter(got.is_duplicated()).unique())
+    return twice
 
 
 def _without(done: Assembled, gone: pl.Series) -> None:

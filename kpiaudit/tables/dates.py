@@ -197,13 +197,14 @@ def instants(text: pl.Expr, plan: InstantPlan) -> pl.Expr:
         found = pl.coalesce(each)
     elif plan.shapes:
         # A year of two figures passes for the year 26: each shape is bounded alone.
-        return pl.coalesce([_sane(by_shape(text, s, plan)) for s in plan.shapes])
+        return pl.coalesce([sane(by_shape(text, s, plan)) for s in plan.shapes])
     else:
         return pl.lit(None, dtype=pl.Int64)
-    return _sane(found)
+    return sane(found)
 
 
-def _sane(found: pl.Expr) -> pl.Expr:
+def sane(found: pl.Expr) -> pl.Expr:
+    """Empty instants outside 1970 to 2099: other years are slips or placeholders."""
     return pl.when(found.is_between(FIRST_MS + 1, LAST_MS - 1)).then(found)
 
 

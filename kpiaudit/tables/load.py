@@ -7,16 +7,10 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from zoneinfo import ZoneInfo
 
-import narwhals as nw
-import polars as pl
-
 from kpiaudit.errors import KpiauditError, RuleError, TableError
 from kpiaudit.findings import DataNote
-from kpiaudit.tables import schema
-from kpiaudit.tables.assemble import Assembled, assemble, dated
-from kpiaudit.tables.checks import check
+from kpiaudit.tables.build import build
 from kpiaudit.tables.columns import AmbiguousDatesError
-from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.discover import discover, named_sources
 from kpiaudit.tables.grammar import read_mappings
 from kpiaudit.tables.read import Options, Read, read_frame, read_source
@@ -33,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kpiaudit.tables.columns import Converted
+    from kpiaudit.tables.dataset import Dataset
+    from kpiaudit.tables.ready import Period
     from kpiaudit.tables.source import Source
 
 
@@ -92,7 +87,7 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
             + (f" ({len(notes)} files were looked at.)" if len(notes) > 1 else "")
         )
     zone = _zone(found, timezone)
-    return _dataset(found, notes, zone, _period(since, until, zone))
+    return build(found, notes, zone, _period(since, until, zone))
 
 
 def inspect(  # noqa: PLR0913  # the same as load
@@ -151,7 +146,7 @@ def _options(
 
 def _period(
     since: date | str | None, until: date | str | None, timezone: str
-) -> tuple[int | None, int | None]:
+) -> Period:
     """Return the first instant of the period and the first after it."""
     start = _midnight(since, "--since", timezone, 0)
     end = _midnight(until, "--until", timezone, 1)
@@ -218,136 +213,3 @@ def _told_by_others(
         if len(orders) != 1:
             raise error
         yield _read(source, replace(options, order=next(iter(orders))))
-
-
-def _dataset(
-    found: list[Read],
-    notes: list[DataNote],
-    timezone: str,
-    period: tuple[int | None, int | None],
-) -> Dataset:
-    frames: dict[str, nw.LazyFrame[Any]] = {}
-    columns: dict[str, frozenset[str]] = {}
-    origins: dict[str, str] = {}
-    derived: dict[str, str] = {}
-    periods: dict[str, tuple[int, int]] = {}
-    rows: dict[str, int] = {}
-    for table in schema.TABLES:
-        pieces = [
-            (r.display, c) for r in found for c in r.converted if c.table == table
-        ]
-        if not pieces:
-            continue
-        notes += [
-            DataNote(table=table, kind=k, count=n, detail=f"{r.display}: {n:,} {text}.")
-            for r in found
-            for c in r.converted
-            if c.table == table
-            for k, n, text in (*r.notes, *c.notes)
-        ]
-        done = assemble(table, pieces)
-        frame, present, count, span = _ready(done, timezone, period)
-        notes += [
-            DataNote(table=table, kind=k, count=n, detail=f"{n:,} {text}.")
-            for k, n, text in done.notes
-        ]
-        if not count and _left_out(pieces):
-            text = "every row was left out, as the mapping says"
-            notes.append(DataNote(table=table, kind="no-rows", count=0, detail=text))
-            continue
-        if not count:
-            raise TableError(
-                f"There are no rows of '{table}' in the period. Check --since and "
-                "--until, and the dates with 'kpiaudit inspect'."
-            )
-        notes += check(table, frame, present)
-        frames[table] = nw.from_native(frame)
-        columns[table] = present
-        rows[table] = count
-        if span:
-            periods[table] = span
-        derived |= {f"{table}.{k}": v for k, v in done.derived.items()}
-        origins |= _origins(table, pieces, done)
-    if not frames:
-        raise TableError(notes[-1].detail + ". Mend its 'only' or 'drop'.")
-    return Dataset(
-        frames=frames,
-        columns=columns,
-        origins=origins,
-        inputs=tuple(i for r in found for i in r.inputs()),
-        notes=tuple(notes),
-        timezone=timezone,
-        derived=derived,
-        period=periods,
-        rows=rows,
-    )
-
-
-def _left_out(pieces: list[tuple[str, Converted]]) -> bool:
-    """Say whether a mapping's `only` or `drop` left nothing of the table."""
-    return not any(p.rows for _, p in pieces) and any(
-        p.target.only or p.target.drop for _, p in pieces
-    )
-
-
-def _ready(
-    done: Assembled, timezone: str, period: tuple[int | None, int | None]
-) -> tuple[pl.LazyFrame, frozenset[str], int, tuple[int, int] | None]:
-    """Return the dated table within the period, its columns, rows and span."""
-    frame = dated(done, timezone)
-    names = frame.collect_schema().names()
-    if "at_ms" in names:
-        start, end = period
-        if start is not None:
-            frame = frame.filter(pl.col("at_ms") >= start)
-        if end is not None:
-            frame = frame.filter(pl.col("at_ms") < end)
-    negative = [
-        c.name
-        for c in schema.TABLES[done.table]
-        if c.type == "duration" and c.name in names
-    ]
-    wanted = {n: pl.col(n).count() for n in names}
-    wanted |= {f"{n}\t-": (pl.col(n) < 0).sum() for n in negative}
-    if "at_ms" in names:
-        wanted |= {"\tlow": pl.col("at_ms").min(), "\thigh": pl.col("at_ms").max()}
-    got = frame.select(pl.len().alias("\trows"), **wanted)
-    facts = got.collect(engine="streaming").row(0, named=True)
-    below = [n for n in negative if facts[f"{n}\t-"]]
-    for name in below:
-        count = facts[f"{name}\t-"]
-        text = f"rows have a {name} below zero, which counts as empty"
-        done.notes.append(("negative-durations", count, text))
-        frame = frame.with_columns(pl.when(pl.col(name) >= 0).then(name).alias(name))
-    empty = [n for n in names if not facts[n] and facts["\trows"]]
-    if empty:
-        text = f"mapped columns hold nothing and count as absent: {', '.join(empty)}"
-        done.notes.append(("empty-columns", len(empty), text))
-        frame = frame.drop(empty)
-    low, high = facts.get("\tlow"), facts.get("\thigh")
-    span = (int(low), int(high)) if low is not None and high is not None else None
-    if not done.lazy:
-        frame = frame.collect().lazy()
-    present = frozenset(n for n in names if n not in empty)
-    return frame, present, int(facts["\trows"]), span
-
-
-def _origins(
-    table: str, pieces: list[tuple[str, Converted]], done: Assembled
-) -> dict[str, str]:
-    """Return who wrote each column: the mapping's word, else the schema's default.
-
-    Where files differ, the least independent writer counts.
-    """
-    found: dict[str, str] = {}
-    for column in schema.TABLES[table]:
-        said = [
-            piece.target.origins.get(column.name, column.origin)
-            for _, piece in pieces
-            if column.name in piece.columns
-        ]
-        if said:
-            found[f"{table}.{column.name}"] = max(said, key=schema.ORIGINS.index)
-        elif column.name in done.derived:
-            found[f"{table}.{column.name}"] = "derived"
-    return found

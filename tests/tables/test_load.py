@@ -168,3 +168,19 @@ def test_the_example_mapping_reads_the_anonymous_bank():
     assert round(short, 3) == 0.056  # as published with the files
     assert data.timezone == "Asia/Jerusalem"
     assert (frame["answered_at"] < frame["started_at"]).sum() == 0
+
+
+def test_scores_that_agents_collect_are_not_the_customers_own(tmp_path):
+    text = "survey_id,score,administered_by\n1,5,system\n2,4,agent\n"
+    data = load([calls(tmp_path, text, "surveys.csv")])
+    assert data.origin("surveys.score") == "agent"
+    text = text.replace("agent", "system")
+    assert load([calls(tmp_path, text, "surveys.csv")]).independent("surveys.score")
+
+
+def test_a_table_that_the_period_leaves_empty_is_left_out_with_a_note(tmp_path):
+    calls(tmp_path)
+    calls(tmp_path, "survey_id,sent_at,score\n1,2025-01-01,5\n", "surveys.csv")
+    data = load([tmp_path], since="2026-01-01")
+    assert set(data.frames) == {"calls"}
+    assert [n.kind for n in data.notes] == ["no-rows"]

@@ -1,0 +1,86 @@
+"""The assembled table within the period, without what holds nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import polars as pl
+
+from kpiaudit.tables import schema
+from kpiaudit.tables.assemble import dated
+
+if TYPE_CHECKING:
+    from kpiaudit.tables.assemble import Assembled
+
+Period: TypeAlias = "tuple[int | None, int | None]"
+"""First instant of a period and the first after it, in epoch milliseconds."""
+
+_HEAD = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """A canonical table as it is scanned.
+
+    Args:
+        frame: Its columns, `at_ms`, `day` and `hour` included.
+        columns: Their names.
+        rows: Rows in the period.
+        span: First and last anchor instant; None if nothing dates the rows.
+    """
+
+    frame: pl.LazyFrame
+    columns: frozenset[str]
+    rows: int
+    span: tuple[int, int] | None
+
+
+def ready(done: Assembled, timezone: str, period: Period) -> Ready:
+    """Date a table, keep the period, and take out columns that hold nothing.
+
+    Durations below zero count as empty; both are noted in `done`.
+    """
+    frame = _within(dated(done, timezone), period)
+    names = frame.collect_schema().names()
+    negative = [
+        c.name
+        for c in schema.TABLES[done.table]
+        if c.type == "duration" and c.name in names
+    ]
+    # Most columns show in the first rows that they hold something.
+    head = frame.head(_HEAD).select(pl.all().count()).collect(engine="streaming")
+    doubtful = [n for n in names if not head[n][0]]
+    wanted = {n: pl.col(n).count() for n in doubtful}
+    wanted |= {f"{n}\t-": (pl.col(n) < 0).sum() for n in negative}
+    if "at_ms" in names:
+        wanted |= {"\tlow": pl.col("at_ms").min(), "\thigh": pl.col("at_ms").max()}
+    got = frame.select(pl.len().alias("\trows"), **wanted)
+    facts = got.collect(engine="streaming").row(0, named=True)
+    for name in (n for n in negative if facts[f"{n}\t-"]):
+        text = f"rows have a {name} below zero, which counts as empty"
+        done.notes.append(("negative-durations", facts[f"{name}\t-"], text))
+        frame = frame.with_columns(pl.when(pl.col(name) >= 0).then(name).alias(name))
+    empty = [n for n in doubtful if not facts[n] and facts["\trows"]]
+    if empty:
+        text = f"mapped columns hold nothing and count as absent: {', '.join(empty)}"
+        done.notes.append(("empty-columns", len(empty), text))
+        frame = frame.drop(empty)
+    low, high = facts.get("\tlow"), facts.get("\thigh")
+    return Ready(
+        frame=frame if done.lazy else frame.collect().lazy(),
+        columns=frozenset(n for n in names if n not in empty),
+        rows=int(facts["\trows"]),
+        span=None if low is None or high is None else (int(low), int(high)),
+    )
+
+
+def _within(frame: pl.LazyFrame, period: Period) -> pl.LazyFrame:
+    if "at_ms" not in frame.collect_schema().names():
+        return frame
+    start, end = period
+    if start is not None:
+        frame = frame.filter(pl.col("at_ms") >= start)
+    if end is not None:
+        frame = frame.filter(pl.col("at_ms") < end)
+    return frame
