@@ -17,7 +17,7 @@ from kpiaudit.stats.selection import changed
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._survey_selection_signs import Cells
-    from kpiaudit.detectors.base import Row, Summaries
+    from kpiaudit.detectors.base import Found, Row, Summaries
 
 SHARE = 0.2
 MIN_RATIO = 1.25
@@ -118,13 +118,15 @@ def account(row: Row, day: str) -> Account:
     )
 
 
-def described(summaries: Summaries, sign: str) -> tuple[str, ...]:
+def described(summaries: Summaries, found: Found, sign: str) -> tuple[str, ...]:
     """Say what the floor's customers show within themselves, as a description.
 
-    A repeat contact is left out: it and the contact that it follows compete for one
-    invitation, which bends the comparison.
+    Where a customer's contacts compete for one invitation (repeat contacts, a limit on
+    how often a customer is asked) the comparison is bent, and nothing is said.
     """
-    if "pairs" not in summaries or sign == "repeat" or not len(summaries["pairs"]):
+    if sign == "repeat" or found.get("gap_days"):
+        return ()
+    if "pairs" not in summaries or not len(summaries["pairs"]):
         return ()
     pairs = summaries["pairs"]
     odds, customers = within_customers(pairs, np.ones(len(pairs), dtype=np.bool_))

@@ -205,7 +205,7 @@ class SurveySelection(Detector):
             blind_spots=_blind(cells, found, alone=floor is None),
             found=(
                 *_sentences(found),
-                *flooring.described(summaries, cells.signs()[0]),
+                *flooring.described(summaries, found, cells.signs()[0]),
             ),
         )
 
