@@ -38,6 +38,8 @@ _PLACEHOLDER = (
     r"|31[./-]12[./-]9999|12[./-]31[./-]9999|01[./-]01[./-](0001|1900)|0(\.0+)?\s*$)"
 )
 
+_ZONED_FORMAT = re.compile(r"%#?:?z|[^%]Z$")
+
 FIRST_MS = 0
 LAST_MS = 4_102_444_800_000  # 2100-01-01: later dates mean "never"
 
@@ -190,7 +192,11 @@ def instants(text: pl.Expr, plan: InstantPlan) -> pl.Expr:
     if plan.unit:
         found = _numbers(text, plan)
     elif plan.formats:
-        zoned = [f for f in plan.formats if "%z" in f or f.endswith("Z")]
+        zoned = [
+            f
+            for f in plan.formats
+            if "%z" in f or f.endswith(("dZ", "SZ", "fZ", "MZ", "TZ"))
+        ]
         plain = [f for f in plan.formats if f not in zoned]
         each = [_local(text, f, plan.timezone) for f in plain]
         each += [_offset_format(text, f) for f in zoned]
@@ -199,8 +205,13 @@ def instants(text: pl.Expr, plan: InstantPlan) -> pl.Expr:
         # A year of two figures passes for the year 26: each shape is bounded alone.
         return pl.coalesce([sane(by_shape(text, s, plan)) for s in plan.shapes])
     else:
-        return pl.lit(None, dtype=pl.Int64)
+        return _nothing(text)
     return sane(found)
+
+
+def _nothing(text: pl.Expr) -> pl.Expr:
+    """Return nulls, as many as there are texts: a bare literal would be one."""
+    return pl.when(text.is_null() & text.is_not_null()).then(pl.lit(0, dtype=pl.Int64))
 
 
 def sane(found: pl.Expr) -> pl.Expr:
@@ -213,7 +224,7 @@ def by_shape(text: pl.Expr, shape: Shape, plan: InstantPlan) -> pl.Expr:
     if not shape.format:
         return _numbers(text, plan)
     if "{order}" in shape.format and plan.order is None:
-        return pl.lit(None, dtype=pl.Int64)
+        return _nothing(text)
     mark = "/" if "/" in shape.format else "-"
     order = f"%d{mark}%m" if plan.order == "dmy" else f"%m{mark}%d"
     form = shape.format.replace("{order}", order)

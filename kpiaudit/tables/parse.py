@@ -157,6 +157,11 @@ def counts(number: pl.Expr) -> pl.Expr:
     return pl.when(number == number.floor()).then(whole)
 
 
+def whole(text: pl.Expr) -> pl.Expr:
+    """Read whole numbers, in which a point or a comma can only mean thousands."""
+    return pl.coalesce(counts(numbers(text, "point")), counts(numbers(text, "comma")))
+
+
 def texts(text: pl.Expr, keep: tuple[str, ...] = ()) -> pl.Expr:
     """Strip texts and empty those that stand for nothing.
 

@@ -180,6 +180,8 @@ class Scanner:
             self.seen += len(ends)
             return Block(data=data, rows=rows, quoted=quoted)
         right = _per_line(marks, starts) == self.width - 1
+        for place in np.flatnonzero(~right & ~blank):
+            blank[place] = data[starts[place] : ends[place]].isspace()
         filled = ~blank
         number = self.seen + np.cumsum(filled)
         good = filled & right

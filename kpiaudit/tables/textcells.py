@@ -160,6 +160,8 @@ def _patched(cells: pl.Series, out: pl.Series, reading: Any, *args: Any) -> pl.S
 def _figures(cells: pl.Series, column: Column) -> pl.Series:
     if column.kind == "flag":
         return _apply(cells, parse.flags)
+    if column.kind == "count":
+        return _patched(cells, _apply(_plain(cells, None), parse.counts), parse.whole)
     unit = column.cell.unit
     if column.kind == "duration":
         if column.marks == "comma" or ":" in (unit or ""):
@@ -171,7 +173,7 @@ def _figures(cells: pl.Series, column: Column) -> pl.Series:
     else:
         out = _plain(cells, None)
         out = _patched(cells, out, parse.numbers, column.marks)
-    return _apply(out, parse.counts) if column.kind == "count" else out
+    return out
 
 
 def _instants(cells: pl.Series, column: Column) -> pl.Series:

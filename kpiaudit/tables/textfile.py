@@ -205,7 +205,8 @@ def _frame(
         has_header=False,
         separator=sniffed.separator or ",",
         quote_char='"' if block.quoted else None,
-        infer_schema=False,
+        # Named, or polars would take the number of columns from the first line.
+        schema={str(i): pl.String() for i in range(len(sniffed.header))},
         columns=sorted(wanted),
     )
     if frame.height != len(block.rows):
@@ -213,7 +214,6 @@ def _frame(
             f"{source.display}: {frame.height} of {len(block.rows)} records near data "
             f"row {block.rows[0]} could be split. Look for stray quotes there."
         )
-    frame.columns = names
     return frame.with_columns(pl.Series(ROW, block.rows, dtype=pl.Int64))
 
 

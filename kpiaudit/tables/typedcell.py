@@ -64,6 +64,8 @@ class TypedCell:
             return self._stamp()
         if kind == "flag":
             return self.value if self.dtype == pl.Boolean else parse.flags(self.text)
+        if kind == "count" and self.dtype == pl.String:
+            return parse.whole(self.text)
         number = self._number()
         return parse.counts(number) if kind == "count" else number
 

@@ -774,3 +774,26 @@ def test_duplicates_are_found_wherever_the_table_lies(tmp_path, name):
     data = load([tmp_path / name])
     assert kinds(data) == {"duplicate-rows": 7, "duplicate-ids": 1}
     assert data.rows["calls"] == 61
+
+
+def test_quotes_in_every_place_end_in_a_message(tmp_path):
+    head = ",".join(HEAD) + "\n"
+    for soup in ('",",",""\n', '"\n', '""",', "',\"\n", '"a""b,c\n'):
+        with pytest.raises(TableError):
+            read(tmp_path, head + soup * 400)
+
+
+def test_whole_numbers_with_thousands_marks(tmp_path):
+    lines = "ticket_id,reopen_count,paused_s\n" + "".join(
+        f'T{i},{n},"8{i},5"\n' for i, n in enumerate(['"1,200"', "1.200", "7", "3.0"])
+    )
+    data = load([write(tmp_path, lines, "tickets.csv")])
+    found = data.frames["tickets"].to_native().collect()
+    assert found["reopen_count"].to_list() == [1200, 1200, 7, 3]
+
+
+def test_lines_of_spaces_are_no_rows(tmp_path, clean):
+    lines = text(table()).splitlines(keepends=True)
+    data = read(tmp_path, "".join([*lines[:9], "  \t \n", *lines[9:], " \n"]))
+    assert frame(data).equals(clean)
+    assert data.inputs[0].rejected == 0

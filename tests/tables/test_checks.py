@@ -1,0 +1,132 @@
+"""Notes on the data: what is odd is told, what is usual is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from kpiaudit.tables import schema
+from kpiaudit.tables.load import load
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+
+
+def centre(days: int = 21, a_day: int = 30) -> pl.DataFrame:
+    """Return calls on every working day, from 8 to 18 h."""
+    at = [
+        START + timedelta(days=d, minutes=20 * i)
+        for d in range(days)
+        for i in range(a_day)
+        if (START + timedelta(days=d)).weekday() < 5
+    ]
+    n = len(at)
+    talk = [61.0 + 7 * (i % 53) for i in range(n)]
+    return pl.DataFrame(
+        {
+            "call_id": [f"C{i:05d}" for i in range(n)],
+            "agent_id": [f"A{i % 5}" for i in range(n)],
+            "started_at": at,
+            "answered_at": [t + timedelta(seconds=9) for t in at],
+            "ended_at": [
+                t + timedelta(seconds=9 + s) for t, s in zip(at, talk, strict=True)
+            ],
+            "talk_s": talk,
+        }
+    )
+
+
+def kinds(frame: pl.DataFrame) -> dict[str, int]:
+    return {n.kind: n.count for n in load(tables={"calls": frame}).notes}
+
+
+def some(name: str, value: pl.Expr, count: int = 9) -> pl.Expr:
+    """Change a column in the first rows."""
+    first = pl.int_range(pl.len()) < count
+    return pl.when(first).then(value).otherwise(name).alias(name)
+
+
+def test_a_usual_centre_gives_no_note():
+    assert kinds(centre()) == {}
+
+
+def test_negative_durations_are_emptied_and_counted():
+    frame = centre().with_columns(some("talk_s", -pl.col("talk_s"), 3))
+    data = load(tables={"calls": frame})
+    assert {n.kind: n.count for n in data.notes} == {"negative-durations": 3}
+    assert data.frames["calls"].to_native().collect()["talk_s"].null_count() == 3
+
+
+def test_durations_above_a_day_are_counted_with_an_example():
+    frame = (
+        centre()
+        .with_columns(wrap_s=pl.lit(5.0))
+        .with_columns(some("wrap_s", pl.lit(90_000.0), 2))
+    )
+    note = load(tables={"calls": frame}).notes[0]
+    assert (note.kind, note.count) == ("impossible-durations", 2)
+    assert "C00000" in note.detail
+
+
+def test_an_end_before_the_start_is_counted():
+    early = pl.col("started_at") - pl.duration(seconds=30)
+    found = kinds(centre().with_columns(some("ended_at", early, 2)))
+    assert found["times-out-of-order"] == 2
+
+
+@pytest.mark.parametrize(("rows", "told"), [(4, False), (30, True)])
+def test_talk_times_that_disagree_with_the_stamps_are_told_if_not_few(rows, told):
+    frame = centre().with_columns(some("talk_s", pl.col("talk_s") + 5, rows))
+    assert ("talk-disagrees" in kinds(frame)) == told
+
+
+def test_days_without_rows_are_told_unless_they_are_always_free():
+    frame = centre(35).filter(pl.col("started_at").dt.ordinal_day() != 75)
+    assert kinds(frame) == {"missing-days": 1}
+
+
+def test_an_export_cut_off_in_the_middle_of_its_last_day_is_told():
+    frame = centre(19)
+    assert kinds(frame.head(frame.height - 15)) == {"cut-off-day": 15}
+
+
+@pytest.mark.parametrize("step", [6, 60])
+def test_rounded_durations_are_told(step):
+    rounded = (pl.col("talk_s") / step).ceil() * step
+    frame = centre().with_columns(talk_s=rounded).drop("ended_at")
+    note = load(tables={"calls": frame}).notes[0]
+    assert note.kind == "rounded-durations"
+    assert f"multiples of {step} s" in note.detail
+
+
+def test_rows_with_the_same_id_and_other_values_are_kept_and_told():
+    frame = centre()
+    again = frame.head(4).with_columns(pl.col("talk_s") + 1)
+    assert kinds(pl.concat([frame, again]))["duplicate-ids"] == 4
+
+
+def test_legs_of_one_call_are_no_duplicates():
+    frame = centre()
+    other = frame.with_columns(agent_id=pl.lit("B"))
+    assert kinds(pl.concat([frame, other])) == {}
+
+
+def test_the_schema_is_whole_and_needs_no_data_frames():
+    for table, columns in schema.TABLES.items():
+        names = [c.name for c in columns]
+        assert len(names) == len(set(names))
+        assert sum(c.key for c in columns) <= 1
+        assert set(schema.ANCHORS.get(table, ())) <= set(names)
+        for c in columns:
+            assert c.origin in schema.ORIGINS
+            assert c.meaning
+            assert not c.name.endswith("_s") or c.type == "duration"
+            assert not c.name.endswith("_at") or c.type == "instant"
+    code = "import sys, kpiaudit.tables.grammar; print('polars' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "False"
