@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kpiaudit.detectors._short_calls_questions import Asked, Question
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
-_DEPENDENCE = 0.3
+_DEPENDENCE = 0.2
 """Correlation allowed for between an honest agent's answers, were they not separate."""
 _TOP, _BOTTOM = 4.0, -2.0
 """No single answer counts for more than this many standard deviations: with one

@@ -222,6 +222,11 @@ class ShortCalls(Detector):
                 "No column calls.customer_id (or no instants): whether the callers "
                 "rang again can't be asked; findings rest on rate and shape alone."
             )
+        if not any(counts["queue"]):
+            out.append(
+                "No column calls.queue: agents with different kinds of calls are "
+                "compared as if they had the same."
+            )
         if "days" not in summaries:
             out.append(
                 "No column calls.started_at: outages, bursts and clustered days can't "
