@@ -107,9 +107,9 @@ def combined(p_values: FloatArray) -> FloatArray:
         (1975), Biometrics 31:987-992 (combining dependent tests).
 
     >>> combined(np.array([[0.01], [0.01], [0.01]])).round(4)
-    array([0.0007])
+    array([0.0003])
     >>> combined(np.array([[1e-30], [0.5], [0.5]])).round(3)
-    array([0.034])
+    array([0.025])
     """
     asked = ~np.isnan(p_values)
     number = asked.sum(axis=0)
