@@ -19,6 +19,7 @@ _BUILT_IN = (
     ("duration_cap", "DurationCap"),
     ("short_calls", "ShortCalls"),
     ("survey_selection", "SurveySelection"),
+    ("perfect_scores", "PerfectScores"),
     ("premature_ready", "PrematureReady"),
     ("early_closure", "EarlyClosure"),
 )
