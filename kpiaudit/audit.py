@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from kpiaudit.findings import Finding
+    from kpiaudit.findings import Finding, Input
     from kpiaudit.rulebook import Rule
     from kpiaudit.tables.dataset import Dataset, Frame
 
@@ -137,13 +138,22 @@ def audit(
     return Audit(
         report=Report(
             version=kpiaudit.__version__,
-            inputs=data.inputs,
+            inputs=tuple(_dated(entry, data) for entry in data.inputs),
             rules=tuple(_status(run) for run in runs),
             findings=findings,
             notes=data.notes,
         ),
         runs=runs,
     )
+
+
+def _dated(entry: Input, data: Dataset) -> Input:
+    """Add the days that the table covers, over all of its files."""
+    span = data.period.get(entry.table)
+    if span is None or entry.period_start is not None:
+        return entry
+    first, last = (datetime.fromtimestamp(ms / 1000, tz=UTC).date() for ms in span)
+    return replace(entry, period_start=first.isoformat(), period_end=last.isoformat())
 
 
 def _limited(rule: Rule, data: Dataset) -> Dataset:

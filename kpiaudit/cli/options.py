@@ -95,6 +95,14 @@ _SOURCE = (
         help="Zone of instants without an offset.",
     ),
     click.option(
+        "--engine",
+        type=click.Choice(["polars"]),
+        default="polars",
+        show_default=True,
+        envvar="KPIAUDIT_ENGINE",
+        help="What runs the aggregations.",
+    ),
+    click.option(
         "--since",
         envvar="KPIAUDIT_SINCE",
         metavar="DATE",
@@ -157,6 +165,7 @@ def source(command: Callable[..., Any]) -> Callable[..., Any]:
             tables.setdefault(table, []).append(path)
         names = ("mapping", "preset", "timezone", "since", "until", "max_unreadable")
         options = {name: keywords.pop(name) for name in names}
+        keywords.pop("engine")  # one so far; click has checked it
         paths = keywords.pop("paths") or (() if tables else (".",))
         return command(source=Source(paths=paths, tables=tables, **options), **keywords)
 

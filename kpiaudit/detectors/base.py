@@ -193,7 +193,7 @@ class Account:
         observed: Count or value observed.
         expected: The same as expected from peers or the counterfactual.
         harm: Size of the harm as a share of the subject's KPI, in [0, 1]; it lowers
-            the rule's severity (see `docs/methods.md`).
+            the rule's severity (see docs/architecture.md).
         evidence: Further figures.
         explanations: Innocent ones, each with its status.
         rests_on: Columns, their origin and role.

@@ -47,7 +47,8 @@ def run(tmp_path: Path) -> Run:
             cwd=tmp_path,
             text=True,
             check=False,
-            env={**os.environ, **(env or {})},
+            # One rule is enough to see what becomes of a scan, and saves minutes.
+            env={**os.environ, "KPIAUDIT_SELECT": "short-calls", **(env or {})},
             **options,
         )
 
