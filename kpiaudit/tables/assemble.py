@@ -9,6 +9,7 @@ import polars as pl
 
 from kpiaudit.tables import schema
 from kpiaudit.tables.columns import KEPT_BY, ROW
+from kpiaudit.tables.spill import sunk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ _TYPES = {
 _AT = "__at__"
 _HASH = "__hash__"
 _HASHES = 50_000_000  # that are held at once while equal rows are looked for
+_MANY = 10_000  # rows left out, above which a table on disk is written anew
 _LEGS = ("call_id", "agent_id", "started_at")
 DERIVED_TALK = "ended_at - answered_at - hold_s"
 
@@ -74,10 +76,11 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     if not done.lazy:
         done.frame = done.frame.collect().lazy()
     if not keyless and not (key and _all_distinct(done, key)):
-        if key or set(schema.ANCHORS.get(table, ())) & set(done.columns):
-            _drop_equal(done)
+        # First the newest of each record: an old state that has come back equals it.
         if any(piece.target.keep for _, piece in pieces):
             _drop_superseded(done, pieces)
+        if key or set(schema.ANCHORS.get(table, ())) & set(done.columns):
+            _drop_equal(done)
         if key:
             _say_duplicate_ids(done, key)
     order = [n for n in schema.names(table) if n in done.columns]
@@ -216,11 +219,17 @@ def _again(frame: pl.LazyFrame, cells: list[str]) -> list[pl.Series]:
 
 
 def _without(done: Assembled, gone: pl.Series) -> None:
-    if len(gone):
-        kept = done.frame.with_row_index(_AT).filter(~pl.col(_AT).is_in(gone.implode()))
-        done.frame = kept.drop(_AT)
-        if not done.lazy:
-            done.frame = done.frame.collect().lazy()
+    """Leave rows out by their position."""
+    if not len(gone):
+        return
+    at = pl.col(_AT).is_in(gone.implode())
+    kept = done.frame.with_row_index(_AT).filter(~at).drop(_AT)
+    if not done.lazy:
+        kept = kept.collect().lazy()
+    elif len(gone) > _MANY:
+        # Every later pass would look the positions up again: write the rest once.
+        kept = sunk(kept)
+    done.frame = kept
 
 
 def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -> None:

@@ -22,6 +22,19 @@ def memory_bytes() -> int:
     return int(limit("KPIAUDIT_MEMORY_MB", 700) * 2**20)
 
 
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def sunk(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Write a lazy frame to a temporary Parquet file and read it from there."""
+    path = _folder() / "rest.parquet"
+    frame.sink_parquet(path, compression="lz4")
+    return pl.scan_parquet(path)
+
+
 @dataclass(kw_only=True)
 class Pile:
     """Frames of one schema; on disk, as Parquet, once they are large.
@@ -45,8 +58,7 @@ class Pile:
 
     def _spill(self) -> None:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
-            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = _folder()
         for frame in self.frames:
             path = self._folder / f"{self._files:06d}.parquet"
             frame.write_parquet(path, compression="lz4", statistics=False)

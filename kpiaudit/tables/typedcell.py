@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.tables.columns import Column
 
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 WORDS = ("id", "text", "code")
 FIGURES = ("duration", "number", "count")
 
@@ -34,8 +36,11 @@ class TypedCell:
         cell = column.cell
         self.column = column
         self.dtype: pl.DataType = pl.String()
-        if cell.plain and not cell.format and not nulls:
-            self.dtype = there.get(cell.columns[0], pl.String())
+        if cell.plain and not cell.format:
+            dtype = there.get(cell.columns[0], pl.String())
+            # A whole file's empty texts may be numbers (-1), never dates or flags.
+            as_number = dtype.is_numeric() and any(map(_NUMBER.fullmatch, nulls))
+            self.dtype = pl.String() if as_number else dtype
         if self.dtype == pl.String:
             self.value = text_cell(cell, there, nulls)
         else:

@@ -179,6 +179,19 @@ def test_of_records_delivered_again_the_newest_is_kept(tmp_path):
     assert {n.kind: n.count for n in got.notes} == {"superseded-rows": 2}
 
 
+@pytest.mark.parametrize("name", ["export.csv", "export.parquet"])
+def test_an_old_state_that_has_come_back_is_the_newest(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("kpiaudit.tables.assemble._MANY", 1)
+    data = "Id,A,Upd\n1,open,1\n1,shut,2\n1,open,3\n2,shut,1\n2,shut,2\n"
+    (tmp_path / "export.csv").write_text(data)
+    pl.read_csv(tmp_path / "export.csv").write_parquet(tmp_path / "export.parquet")
+    (tmp_path / "map.yaml").write_text(BASE + "  reason: A\nkeep: newest by Upd\n")
+    got = load([tmp_path / name], mapping=tmp_path / "map.yaml")
+    found = got.frames["calls"].to_native().collect().sort("call_id")
+    assert found["reason"].to_list() == ["open", "shut"]
+    assert {n.kind: n.count for n in got.notes} == {"superseded-rows": 3}
+
+
 def test_versions_are_compared_as_numbers_and_per_other_keys(tmp_path):
     mapping = (
         "table: ticket_events\ncolumns: {ticket_id: Id, at: When, new_value: A}\n"
