@@ -90,7 +90,8 @@ def answer(
         members[rows] = True
         parts.append((rows, question.ask(members)))
     for rows, outcome in parts:
-        p[rows] = outcome.p_value[rows]
+        mine = outcome.p_value[rows]
+        p[rows] = np.where(np.isnan(mine), p[rows], mine)
     return Answer(p_value=p, parts=tuple(parts))
 
 
@@ -123,43 +124,30 @@ def combined(p_values: FloatArray) -> FloatArray:
 def combine(asked: Asked) -> Outcome:
     """Return one outcome per agent; the effect is that of the rate of short calls.
 
-    Everybody is the better yardstick where few show the pattern, chosen peers where
-    many do. Both are asked, and the smaller p-value is doubled.
+    A first look with everybody as peers says for whom the dearer second look, with
+    chosen peers, can matter; those others keep the first one.
     """
-    plain = [Answer(p_value=o.p_value, parts=((None, o),)) for o in asked.plain]
-    first = _together(plain)
-    promising = first <= _PROMISING
-    chosen = [
-        answer(question, outcome, score, promising)
+    first = combined(np.array([o.p_value for o in asked.plain]))
+    answers = [
+        answer(question, outcome, score, first <= _PROMISING)
         for question, outcome, score in zip(
             asked.questions, asked.plain, asked.scores, strict=True
         )
     ]
-    second = _together(chosen)
-    better = second < first
-    p = np.minimum(2.0 * np.minimum(first, second), 1.0)
+    p = combined(np.array([each.p_value for each in answers]))
     p = np.where(asked.days < MIN_DAYS, np.nan, p)
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        return np.array(
-            [
-                _breaking(chosen if better[row] else plain, int(row), threshold / 2.0)
-                for row in rows
-            ],
-            dtype=np.float64,
-        )
+        points = [_breaking(answers, int(row), threshold) for row in rows]
+        return np.array(points, dtype=np.float64)
 
     return replace(
         asked.rate,
         p_value=p,
         breaking_point=breaking_point,
-        extra=_extra(asked, [plain, chosen], better),
+        extra=_extra(asked, answers),
         smallest_detectable=float("nan"),
     )
-
-
-def _together(answers: list[Answer]) -> FloatArray:
-    return combined(np.array([each.p_value for each in answers]))
 
 
 def _breaking(answers: list[Answer], row: int, threshold: float) -> float:
@@ -170,15 +158,11 @@ def _breaking(answers: list[Answer], row: int, threshold: float) -> float:
     return float(multiples[lost[0]] if len(lost) else multiples[-1])
 
 
-def _extra(
-    asked: Asked, views: list[list[Answer]], better: BoolArray
-) -> dict[str, FloatArray]:
-    extra = {"days": asked.days, "chosen_peers": better.astype(np.float64)}
-    for name, outcome, first, second in zip(
-        NAMES, asked.plain, views[0], views[1], strict=False
-    ):
+def _extra(asked: Asked, answers: list[Answer]) -> dict[str, FloatArray]:
+    extra = {"days": asked.days}
+    for name, outcome, chosen in zip(NAMES, asked.plain, answers, strict=False):
         for part in ("trials", "observed", "ratio", "ratio_low", "ratio_high"):
             extra[f"{name}_{part}"] = getattr(outcome, part)
         extra[f"{name}_expected"] = outcome.expected
-        extra[f"{name}_p"] = np.where(better, second.p_value, first.p_value)
+        extra[f"{name}_p"] = chosen.p_value
     return extra
