@@ -38,6 +38,8 @@ COUNTS = (
     "gift_top",
     "followed_other",
     "gift_other",
+    "signed",
+    "signed_top",
 )
 
 
@@ -293,6 +295,7 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
 def _counted(frame: Frame) -> Frame:
     top, other = nw.col("is_top"), 1 - nw.col("is_top")
     milli = (nw.col("score") * 1000.0).round().cast(nw.Int64)
+    signed = flag(nw.col("fast") + nw.col("owned") + nw.col("gift") > 0)
     return frame.with_columns(
         answers=nw.lit(1).cast(nw.Int64),
         top=top,
@@ -312,6 +315,8 @@ def _counted(frame: Frame) -> Frame:
         gift_top=nw.col("gift") * top,
         followed_other=nw.col("followed") * other,
         gift_other=nw.col("gift") * other,
+        signed=signed,
+        signed_top=signed * top,
     )
 
 

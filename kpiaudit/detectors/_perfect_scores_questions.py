@@ -30,9 +30,9 @@ MIN_ANSWERS = 20
 MIN_TOP = 10
 """Top scores (with the columns known) without which a sign is not asked for."""
 
-_TOGETHER = 0.3
-"""How far honest habits in the two questions may go together: contented customers may
-answer sooner."""
+_TOGETHER = 0.5
+"""How far honest answers to the two questions may go together: both count top scores
+with a sign, and contented customers may answer sooner."""
 
 SIGNS = ("fast", "device", "trouble", "gift")
 """Second signs, in the order of `extra["sign"]`."""
@@ -132,20 +132,29 @@ class Cells:
             min_trials=least,
         )
 
-    def trouble(self, least: int) -> Outcome:
-        """Ask whether trouble costs top scores less than it does at peers.
+    def less_below(
+        self, contacts: tuple[str, str], marked: tuple[str, str], least: int
+    ) -> Outcome:
+        """Ask whether scores below the top are rarer, given a mark, than at peers.
 
-        Not the share of top scores after trouble, which is high at an excellent agent
-        as well, but the odds ratio between trouble and a score below the top.
+        Only the odds ratio within an agent counts, so being better or worse at
+        everything does not.
+
+        Args:
+            contacts: Counts of answers, and of top scores among them.
+            marked: Of answers with the mark, and of top scores among them.
+            least: Fewest answers with the mark.
         """
-        asked, troubled = self.counts.ints("asked"), self.counts.ints("troubled")
+        n, top, some, some_top = (
+            self.counts.ints(name) for name in (*contacts, *marked)
+        )
         tables = Tables.of(
             self.agent,
             self.stratum(_BY_CHANNEL),
-            contacts=asked,
-            invited=asked - self.counts.ints("known_top"),
-            trouble=troubled,
-            both=troubled - self.counts.ints("troubled_top"),
+            contacts=n,
+            invited=n - top,
+            trouble=some,
+            both=some - some_top,
             n_subjects=self.size,
         )
         return selection.withheld(tables, min_trouble=least)
@@ -157,7 +166,9 @@ def signs(cells: Cells, *, min_trouble: int) -> Mapping[str, Outcome]:
     for name in SIGNS:
         if name == "trouble":
             if cells.counts.ints("troubled").sum() > 0:
-                out[name] = cells.trouble(min_trouble)
+                out[name] = cells.less_below(
+                    ("asked", "known_top"), ("troubled", "troubled_top"), min_trouble
+                )
             continue
         events, trials = _PARTS[name]
         if cells.counts.ints(trials).sum() > 0:
@@ -176,14 +187,14 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
 
     Returns:
         The outcome of the rate of top scores, with the p-value of the conjunction of
-        the rate's own and the smallest among an agent's signs times their number
-        (`second_p`): the larger of the two, scaled by the share of agents who compete
-        for it, which is for use in a false discovery rate only.
+        the first question (`first_p`) and the smallest among an agent's signs times
+        their number (`second_p`): the larger of the two, scaled by the share of agents
+        who compete for it, which is for use in a false discovery rate only.
 
         `extra` has `sign` (index into `SIGNS` of the most telling one; -1 without any),
         `asked` (their number), `agreeing` (how many have p <= .05 by themselves, after
-        that correction), `days`, `rate_p`, `second_p`, and per sign `<sign>_p` with
-        trials, observed, expected and the ratio's interval.
+        that correction), `days`, `rate_p`, and per sign and for `gathered` `<sign>_p`
+        with trials, observed, expected and the ratio's interval.
 
     Source:
         Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909
@@ -195,6 +206,8 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
     rate = cells.excess(
         "top", "answers", STRATA, least=MIN_ANSWERS, min_excess=min_excess
     )
+    gathered = cells.less_below(("answers", "top"), ("signed", "signed_top"), MIN_TOP)
+    first = _first(rate, gathered, min_excess)
     p = np.full((len(SIGNS), cells.size), np.nan)
     for name, outcome in second.items():
         p[SIGNS.index(name)] = outcome.p_value
@@ -203,30 +216,49 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
     driver = np.where(asked > 0, filled.argmin(axis=0), -1)
     smallest = np.where(asked > 0, np.minimum(filled.min(axis=0) * asked, 1.0), np.nan)
     days = cells.worked()
-    p_value = both(rate.p_value, smallest, together=_TOGETHER)
+    p_value = both(first, smallest, together=_TOGETHER)
     extra = {
         "sign": driver.astype(np.float64),
         "asked": asked.astype(np.float64),
         "agreeing": (filled * asked <= 0.05).sum(axis=0).astype(np.float64),
         "days": days,
         "rate_p": rate.p_value,
+        "gathered_p": gathered.p_value,
+        "first_p": first,
         "second_p": smallest,
     }
-    for name, outcome in second.items():
+    for name, outcome in (*second.items(), ("gathered", gathered)):
         extra[f"{name}_p"] = outcome.p_value
         extra |= {f"{name}_{part}": getattr(outcome, part) for part in _FIELDS}
     return replace(
         rate,
         p_value=np.where(days < MIN_DAYS, np.nan, p_value),
         extra=extra,
-        breaking_point=_breaking(rate, second, driver, asked),
+        breaking_point=_breaking((rate, gathered), second, driver, asked),
         # What the rate would show is no promise: the second sign has to be there.
         smallest_detectable=float("nan"),
     )
 
 
+def _first(rate: Outcome, gathered: Outcome, min_excess: float) -> FloatArray:
+    """Return p-values of the first question, asked in two ways.
+
+    Either the agent has more top scores than peers, or the agent's top scores gather
+    where a sign is, more than peers' do, while there are more of them than usual. The
+    second way sees through agents who differ much in how well they are liked.
+    """
+    lifted = rate.effect > min_excess
+    other = np.where(lifted | np.isnan(gathered.p_value), gathered.p_value, 1.0)
+    twice = ~np.isnan(other)
+    p = np.minimum(np.fmin(rate.p_value, other) * (1.0 + twice), 1.0)
+    return np.where(np.isnan(rate.p_value), np.nan, p)
+
+
 def _breaking(
-    rate: Outcome, second: Mapping[str, Outcome], driver: IntArray, asked: IntArray
+    first: tuple[Outcome, Outcome],
+    second: Mapping[str, Outcome],
+    driver: IntArray,
+    asked: IntArray,
 ) -> Any:
     """Return a function for how much wider honest spread may be: on both questions."""
 
@@ -238,7 +270,7 @@ def _breaking(
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
         out = []
         for row in rows.tolist():
-            own = at(rate, row, threshold)
+            own = _fmax([at(each, row, threshold / 2.0) for each in first])
             if driver[row] >= 0:
                 sign = second[SIGNS[int(driver[row])]]
                 own = float(np.fmin(own, at(sign, row, threshold / asked[row])))
@@ -246,3 +278,8 @@ def _breaking(
         return np.array(out, dtype=np.float64)
 
     return breaking_point
+
+
+def _fmax(values: list[float]) -> float:
+    there = [value for value in values if not np.isnan(value)]
+    return max(there) if there else float("nan")

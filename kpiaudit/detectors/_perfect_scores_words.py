@@ -123,8 +123,10 @@ def _evidence(row: Row, fast_s: float) -> tuple[Evidence, ...]:
         "device": "odds of a shared device or address, among top scores",
         "trouble": "odds of a lower score after trouble",
         "gift": "odds of a credit or discount, among top scores",
+        "gathered": "odds of a lower score where an answer was fast, from a shared "
+        "device or beside a credit, against the agent's other answers",
     }
-    for sign in SIGNS:
+    for sign in (*SIGNS, "gathered"):
         if f"{sign}_p" not in row.outcome.extra:
             continue
         if np.isnan(row.value(f"{sign}_p")):

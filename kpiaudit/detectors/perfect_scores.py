@@ -54,7 +54,9 @@ class PerfectScores(Detector):
     Two questions, and both have to be answered with yes:
 
     1. More top scores among the answers than peers in the same queue and channel have,
-       beyond honest differences between agents and days that cluster.
+       beyond honest differences between agents and days that cluster; or, where agents
+       differ too much for that, more than usual, and gathered among the answers that
+       were fast, from a shared device or beside a discount, more than peers' are.
     2. At least one of four signs, each held against peers' top scores so that good
        service does not bring it about: answers within two minutes of the invitation;
        answers from a device or address that served several of the agent's customers and
@@ -89,8 +91,10 @@ class PerfectScores(Detector):
     #           and one that is the agent's own); asked, known_top (answers, and top
     #           ones, of which trouble could be known), troubled, troubled_top;
     #           followed_top, gift_top (whose customers' credits are known, and with
-    #           one). For the wording: milli, top_milli (scores times 1,000), and
-    #           timed_other, fast_other, followed_other, gift_other (lower scores).
+    #           one); signed, signed_top (answers, and top ones, that are fast, from
+    #           the agent's own device or beside a credit). For the wording: milli,
+    #           top_milli (scores times 1,000), and timed_other, fast_other,
+    #           followed_other, gift_other (lower scores).
     #   days    agent_id, day; the same counts. May be absent.
 
     id: ClassVar[str] = "perfect-scores"

@@ -223,6 +223,8 @@ def counted(**changes):
         "gift_top": 2,
         "followed_other": 32,
         "gift_other": 1,
+        "signed": 10,
+        "signed_top": 6,
     }
     rng = np.random.default_rng(3)
     rows = []
