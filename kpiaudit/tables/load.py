@@ -151,7 +151,7 @@ def _period(
     start = _midnight(since, "--since", timezone, 0)
     end = _midnight(until, "--until", timezone, 1)
     if start is not None and end is not None and end <= start:
-        raise RuleError(f"--until {until} lies before --since {since}.")
+        raise RuleError(f"--until {until} is before --since {since}.")
     return start, end
 
 

@@ -69,7 +69,7 @@ class Source:
 
     Args:
         display: How the report names it: as given.
-        path: Where it lies; None for standard input.
+        path: Where it is; None for standard input.
         member: Name inside a zip archive.
         data: What standard input held.
         table: Table that the user named for it.
