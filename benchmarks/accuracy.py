@@ -1,0 +1,40 @@
+"""How often honest centres are flagged, and how many planted patterns are found.
+
+`python benchmarks/accuracy.py --quick` takes about three minutes of CPU time. Results
+go to benchmarks/results/, one line per centre, so that a run can be stopped and
+continued; `--report` writes docs/accuracy.md from all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from calibration import plan, run
+
+
+def main() -> None:
+    """Run cells, or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few centres of each kind")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of CPU time")
+    parser.add_argument("--detector", action="append", default=[], help="only these")
+    parser.add_argument("--part", choices=plan.PARTS, action="append", default=[])
+    parser.add_argument("--report", action="store_true", help="write docs/accuracy.md")
+    given = parser.parse_args()
+    if given.report:
+        from calibration import page  # noqa: PLC0415 - not needed for a run
+
+        page.write()
+        return
+    minutes = min(given.minutes, 3.0) if given.quick else given.minutes
+    cells = plan.cells(given.detector, given.part or plan.PARTS, quick=given.quick)
+    name = "-".join([*(given.detector or ["all"]), *given.part])
+    run.run(cells, minutes, name)
+
+
+if __name__ == "__main__":
+    main()

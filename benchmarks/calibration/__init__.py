@@ -1,0 +1,1 @@
+"""Simulated centres, the detectors' answers to them, and what others would answer."""

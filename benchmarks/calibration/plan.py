@@ -1,0 +1,83 @@
+"""Which cells are run, and how many centres of each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from calibration.worlds import FAMILIES, Cell
+
+DETECTORS = (
+    "short-calls",
+    "duration-cap",
+    "survey-selection",
+    "early-closure",
+    "premature-ready",
+    "perfect-scores",
+)
+PARTS = ("honest", "wide", "large", "power", "full")
+SIZES = (8, 30, 120)
+_FIRST = ("short-calls", "duration-cap")
+
+
+def cells(
+    detectors: list[str], parts: tuple[str, ...] | list[str], *, quick: bool
+) -> dict[str, list[tuple[Cell, int]]]:
+    """Return cells with the number of centres wanted of each, by detector and part."""
+    return {
+        f"{name} {part}": [
+            (cell, min(wanted, 10) if quick else wanted)
+            for cell, wanted in _PLANS[part](name)
+        ]
+        for name in detectors or DETECTORS
+        for part in parts
+    }
+
+
+def _honest(name: str) -> list[tuple[Cell, int]]:
+    n = 200 if name in _FIRST else 100
+    found = [
+        (Cell(detector=name, agents=size, family=family), n)
+        for family in FAMILIES
+        for size in SIZES
+    ]
+    if name == "duration-cap":
+        found += [(Cell(detector=name, agents=s, mode="search"), 100) for s in SIZES]
+    return found
+
+
+def _wide(name: str) -> list[tuple[Cell, int]]:
+    return [
+        (Cell(detector=name, agents=size, family=family, sd=0.3), 100)
+        for family in FAMILIES
+        for size in SIZES
+    ]
+
+
+def _large(name: str) -> list[tuple[Cell, int]]:
+    families = ("normal", "skewed")
+    return [(Cell(detector=name, agents=1000, family=f), 10) for f in families]
+
+
+def _power(name: str) -> list[tuple[Cell, int]]:
+    strengths = import_module(f"calibration.{name.replace('-', '_')}").STRENGTHS
+    some = ((8, 1), (30, 1), (30, 3), (120, 1), (120, 6), (120, 36))
+    return [
+        (Cell(detector=name, agents=size, gamers=gamers, strength=strength), 30)
+        for size, gamers in some
+        for strength in strengths
+    ]
+
+
+def _full(name: str) -> list[tuple[Cell, int]]:
+    from calibration import full  # noqa: PLC0415 - polars is slow to import
+
+    return full.cells(name)
+
+
+_PLANS = {
+    "honest": _honest,
+    "wide": _wide,
+    "large": _large,
+    "power": _power,
+    "full": _full,
+}

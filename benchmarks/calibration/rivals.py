@@ -1,0 +1,59 @@
+"""What an analyst would do otherwise, and an oracle, on one question per agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import bdtrc
+from scipy.stats import binom, norm
+
+from kpiaudit.stats.multiplicity import q_values
+
+if TYPE_CHECKING:
+    from calibration.worlds import Made
+
+LEVEL = 0.05
+NAMES = ("binomial", "z3", "funnel", "oracle")
+
+
+def flags(made: Made) -> dict[str, np.ndarray]:
+    """Return whom each method flags, shape (n_agents,) per name."""
+    k, n = made.events.astype(float), made.trials.astype(float)
+    base = k.sum() / n.sum()
+    rate = k / n
+    plain = binom.sf(k - 1, n, base)
+    spread = (rate - rate.mean()) / rate.std(ddof=1)
+    return {
+        "binomial": q_values(plain) <= LEVEL,
+        "z3": spread > 3.0,
+        "funnel": _funnel(k, n, base) <= LEVEL,
+        "oracle": q_values(_oracle(k, n, made.honest)) <= LEVEL,
+    }
+
+
+def _funnel(k: np.ndarray, n: np.ndarray, base: float) -> np.ndarray:
+    """Return q-values of a funnel plot with additive overdispersion.
+
+    Spiegelhalter (2005), Quality and Safety in Health Care 14, 347-351: arcsine scale,
+    a tenth winsorised at each end, method-of-moments variance between agents.
+    """
+    y = np.arcsin(np.sqrt(k / n)) - np.arcsin(np.sqrt(base))
+    s2 = 1 / (4 * n)
+    z = y / np.sqrt(s2)
+    low, high = np.quantile(z, [0.1, 0.9])
+    phi = np.mean(np.clip(z, low, high) ** 2)
+    w = 1 / s2
+    tau2 = max(0.0, (len(k) * phi - (len(k) - 1)) / (w.sum() - (w**2).sum() / w.sum()))
+    return q_values(norm.sf(y / np.sqrt(s2 + tau2)))
+
+
+def _oracle(k: np.ndarray, n: np.ndarray, honest: np.ndarray) -> np.ndarray:
+    """Return P(K >= k) over the true distribution of honest rates.
+
+    Args:
+        k: Events per agent.
+        n: Trials per agent.
+        honest: Quantiles of honest rates, shape (n_agents or 1, n).
+    """
+    return bdtrc(k[:, None] - 1, n[:, None], honest).mean(axis=1) * (k > 0) + (k == 0)

@@ -1,0 +1,66 @@
+"""Centres for survey-selection: contacts per agent, queue, trouble and invitation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibration.worlds import Cell, Floor, Made, names, table, tilt
+from kpiaudit.detectors.survey_selection import SurveySelection
+
+CONTACTS, QUEUES, DAYS = 1600, 2, 42
+TROUBLE, INVITED, AFTER = 0.15, 0.5, -0.3
+"""Shares of contacts, and the log-odds by which trouble lowers honest invitations."""
+SIGNS = {"complained": (0.15, 0.005), "repeat": (0.5, 0.05), "flagged": (0.4, 0.01)}
+"""Shares with the sign among contacts with trouble, and among the others."""
+MIN_EFFECT = 1.0
+STRENGTHS = (0.1, 0.2, 0.4, 0.8)
+
+
+def make(cell: Cell, rng: np.random.Generator) -> Made:
+    """Simulate one centre; the planted pattern withholds invitations after trouble."""
+    floor = Floor.of(cell, rng, DAYS)
+    gamer = floor.gamers()
+    shape = (cell.agents, QUEUES)
+    contacts = rng.poisson(floor.workload(CONTACTS / QUEUES)[:, None], shape)
+    trouble = rng.binomial(contacts, tilt(TROUBLE, _level(floor)))
+    base = tilt(INVITED, _level(floor))
+    after = tilt(base, AFTER + _level(floor)) * (1 - cell.strength * gamer[:, None])
+    seen = {name: _level(floor) for name in SIGNS}
+    counts = {"contacts": contacts, "invited": np.zeros(shape, dtype=np.int64)}
+    counts |= {f"{s}{end}": np.zeros(shape, np.int64) for s in SIGNS for end in _ENDS}
+    for hard, total, rate in ((0, trouble, after), (1, contacts - trouble, base)):
+        for invited, part in _split(total, rate, rng):
+            counts["invited"] += part * invited
+            for sign, shares in SIGNS.items():
+                with_it = rng.binomial(part, tilt(shares[hard], seen[sign]))
+                counts[sign] += with_it
+                counts[f"{sign}_invited"] += with_it * invited
+    ids = names(cell.agents)
+    cells = table(
+        agent_id=np.repeat(ids, QUEUES),
+        queue=np.tile(np.array(["Q0", "Q1"], dtype=object), cell.agents),
+        **{name: each.ravel() for name, each in counts.items()},
+    )
+    agents = table(agent_id=ids, days=np.full(cell.agents, DAYS))
+    return Made(
+        detector=SurveySelection(),
+        min_effect=MIN_EFFECT,
+        summaries={"cells": cells, "agents": agents},
+        found={"answers_known": True},
+        gamer=gamer,
+        ids=ids,
+    )
+
+
+def _level(floor: Floor) -> np.ndarray:
+    """Draw one habit, as its mean over the days, shape (agents, 1)."""
+    return floor.habit().mean(axis=1, keepdims=True)
+
+
+_ENDS = ("", "_invited")
+
+
+def _split(total: np.ndarray, rate: np.ndarray, rng: np.random.Generator):
+    """Split contacts into invited and other ones; yields (1 or 0, counts)."""
+    invited = rng.binomial(total, np.broadcast_to(rate, total.shape))
+    return (1, invited), (0, total - invited)
