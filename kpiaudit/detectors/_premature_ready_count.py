@@ -55,6 +55,7 @@ _LONGEST_MS = 7 * DAY_MS
 _CLIP_MS = 4 * HOUR_MS
 _TIE = 61_001
 _JAM_FEWEST = 4
+_HALVINGS = 6
 
 COUNTS = (
     "orders",
@@ -83,6 +84,9 @@ COUNTS = (
     "far_five",
     "near_wait_ms",
     "far_wait_ms",
+    "score",
+    "near_score",
+    "score_squared",
     "jammed",
 )
 
@@ -94,7 +98,7 @@ class Windows:
     Args:
         near_ms: Stamps in this time before the promise are near it.
         long_percent: Waits beyond this percentile of their site and hour are long.
-        burst: Stamps of one agent in one minute from which they are a batch.
+        burst: Stamps of one agent written in one minute from which they are a batch.
         offline_ms: Written by the server this much after the stamp is offline.
         since_day: First day counted, in days since 1970-01-01; None counts all.
     """
@@ -117,7 +121,7 @@ def has(data: Dataset, *columns: str) -> bool:
 
 
 def given(data: Dataset) -> Mapping[str, Frame]:
-    """Count which instants are filled, who stamps, and what lies on five minutes."""
+    """Count which instants are filled, who stamps, and what is on five minutes."""
     there = {
         f"n_{c}": flag(~nw.col(c).is_null()) if has(data, c) else nw.lit(0)
         for c in OPTIONAL
@@ -209,7 +213,14 @@ def _waited(frame: Frame, windows: Windows) -> Frame:
     rank = nw.col("known").cum_sum().over(*place, order_by=("wait", "tie", "order_id"))
     frame = frame.with_columns(rank=rank, size=nw.col("known").sum().over(*place))
     is_long = nw.col("rank") * 100 > nw.col("size") * windows.long_percent
-    frame = frame.with_columns(long=flag(is_long) * nw.col("known"))
+    beyond = nw.col("size") - nw.col("rank")
+    score = sum(
+        (flag(beyond * 2**j < nw.col("size")) for j in range(1, _HALVINGS + 1)),
+        start=nw.lit(0).cast(nw.Int64),
+    )
+    frame = frame.with_columns(
+        long=flag(is_long) * nw.col("known"), score=score * nw.col("known")
+    )
     moment = ("site", "day", "hour")
     others = {
         f"others_{name}": nw.col(name).sum().over(*moment)
@@ -224,6 +235,7 @@ def _waited(frame: Frame, windows: Windows) -> Frame:
     return frame.with_columns(
         known=nw.col("known") * (1 - nw.col("jammed")),
         long=nw.col("long") * (1 - nw.col("jammed")),
+        score=nw.col("score") * (1 - nw.col("jammed")),
     )
 
 
@@ -236,7 +248,8 @@ def _flagged(frame: Frame, data: Dataset, windows: Windows, stamp: str) -> Frame
     if has(data, "recorded_at"):
         late = nw.col("recorded_at") - nw.col("stamp") >= windows.offline_ms
         offline = flag(late)
-    frame = frame.with_columns(minute=nw.col("stamp") // MINUTE_MS).with_columns(
+    written = nw.col("recorded_at" if has(data, "recorded_at") else "stamp")
+    frame = frame.with_columns(minute=written // MINUTE_MS).with_columns(
         in_minute=nw.col("known").count().over("agent_id", "minute")
     )
     clipped = (
@@ -271,6 +284,8 @@ def _flagged(frame: Frame, data: Dataset, windows: Windows, stamp: str) -> Frame
             split[f"{side}_{name}_long"] = members * nw.col(name) * nw.col("long")
     return frame.with_columns(
         near_long=near_known * nw.col("long"),
+        near_score=near_known * nw.col("score"),
+        score_squared=nw.col("score") * nw.col("score"),
         near_five=near_known * nw.col("five"),
         far_five=far_known * nw.col("five"),
         near_wait_ms=near_known * nw.col("clipped"),

@@ -30,6 +30,8 @@ EXPLANATIONS = (
 
 _MOST = 0.5
 _FEW = 0.25
+_CONFIRMED = 0.01
+_ENOUGH = 20.0
 _ROUNDING_MS = 150_000
 """Rounding to five minutes moves a stamp by no more than this."""
 
@@ -47,6 +49,33 @@ def end_column(row: Row) -> str | None:
     return f"handovers.{COLUMN[end]}" if end else None
 
 
+def others(row: Row) -> dict[str, float]:
+    """Return the p-values of the same stamp with the other later instants, by column.
+
+    A column that the subject neither writes nor steers has the last word on whether
+    the finding stands on the ground.
+    """
+    stamp, end = pair_of(row)
+    out = {}
+    for index, pair in enumerate(pairs_of(row.summaries)):
+        its_stamp, _, its_end = pair.partition(">")
+        known = f"p_{index}" in row.outcome.extra
+        if its_stamp == stamp and its_end not in {end, ""} and known:
+            out[f"handovers.{COLUMN[its_end]}"] = row.value(f"p_{index}")
+    return out
+
+
+def grounded(row: Row) -> bool:
+    """Say whether a later instant that the subject can't write shows the wait."""
+    end = end_column(row)
+    if end is not None and row.data.independent(end):
+        return True
+    return any(
+        p <= _CONFIRMED and row.data.independent(column)
+        for column, p in others(row).items()
+    )
+
+
 def explanations(row: Row) -> tuple[Explanation, ...]:
     """Return every explanation with its status at this row."""
     return (_courier(row), _rounded(row), _batch(row), _offline(row), _one_day(row))
@@ -62,9 +91,9 @@ def _waits(row: Row, name: str) -> str:
     near, n = _rate(row, f"near_{name}_long", f"near_{name}")
     far, m = _rate(row, f"far_{name}_long", f"far_{name}")
     parts = []
-    if n > 0.0:
+    if n >= _ENOUGH:
         parts.append(f"{near:.0%} of {n:.0f} such orders near the promise waited long")
-    if m > 0.0:
+    if parts and m >= _ENOUGH:
         parts.append(f"{far:.0%} of {m:.0f} elsewhere")
     return ", ".join(parts)
 
@@ -100,7 +129,7 @@ def _courier(row: Row) -> Explanation:
             f"; with the courier there when stamped: {waits} "
             "(handovers.courier_arrived_at)"
         )
-    ruled = row.data.independent(end) and row.data.has("handovers.site_id")
+    ruled = grounded(row) and row.data.has("handovers.site_id")
     return Explanation(
         text=COURIER, status="ruled_out" if ruled else "open", detail=detail
     )
@@ -145,17 +174,18 @@ def _rounded(row: Row) -> Explanation:
         )
     each = row.value("extra_ms") / max(row.value("effect"), 1.0)
     detail = (
-        f"{near:.0%} of the stamps near the promise and {far:.0%} of the others lie on "
-        f"five-minute marks; the orders in excess waited {each / 60_000:.0f} minutes "
-        f"longer (handovers.{COLUMN[end]})"
+        f"{near:.0%} of the stamps near the promise and {far:.0%} of the others fall "
+        "on five-minute marks; the orders in excess waited "
+        f"{each / 60_000:.0f} minutes longer (handovers.{COLUMN[end]})"
     )
-    independent = row.data.independent(f"handovers.{COLUMN[end]}")
-    clear = near <= far + 0.1 or each > 2 * _ROUNDING_MS
+    independent = grounded(row)
+    holds = far >= _MOST and each < _ROUNDING_MS
+    clear = not holds and (near <= far + 0.1 or each > 2 * _ROUNDING_MS)
     return Explanation(
         text=ROUNDED,
         status="ruled_out" if clear and independent else "open",
         detail=detail,
-        holds=far >= _MOST and each < _ROUNDING_MS,
+        holds=holds,
     )
 
 
@@ -164,7 +194,7 @@ def _vanishes(row: Row, name: str) -> bool:
     share = _rate(row, f"near_{name}_long", "near_long")[0]
     near = _rate(row, f"near_{name}_long", f"near_{name}")[0]
     far, m = _rate(row, f"far_{name}_long", f"far_{name}")
-    return bool(share >= _MOST and m >= 20.0 and far >= 0.8 * near)
+    return bool(share >= _MOST and m >= _ENOUGH and far >= 0.8 * near)
 
 
 def _batch(row: Row) -> Explanation:
@@ -178,18 +208,20 @@ def _batch(row: Row) -> Explanation:
     waits = _waits(row, "burst")
     detail = (
         f"{near:.0%} of the stamps near the promise and {far:.0%} of the others share "
-        "their minute with at least two more"
+        "their minute of writing with at least two more"
     )
     if waits:
         detail += f"; {waits}"
-    clear = near <= _FEW and row.data.independent("handovers.recorded_at")
+    holds = _vanishes(row, "burst")
+    few = not holds and near <= _FEW
+    clear = few and row.data.independent("handovers.recorded_at")
     return Explanation(
         text=BATCH,
         status="ruled_out" if clear else "open",
         detail=f"{detail} (handovers.recorded_at)"
         if row.data.has("handovers.recorded_at")
         else f"{detail}; the stamps' minutes are the agent's own",
-        holds=_vanishes(row, "burst"),
+        holds=holds,
     )
 
 
@@ -211,14 +243,15 @@ def _offline(row: Row) -> Explanation:
         f"the server wrote {near:.0%} of the records near the promise and {far:.0%} of "
         "the others much later than their stamps (handovers.recorded_at)"
     )
-    clear = near <= _FEW or far < 0.5 * near
+    holds = _vanishes(row, "offline")
+    clear = not holds and (near <= _FEW or far < 0.5 * near)
     return Explanation(
         text=OFFLINE,
         status="ruled_out"
         if clear and row.data.independent("handovers.recorded_at")
         else "open",
         detail=detail,
-        holds=_vanishes(row, "offline"),
+        holds=holds,
     )
 
 

@@ -1,4 +1,4 @@
-"""A constant offset: waits that are the same to the tick, more than peers' are."""
+"""A constant time from ready to handed over, the same to the tick beyond peers'."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.detectors._premature_ready_count import OFFSET_TICK_S, OFFSET_TICKS
+from kpiaudit.detectors._premature_ready_explain import pair_of
 from kpiaudit.detectors._premature_ready_questions import of_pair
 from kpiaudit.findings import Corroboration, Effect
 from kpiaudit.stats import peers
@@ -20,7 +21,7 @@ _REACH = 1
 _NORMAL_95 = 1.959963984540054
 
 
-def corroboration(row: Row, pair: str) -> tuple[Corroboration, ...]:
+def corroboration(row: Row) -> tuple[Corroboration, ...]:
     """Ask whether the agent's waits concentrate at one value.
 
     The value is the agent's most frequent wait on odd days and is looked for on even
@@ -28,9 +29,9 @@ def corroboration(row: Row, pair: str) -> tuple[Corroboration, ...]:
     share at the same value is the yardstick: a process that takes everybody five
     minutes says nothing.
     """
-    if row.kind != "agent" or "offsets" not in row.summaries:
+    if pair_of(row)[0] != "ready" or "offsets" not in row.summaries:
         return ()
-    rows = of_pair(row.summaries["offsets"], pair)
+    rows = of_pair(row.summaries["offsets"], "ready>handed")
     names = np.unique(rows["agent_id"].astype(str))
     if row.id not in names or len(names) < 4:
         return ()
@@ -80,8 +81,8 @@ def _said(
             unit="share",
         ),
         p_value=float(p_value) if known else None,
-        detail=f"{share:.0%} of the waits lie at about {where:.1f} minutes, where "
-        f"{rest:.0%} of the peers' do.",
+        detail=f"{share:.0%} of the agent's waits are about {where:.1f} minutes long, "
+        f"and {rest:.0%} of the peers'.",
     )
 
 

@@ -13,7 +13,7 @@ from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
 _MIN_OPEN_LATE = 20
+_MULTIPLES = np.exp(np.linspace(0.0, np.log(20.0), 30))
 _KEYS = ("pair", "agent_id", "clock")
 
 
@@ -124,13 +125,19 @@ def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
     The second question carries the error rate, since haste before a promise piles
     stamps up as well; the first has to reach the level of the gate. Each is asked
     against peers and against the agent's own orders, and the smaller p-value counts
-    twice.
+    twice. Agents whose stamps do not pile up need no second question, so that its
+    p-values are weighted by the share of those who do.
 
     Args:
         counted: Counts of one pair.
         limits: What honest agents may show.
         usual: Share of stamps before the promise, out of those around it, that a
             smooth curve through the floor's stamps gives; nan if there is none.
+
+    Source:
+        Genovese, Roeder & Wasserman (2006), Biometrika 93:509-524 (weights that do not
+        depend on the p-values); Bourgon, Gentleman & Huber (2010), PNAS 107:9546-9551
+        (filtering by an independent question).
     """
     tables = _tables(counted)
     clustered = counted.dispersion("near_long", "near_known")
@@ -142,11 +149,20 @@ def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
         dispersion=clustered,
     )
     spread = float(waited.facts.get("spread", np.nan))
-    own_p = np.full(len(counted.ids), np.nan)
-    if not np.isnan(spread):
-        own_p = own.waited(
-            tables, allowed=limits.own_ratio, spread=spread, dispersion=clustered
+
+    def own_waited(multiple: float) -> FloatArray:
+        """Return own p-values if honest agents differed this many times more."""
+        if np.isnan(spread):
+            return np.full(len(counted.ids), np.nan)
+        return own.waited(
+            _scores(counted),
+            allowed=limits.own_ratio,
+            events=limits.events,
+            spread=spread * multiple,
+            dispersion=clustered,
         )
+
+    own_p = own_waited(1.0)
     near = _near(counted, limits)
     piled_p = own.piled(
         counted.total("near"),
@@ -157,15 +173,18 @@ def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
     )
     first = _either(near.p_value, piled_p)
     second = np.where(np.isnan(waited.p_value), np.nan, _either(waited.p_value, own_p))
-    p = np.where(first <= limits.gate, second, np.maximum(first, second))
+    days = counted.distinct_days("near_known")
+    second[days < limits.min_days] = np.nan
+    piled = ~np.isnan(second) & (first <= limits.gate)
+    share = max(int(piled.sum()), 1) / max(int((~np.isnan(second)).sum()), 1)
+    p = np.where(piled, second * share, np.maximum(first, second))
     totals = counted.totals()
     extra_ms = _extra_wait(totals)
     # Waits that are longer by seconds are longer for reasons of no interest here.
     trivial = extra_ms < limits.extra_ms * np.maximum(waited.effect, 1.0)
     p = np.where(trivial & ~np.isnan(p), 1.0, p)
-    days = counted.distinct_days("near_known")
-    p[days < limits.min_days] = np.nan
     rest = np.maximum(totals["near_known"].sum() - totals["near_known"], 1.0)
+    others = totals["near_long"].sum() - totals["near_long"]
     extra = totals | {
         "near_p_value": near.p_value,
         "near_own_p_value": piled_p,
@@ -173,12 +192,36 @@ def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
         "near_ratio": near.ratio,
         "wait_p_value": waited.p_value,
         "wait_own_p_value": own_p,
-        "peers_near_long_rate": (totals["near_long"].sum() - totals["near_long"])
-        / rest,
+        "peers_near_long_rate": others / rest,
         "extra_ms": extra_ms,
         "near_days": days,
     }
-    return replace(waited, p_value=p, extra={**waited.extra, **extra})
+
+    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
+        level = threshold / share / 2.0
+        return _breaking_point(waited, own_waited, rows, level)
+
+    return replace(
+        waited,
+        p_value=p,
+        extra={**waited.extra, **extra},
+        breaking_point=breaking_point,
+    )
+
+
+def _breaking_point(
+    waited: Outcome,
+    own_waited: Callable[[float], FloatArray],
+    rows: IntArray,
+    level: float,
+) -> FloatArray:
+    """Return how many times the honest spread may grow before both tests are lost."""
+    last = np.ones(len(rows))
+    for multiple in _MULTIPLES:
+        last = np.where(own_waited(multiple)[rows] <= level, multiple, last)
+    if waited.breaking_point is None:
+        return last
+    return np.asarray(np.fmax(last, waited.breaking_point(rows, level)))
 
 
 def _either(one: FloatArray, other: FloatArray) -> FloatArray:
@@ -216,6 +259,20 @@ def _tables(counted: Counted) -> Tables:
     )
 
 
+def _scores(counted: Counted) -> own.Scores:
+    cells = counted.cells
+    near, near_score = cells.floats("near_known"), cells.floats("near_score")
+    return own.Scores(
+        subject=counted.subject,
+        near=near,
+        near_score=near_score,
+        far=cells.floats("known") - near,
+        far_score=cells.floats("score") - near_score,
+        squares=cells.floats("score_squared"),
+        n_subjects=len(counted.ids),
+    )
+
+
 def _extra_wait(totals: dict[str, FloatArray]) -> FloatArray:
     """Return how much longer all near orders waited than the agent's others, in ms."""
     near = np.maximum(totals["near_known"], 1.0)
@@ -226,8 +283,8 @@ def _extra_wait(totals: dict[str, FloatArray]) -> FloatArray:
 def strongest(by_pair: Mapping[int, Outcome]) -> Outcome:
     """Give each subject its outcome at the pair where it is the least likely.
 
-    The p-value is multiplied by how many pairs were tested at that subject; the extra
-    `pair` says which one it is.
+    The p-value is multiplied by how many pairs were tested at that subject. The extra
+    `pair` says which one it is, and `p_0`, `p_1`, ... what each of them gave.
 
     Args:
         by_pair: Outcomes of the same subjects, by the position of their pair.
@@ -274,7 +331,9 @@ def strongest(by_pair: Mapping[int, Outcome]) -> Outcome:
         ratio=taken([o.ratio for o in outcomes]),
         ratio_low=taken([o.ratio_low for o in outcomes]),
         ratio_high=taken([o.ratio_high for o in outcomes]),
-        extra=extra | {"pair": pairs[best].astype(np.float64)},
+        extra=extra
+        | {f"p_{i}": outcome.p_value for i, outcome in by_pair.items()}
+        | {"pair": pairs[best].astype(np.float64)},
         interval=interval if full else None,
         breaking_point=breaking_point if broken else None,
     )

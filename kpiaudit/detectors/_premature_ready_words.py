@@ -12,7 +12,14 @@ from kpiaudit.detectors import _premature_ready_offset as offset
 from kpiaudit.detectors._premature_ready_count import COLUMN, SIDE
 from kpiaudit.detectors._premature_ready_questions import of_pair
 from kpiaudit.detectors.base import Account
-from kpiaudit.findings import Effect, Evidence, Histogram, Restated, RestsOn
+from kpiaudit.findings import (
+    Corroboration,
+    Effect,
+    Evidence,
+    Histogram,
+    Restated,
+    RestsOn,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +27,7 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Found, Row
     from kpiaudit.findings import Grade
 
+_SHOWN = 0.05
 _UNTIL = {
     "received": "the customer had it",
     "handed": "it was handed over",
@@ -63,9 +71,8 @@ def agent(row: Row, near_min: int) -> Account:
         else "Agents with promises of the same length; waits are ranked within the "
         "hour of the day.",
         next_step=_NEXT,
-        corroboration=offset.corroboration(row, f"{stamp}>{end}"),
+        corroboration=(*_second_witness(row), *offset.corroboration(row)),
         restated=_restated(row),
-        histogram=None,
         grade_cap=_cap(row),
     )
 
@@ -105,6 +112,7 @@ def floor(row: Row, near_min: int) -> Account:
             "Ask what the floor is told to do with orders that run late, and watch "
             "twenty orders in their last minutes before the promise."
         ),
+        corroboration=_second_witness(row),
         restated=_restated(row),
         histogram=_histogram(row),
         grade_cap="moderate" if _cap(row) == "strong" else "weak",
@@ -159,13 +167,31 @@ def _cap(row: Row) -> Grade:
     end = explain.end_column(row)
     if end is None or end.endswith("courier_arrived_at"):
         return "weak"
-    if row.data.independent(end):
+    if explain.grounded(row):
         return "strong"
     # A handover that the agent stamps stands on one foot, unless the courier's own
     # arrival says when the order can have left.
     return (
         "moderate" if row.data.independent("handovers.courier_arrived_at") else "weak"
     )
+
+
+def _second_witness(row: Row) -> tuple[Corroboration, ...]:
+    """Say what the other later instants show of the same stamp."""
+    out = []
+    for column, p in explain.others(row).items():
+        known = not np.isnan(p)
+        shows = known and p <= _SHOWN
+        said = "shows the longer wait as well" if shows else "does not show it"
+        out.append(
+            Corroboration(
+                source=column,
+                verdict="supports" if shows else "silent",
+                p_value=p if known else None,
+                detail=f"{column} (written by: {row.data.origin(column)}) {said}.",
+            )
+        )
+    return tuple(out)
 
 
 def _piled(row: Row) -> tuple[Evidence, ...]:
@@ -275,6 +301,7 @@ def _rests_on(row: Row) -> tuple[RestsOn, ...]:
         "handovers.recorded_at": "explanation",
     }
     if end:
+        roles |= dict.fromkeys(explain.others(row), "corroboration")
         roles[f"handovers.{COLUMN[end]}"] = "what followed"
     return tuple(
         RestsOn(column=column, origin=row.data.origin(column), role=role)

@@ -85,10 +85,14 @@ class PrematureReady(Detector):
     #              or the two after the promise); then orders whose wait from the stamp
     #              to the later instant is known: known, long (the wait is among the
     #              longest tenth of its site and hour), near_known, near_long;
-    #              near_wait_ms, far_wait_ms (sums of waits, near and others).
+    #              near_wait_ms, far_wait_ms (sums of waits, near and others); score,
+    #              near_score, score_squared (sums over known and near_known of how
+    #              many of 1/2, 1/4 ... 1/64 the share of waits at the site and hour
+    #              beyond this one is below: 0 to 6, about geometric with mean 1).
     #              For the wording only, 0 if unknown: {near,far}_{there,burst,offline}
     #              with and without `_long` (courier already there when stamped; three
-    #              or more stamps in that minute; written by the server much later),
+    #              or more records written in that minute; record written by the server
+    #              much later than stamped),
     #              near_five, far_five (stamp on a five-minute mark), jammed.
     #              known and long include near_known and near_long.
     #   days       pair, agent_id, day | open_late, near, near_known, near_long
@@ -176,7 +180,8 @@ class PrematureReady(Detector):
         1.5,
         unit="1",
         doc="Honest odds of a long wait, near the promise against the agent's own "
-        "other orders, are at most this multiple of what all agents have in common.",
+        "other orders, are at most this multiple of what all agents have in common; "
+        "three standard deviations of honest habits, if that is more.",
         low=1.0,
     )
     floor_ratio: float = param(
@@ -352,19 +357,35 @@ class PrematureReady(Detector):
         self, data: Dataset, subject: tuple[str, str], found: Found
     ) -> Mapping[str, Frame]:
         kind, who = subject
-        columns: list[Any] = sorted(data.columns["handovers"])
-        flagged: list[Frame] = []
-        control: list[Frame] = []
+        table = data.table("handovers")
+        if kind == "agent":
+            table = table.filter(nw.col("agent_id") == who)
+        flagged, near, known = (
+            nw.concat(parts, how="vertical").unique("order_id")
+            for parts in self._order_ids(data, found)
+        )
+        by: dict[str, Any] = {"on": "order_id", "how": "semi"}
+        control = table.join(known, **by).join(near, on="order_id", how="anti")
+        order = ("at_ms", "order_id")
+        return {
+            "flagged": table.join(flagged, **by).sort(*order),
+            "control": control.sort(*order),
+        }
+
+    def _order_ids(
+        self, data: Dataset, found: Found
+    ) -> tuple[list[Frame], list[Frame], list[Frame]]:
+        """Return ids of orders behind a finding, near the promise, and countable.
+
+        Whichever pair of stamp and later instant shows it; several may.
+        """
+        out: tuple[list[Frame], list[Frame], list[Frame]] = ([], [], [])
         for pair in found.get("pairs", ()):
             frame = count.orders(data, self._windows, pair, found)
-            if kind == "agent":
-                frame = frame.filter(nw.col("agent_id") == who)
-            long = nw.col("near_long") == 1
-            if pair.endswith(">"):
-                long = nw.col("near") == 1
-            order = ("at_ms", "order_id")
-            flagged.append(frame.filter(long).select(*columns).sort(*order))
-            control.append(
-                frame.filter(nw.col("far_known") == 1).select(*columns).sort(*order)
-            )
-        return {"flagged": flagged[0], "control": control[0]}
+            alone = pair.endswith(">")
+            flags = ("near" if alone else "near_long", "near")
+            for ids, name in zip(out, flags, strict=False):
+                ids.append(frame.filter(nw.col(name) == 1).select("order_id"))
+            some = nw.col("orders" if alone else "known") == 1
+            out[2].append(frame.filter(some).select("order_id"))
+        return out

@@ -1,5 +1,7 @@
 """Claims about the detector of orders stamped before they are ready."""
 
+import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -9,8 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kpiaudit.audit import audit
-from kpiaudit.detectors.base import Summary, Verdicts
+from kpiaudit.audit import audit, records
+from kpiaudit.detectors._premature_ready_own import Scores, waited
+from kpiaudit.detectors.base import Row, Summary, Verdicts
 from kpiaudit.detectors.premature_ready import PrematureReady
 from kpiaudit.findings import Finding
 from kpiaudit.rulebook import Rule
@@ -82,20 +85,183 @@ def run(data: Dataset) -> tuple[Verdicts, dict[str, Summary], Any]:
     return DETECTOR.test(summaries, found, min_effect=None), summaries, found
 
 
+def told(finding: Finding, words: str) -> str:
+    """Return the status of the explanation that has these words."""
+    return next(
+        e.status for e in finding.innocent_explanations if re.search(words, e.text)
+    )
+
+
+def everything_said(finding: Finding) -> str:
+    return repr(finding)
+
+
 def test_orders_marked_as_ready_too_early_are_found() -> None:
     frame = orders(gaming=("A0003",))
-    (finding,) = findings(frame)
+    audited = audit(dataset(frame), (RULE,))
+    (finding,) = audited.report.findings
     assert finding.subject.id == "A0003"
+    assert finding.evidence_grade == "strong"
     assert finding.restated is not None
     assert finding.restated.restated < finding.restated.reported
+    assert finding.restated.low <= finding.restated.restated <= finding.restated.high
+    assert told(finding, "courier") == "ruled_out"
+    assert told(finding, "rounds") == "ruled_out"
+    assert not re.search(BANNED, everything_said(finding), re.IGNORECASE)
+    rows = records(audited.runs[0], finding)
+    assert set(rows["flagged"]["agent_id"]) == {"A0003"}
+    assert len(rows["flagged"]) >= finding.observed
+    assert not set(rows["flagged"]["order_id"]) & set(rows["control"]["order_id"])
 
 
 def test_orders_marked_as_delivered_too_early_are_found() -> None:
-    assert named(orders(gaming=("A0003",), how="delivered", strength=0.6)) == {"A0003"}
+    frame = orders(gaming=("A0003",), how="delivered", strength=0.6)
+    (finding,) = findings(frame)
+    assert finding.subject.id == "A0003"
+    assert "marked as delivered" in finding.headline
+    assert {r.column for r in finding.rests_on} >= {
+        "handovers.delivered_at",
+        "handovers.received_at",
+    }
 
 
 def test_the_floor_is_found_if_everybody_does_it() -> None:
-    assert "all" in named(orders(gaming=everybody(), strength=0.4))
+    (finding,) = findings(orders(gaming=everybody(), strength=0.4))
+    assert finding.subject.kind == "floor"
+    assert finding.histogram is not None
+    assert not re.search(BANNED, everything_said(finding), re.IGNORECASE)
+
+
+def test_a_falsified_handover_is_seen_at_the_door() -> None:
+    gaming = ("A0002", "A0009")
+    frame = orders(agents=24, days=84, gaming=gaming, strength=1.0, falsify=0.95)
+    known = {f.subject.id: f for f in findings(frame)}
+    assert set(known) == set(gaming)
+    for finding in known.values():
+        assert "the customer had it" in finding.headline
+
+
+def test_haste_before_the_promise_without_longer_waits_is_no_finding() -> None:
+    frame = orders(seed=7, agents=12)
+    left = pl.col("promised_at") - pl.col("ready_at")
+    minutes = left.dt.total_seconds() / 60
+    # Late orders are finished in time, and everything after that moves along.
+    sooner = pl.when((minutes < 0) & (minutes > -12)).then(
+        left - pl.duration(seconds=9)
+    )
+    late = ["ready_at", "courier_arrived_at", "handed_over_at", "delivered_at"]
+    moved = frame.with_columns(
+        (pl.col(c) + sooner.otherwise(pl.duration())) for c in [*late, "received_at"]
+    )
+    assert named(moved) == set()
+
+
+def test_without_a_later_instant_only_the_floor_is_asked() -> None:
+    columns = ["order_id", "agent_id", "promised_at", "ready_at"]
+    (finding,) = findings(orders(gaming=everybody()).select(columns))
+    assert finding.subject.kind == "floor"
+    assert finding.evidence_grade == "weak"
+    assert "received_at" in finding.next_step
+    one = orders(gaming=("A0003",)).select(columns)
+    assert named(one) == set()
+    (status,) = audit(dataset(one), (RULE,)).report.rules
+    assert any("signature" in spot for spot in status.blind_spots)
+
+
+@pytest.mark.parametrize(
+    "absent",
+    [
+        ["received_at"],
+        ["handed_over_at", "courier_arrived_at", "actor_id"],
+        ["placed_at", "site_id", "recorded_at"],
+    ],
+)
+def test_fewer_columns_still_show_it(absent: list[str]) -> None:
+    frame = orders(days=84, gaming=("A0003",), strength=1.0).drop(absent)
+    (finding,) = findings(frame)
+    assert finding.subject.id == "A0003"
+    if absent == ["received_at"]:
+        assert finding.evidence_grade != "strong"
+        assert told(finding, "courier") == "open"
+    if "recorded_at" in absent:
+        assert told(finding, "offline") == "uncheckable"
+
+
+def test_a_rule_may_name_the_stamp() -> None:
+    rule = replace(RULE, detector=PrematureReady(stamp="delivered"))
+    frame = orders(gaming=("A0003",))
+    data = dataset(frame)
+    found = rule.detector.find(gather(rule.detector.discover(data)))
+    assert found["pairs"] == ("delivered>received",)
+    assert named(frame, rule) == set()
+
+
+def test_without_any_stamp_the_rule_is_skipped() -> None:
+    data = dataset(orders().select("order_id", "agent_id", "promised_at"))
+    verdicts, _, _ = run(data)
+    assert verdicts.skipped is not None
+    assert "ready_at" in verdicts.skipped
+
+
+def test_orders_that_somebody_else_stamped_are_set_aside() -> None:
+    frame = orders(gaming=("A0003",))
+    other = pl.when(pl.col("agent_id") == "A0003").then(pl.lit("A0001"))
+    moved = frame.with_columns(actor_id=other.otherwise("actor_id"))
+    assert named(moved) == set()
+
+
+@pytest.mark.parametrize("what", ["burst", "offline"])
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_batches_and_offline_devices_hold_if_others_of_them_wait_as_long(
+    what: str, elsewhere: bool
+) -> None:
+    data = dataset(orders(gaming=("A0003",)))
+    _, summaries, found = run(data)
+    cells = dict(summaries["cells"].columns)
+    far = cells["long"] - cells["near_long"]
+    cells[f"near_{what}"] = cells[f"near_{what}_long"] = cells["near_long"]
+    cells[f"far_{what}"] = far
+    cells[f"far_{what}_long"] = far if elsewhere else far // 2
+    changed = {**summaries, "cells": Summary(columns=cells)}
+    tested = DETECTOR.test(changed, found, min_effect=None).tested[-1]
+    row = Row(
+        kind="agent",
+        id="A0003",
+        index=int(np.flatnonzero(tested.ids == "A0003")[0]),
+        tested=tested,
+        q_value=0.001,
+        summaries=changed,
+        found=found,
+        data=data,
+    )
+    held = [e for e in DETECTOR.account(row).explanations if e.holds]
+    assert [e.status for e in held] == (["open"] if elsewhere else [])
+
+
+def scores(near: float, *, agents: int = 8, common: float = 1.0) -> Scores:
+    each = np.full(agents, 60.0)
+    wait = np.full(agents, common)
+    wait[0] = near
+    return Scores(
+        subject=np.arange(agents),
+        near=each,
+        near_score=each * wait,
+        far=5 * each,
+        far_score=5 * each,
+        squares=6 * each * 3,
+        n_subjects=agents,
+    )
+
+
+def test_own_waits_are_compared_with_what_all_agents_have_in_common() -> None:
+    def p_value(given: Scores) -> float:
+        ones = np.ones(8)
+        p = waited(given, allowed=1.5, events=3.0, spread=0.1, dispersion=ones)
+        return float(p[0])
+
+    assert p_value(scores(1.0)) > 0.5
+    assert p_value(scores(2.5)) < 1e-4
+    assert p_value(scores(2.5, common=2.5)) > 0.5
 
 
 @pytest.mark.parametrize(
