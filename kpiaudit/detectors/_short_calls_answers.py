@@ -22,6 +22,7 @@ question alone no agent is reported, however extreme that answer is."""
 _GROUPS = 16
 """Agents join the chosen peers in groups of a sixteenth of these, or one by one."""
 _PROMISING = 0.15
+_CHOSEN_SHARE = 2.0 / 3.0
 _STEPS = 8
 
 
@@ -124,30 +125,44 @@ def combined(p_values: FloatArray) -> FloatArray:
 def combine(asked: Asked) -> Outcome:
     """Return one outcome per agent; the effect is that of the rate of short calls.
 
-    A first look with everybody as peers says for whom the dearer second look, with
-    chosen peers, can matter; those others keep the first one.
+    Everybody as peers is the better yardstick where few show the pattern, chosen peers
+    where many do. Both count, the second for two thirds of the error rate (a weighted
+    Bonferroni correction). The second look, which is dear, is for those whose first
+    one is at least suggestive.
     """
-    first = combined(np.array([o.p_value for o in asked.plain]))
-    answers = [
+    plain = [Answer(p_value=o.p_value, parts=((None, o),)) for o in asked.plain]
+    first = _together(plain)
+    chosen = [
         answer(question, outcome, score, first <= _PROMISING)
         for question, outcome, score in zip(
             asked.questions, asked.plain, asked.scores, strict=True
         )
     ]
-    p = combined(np.array([each.p_value for each in answers]))
+    both = np.array([first / (1.0 - _CHOSEN_SHARE), _together(chosen) / _CHOSEN_SHARE])
+    better = both[1] < both[0]
+    p = np.minimum(both.min(axis=0), 1.0)
     p = np.where(asked.days < MIN_DAYS, np.nan, p)
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        points = [_breaking(answers, int(row), threshold) for row in rows]
+        points = [
+            _breaking(chosen, int(row), threshold * _CHOSEN_SHARE)
+            if better[row]
+            else _breaking(plain, int(row), threshold * (1.0 - _CHOSEN_SHARE))
+            for row in rows
+        ]
         return np.array(points, dtype=np.float64)
 
     return replace(
         asked.rate,
         p_value=p,
         breaking_point=breaking_point,
-        extra=_extra(asked, answers),
+        extra=_extra(asked, [plain, chosen], better),
         smallest_detectable=float("nan"),
     )
+
+
+def _together(answers: list[Answer]) -> FloatArray:
+    return combined(np.array([each.p_value for each in answers]))
 
 
 def _breaking(answers: list[Answer], row: int, threshold: float) -> float:
@@ -158,11 +173,15 @@ def _breaking(answers: list[Answer], row: int, threshold: float) -> float:
     return float(multiples[lost[0]] if len(lost) else multiples[-1])
 
 
-def _extra(asked: Asked, answers: list[Answer]) -> dict[str, FloatArray]:
+def _extra(
+    asked: Asked, looks: list[list[Answer]], better: BoolArray
+) -> dict[str, FloatArray]:
     extra = {"days": asked.days}
-    for name, outcome, chosen in zip(NAMES, asked.plain, answers, strict=False):
+    for name, outcome, first, second in zip(
+        NAMES, asked.plain, looks[0], looks[1], strict=False
+    ):
         for part in ("trials", "observed", "ratio", "ratio_low", "ratio_high"):
             extra[f"{name}_{part}"] = getattr(outcome, part)
         extra[f"{name}_expected"] = outcome.expected
-        extra[f"{name}_p"] = chosen.p_value
+        extra[f"{name}_p"] = np.where(better, second.p_value, first.p_value)
     return extra
