@@ -1,19 +1,14 @@
-"""More top scores than peers, and a second sign among them: both, or nothing.
-
-A truly excellent agent has more top scores than peers. Nothing follows from that alone,
-so each agent is asked two questions, and the larger p-value decides.
-"""
+"""The questions that agents are asked about their top scores, over strata."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kpiaudit.detectors._perfect_scores_count import STRATA
 from kpiaudit.stats import peers, selection
-from kpiaudit.stats.conjunction import both
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
@@ -21,18 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpiaudit.detectors.base import Summaries, Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
-
-MIN_DAYS = 10
-"""Fewer days with answers than this are one good fortnight, not a habit."""
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 MIN_ANSWERS = 20
 MIN_TOP = 10
 """Top scores (with the columns known) without which a sign is not asked for."""
-
-_TOGETHER = 0.5
-"""How far honest answers to the two questions may go together: both count top scores
-with a sign, and contented customers may answer sooner."""
 
 SIGNS = ("fast", "device", "trouble", "gift")
 """Second signs, in the order of `extra["sign"]`."""
@@ -44,17 +32,25 @@ _PARTS = {
 }
 _POOLED = ("administered_by",)
 _BY_CHANNEL = ("contact", "channel", "administered_by")
-_FIELDS = ("trials", "observed", "expected", "ratio", "ratio_low", "ratio_high")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cells:
-    """The counts with agents numbered, and their days where there are days."""
+    """The counts with agents numbered, and their days where there are days.
+
+    Args:
+        counts: The summary; of some agents only where peers were chosen.
+        days: The same per day; None where there are no days.
+        ids: All agents, sorted, shape (n_agents,).
+        agent: Index of the agent per row of `counts`.
+        noise: Dispersions already computed, by events and trials.
+    """
 
     counts: Summary
     days: Summary | None
     ids: Any
     agent: IntArray
+    noise: dict[tuple[str, str], FloatArray | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, summaries: Summaries) -> Cells:
@@ -76,6 +72,30 @@ class Cells:
         """Count the agents."""
         return len(self.ids)
 
+    def only(self, members: BoolArray) -> Cells:
+        """Return the cells of some agents; the others are no peers any more."""
+        rows = members[self.agent]
+        return replace(self, counts=self.counts.where(rows), agent=self.agent[rows])
+
+    def total(self, name: str) -> FloatArray:
+        """Sum a count over each agent's rows, shape (n_agents,)."""
+        return np.bincount(
+            self.agent, weights=self.counts.floats(name), minlength=self.size
+        ).astype(np.float64)
+
+    def above(self, events: str, trials: str, strata: tuple[str, ...]) -> FloatArray:
+        """Return the log of an agent's events over those at everybody's rates."""
+        stratum = self.stratum(strata)
+        k, n = self.counts.floats(events), self.counts.floats(trials)
+        rate = np.bincount(stratum, weights=k) / np.maximum(
+            np.bincount(stratum, weights=n), 1.0
+        )
+        expected = np.bincount(
+            self.agent, weights=n * rate[stratum], minlength=self.size
+        )
+        out: FloatArray = np.log((self.total(events) + 0.5) / (expected + 0.5))
+        return out
+
     def stratum(self, names: tuple[str, ...]) -> IntArray:
         """Number the combinations of some strata, shape (n_rows,)."""
         texts = [self.counts[name].astype(str) for name in names]
@@ -95,13 +115,15 @@ class Cells:
         """Return how much more than binomial an agent's days vary."""
         if self.days is None:
             return None
-        return day_dispersion(
-            self._day_agent(),
-            self.days.ints("day"),
-            self.days.ints(events),
-            self.days.ints(trials),
-            n_subjects=self.size,
-        )
+        if (events, trials) not in self.noise:
+            self.noise[events, trials] = day_dispersion(
+                self._day_agent(),
+                self.days.ints("day"),
+                self.days.ints(events),
+                self.days.ints(trials),
+                n_subjects=self.size,
+            )
+        return self.noise[events, trials]
 
     def _day_agent(self) -> IntArray:
         if self.days is None:
@@ -177,109 +199,10 @@ def signs(cells: Cells, *, min_trouble: int) -> Mapping[str, Outcome]:
     return out
 
 
-def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
-    """Return one outcome per agent; None where no second sign can be asked for.
-
-    Args:
-        cells: The counts.
-        min_excess: The hypothesis is an excess of at most so many top scores.
-        min_trouble: Answers after trouble that the sign `trouble` needs.
-
-    Returns:
-        The outcome of the rate of top scores, with the p-value of the conjunction of
-        the first question (`first_p`) and the smallest among an agent's signs times
-        their number (`second_p`): the larger of the two, scaled by the share of agents
-        who compete for it, which is for use in a false discovery rate only.
-
-        `extra` has `sign` (index into `SIGNS` of the most telling one; -1 without any),
-        `asked` (their number), `agreeing` (how many have p <= .05 by themselves, after
-        that correction), `days`, `rate_p`, and per sign and for `gathered` `<sign>_p`
-        with trials, observed, expected and the ratio's interval.
-
-    Source:
-        Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909
-        (both of two questions); Dunn (1961), JASA 56:52-64 (any of several signs).
-    """
-    second = signs(cells, min_trouble=min_trouble)
-    if not second:
-        return None
-    rate = cells.excess(
+def rates(cells: Cells, *, min_excess: float) -> tuple[Outcome, Outcome]:
+    """Ask whether top scores are many, and whether they gather where the signs are."""
+    many = cells.excess(
         "top", "answers", STRATA, least=MIN_ANSWERS, min_excess=min_excess
     )
     gathered = cells.less_below(("answers", "top"), ("signed", "signed_top"), MIN_TOP)
-    first = _first(rate, gathered, min_excess)
-    p = np.full((len(SIGNS), cells.size), np.nan)
-    for name, outcome in second.items():
-        p[SIGNS.index(name)] = outcome.p_value
-    asked = (~np.isnan(p)).sum(axis=0)
-    filled = np.where(np.isnan(p), np.inf, p)
-    driver = np.where(asked > 0, filled.argmin(axis=0), -1)
-    smallest = np.where(asked > 0, np.minimum(filled.min(axis=0) * asked, 1.0), np.nan)
-    days = cells.worked()
-    p_value = both(first, smallest, together=_TOGETHER)
-    extra = {
-        "sign": driver.astype(np.float64),
-        "asked": asked.astype(np.float64),
-        "agreeing": (filled * asked <= 0.05).sum(axis=0).astype(np.float64),
-        "days": days,
-        "rate_p": rate.p_value,
-        "gathered_p": gathered.p_value,
-        "first_p": first,
-        "second_p": smallest,
-    }
-    for name, outcome in (*second.items(), ("gathered", gathered)):
-        extra[f"{name}_p"] = outcome.p_value
-        extra |= {f"{name}_{part}": getattr(outcome, part) for part in _FIELDS}
-    return replace(
-        rate,
-        p_value=np.where(days < MIN_DAYS, np.nan, p_value),
-        extra=extra,
-        breaking_point=_breaking((rate, gathered), second, driver, asked),
-        # What the rate would show is no promise: the second sign has to be there.
-        smallest_detectable=float("nan"),
-    )
-
-
-def _first(rate: Outcome, gathered: Outcome, min_excess: float) -> FloatArray:
-    """Return p-values of the first question, asked in two ways.
-
-    Either the agent has more top scores than peers, or the agent's top scores gather
-    where a sign is, more than peers' do, while there are more of them than usual. The
-    second way sees through agents who differ much in how well they are liked.
-    """
-    lifted = rate.effect > min_excess
-    other = np.where(lifted | np.isnan(gathered.p_value), gathered.p_value, 1.0)
-    twice = ~np.isnan(other)
-    p = np.minimum(np.fmin(rate.p_value, other) * (1.0 + twice), 1.0)
-    return np.where(np.isnan(rate.p_value), np.nan, p)
-
-
-def _breaking(
-    first: tuple[Outcome, Outcome],
-    second: Mapping[str, Outcome],
-    driver: IntArray,
-    asked: IntArray,
-) -> Any:
-    """Return a function for how much wider honest spread may be: on both questions."""
-
-    def at(outcome: Outcome, row: int, threshold: float) -> float:
-        if outcome.breaking_point is None:
-            return float("nan")
-        return float(outcome.breaking_point(np.array([row]), threshold)[0])
-
-    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        out = []
-        for row in rows.tolist():
-            own = _fmax([at(each, row, threshold / 2.0) for each in first])
-            if driver[row] >= 0:
-                sign = second[SIGNS[int(driver[row])]]
-                own = float(np.fmin(own, at(sign, row, threshold / asked[row])))
-            out.append(own)
-        return np.array(out, dtype=np.float64)
-
-    return breaking_point
-
-
-def _fmax(values: list[float]) -> float:
-    there = [value for value in values if not np.isnan(value)]
-    return max(there) if there else float("nan")
+    return many, gathered

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _perfect_scores_answers as answers
 from kpiaudit.detectors import _perfect_scores_count as count
 from kpiaudit.detectors import _perfect_scores_explain as explain
 from kpiaudit.detectors import _perfect_scores_questions as questions
@@ -65,7 +66,9 @@ class PerfectScores(Detector):
        peers; a discount, credit or refund within a day of the answer.
 
     The larger of the two p-values decides, the second one's corrected for the number of
-    signs asked for. A share of top scores, however high, is never enough.
+    signs asked for. A share of top scores, however high, is never enough. Peers are
+    everybody, and once more the agents who are ordinary in the other question, so that
+    many who coach can't hide each other.
     Answers that the agent or a supervisor took down are compared with each other only,
     and a finding that rests on them is weak. The score is restated with the excess top
     scores at the mean of the peers' lower ones.
@@ -203,7 +206,7 @@ class PerfectScores(Detector):
         if not len(summaries["counts"]):
             return Verdicts(skipped="no answered survey with an agent", found=said)
         cells = questions.Cells.of(summaries)
-        outcome = questions.ask(
+        outcome = answers.ask(
             cells,
             min_excess=_MIN_EFFECT if min_effect is None else min_effect,
             min_trouble=self.min_trouble,

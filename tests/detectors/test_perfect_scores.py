@@ -267,6 +267,22 @@ def test_a_high_rate_alone_is_no_finding_and_neither_is_a_sign_alone():
     assert asked_of(counted(**MANY, fast_top=40)).q_value < 0.05
 
 
+def test_many_who_coach_do_not_hide_each_other():
+    columns = {k: v.copy() for k, v in counted()["counts"].columns.items()}
+    rng = np.random.default_rng(8)
+    for i in range(12, 20):
+        top = int(rng.integers(70, 76))
+        for name in ("top", "timed_top", "known_top", "followed_top"):
+            columns[name][i] = top
+        columns["fast_top"][i] = top // 2
+        columns["signed"][i], columns["signed_top"][i] = top // 2 + 4, top // 2 + 3
+    row = asked_of({"counts": Summary(columns=columns)})
+    q = q_values(row.outcome.p_value)
+    assert (q[12:] <= 0.05).sum() >= 4
+    assert not (q[:12] <= 0.05).any()
+    assert row.outcome.extra["chosen_peers"][12:].any()
+
+
 def test_an_agent_whose_customers_all_answer_at_once_is_cleared():
     changes = {"top": 70, "timed_top": 70, "known_top": 70, "followed_top": 70}
     same = {"timed_other": 10, "followed_other": 10}
