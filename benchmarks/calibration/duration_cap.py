@@ -15,6 +15,7 @@ from calibration.worlds import (
     honest_draws,
     names,
     table,
+    tail_grid,
     tilt,
 )
 from kpiaudit.detectors.duration_cap import DurationCap
@@ -188,7 +189,7 @@ def _plain(calls: dict[str, np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray
 
 @lru_cache
 def _honest(family: str, sd: float) -> np.ndarray:
-    """Return 400 quantiles of honest shares of `near`, shape (1, 400)."""
+    """Return honest shares of `near` as a grid, shape (1, n_points)."""
     cell = Cell(detector="duration-cap", agents=8, family=family, sd=sd)
     floor = honest_draws(cell, DAYS)
     mean = LOG_MEAN + SHAPE * floor.habit().mean(axis=1)
@@ -202,4 +203,4 @@ def _honest(family: str, sd: float) -> np.ndarray:
     scale = (1 - near) / (1 - share)
     below, over = zones[0] / zones.sum(axis=0), zones[2] / zones.sum(axis=0)
     shares = near / (near + scale * (below + over))
-    return np.quantile(shares, (np.arange(400) + 0.5) / 400)[None, :]
+    return tail_grid(shares)[None, :]

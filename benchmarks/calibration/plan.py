@@ -23,14 +23,20 @@ def cells(
     detectors: list[str], parts: tuple[str, ...] | list[str], *, quick: bool
 ) -> dict[str, list[tuple[Cell, int]]]:
     """Return cells with the number of centres wanted of each, by detector and part."""
-    return {
+    out = {
         f"{name} {part}": [
             (cell, min(wanted, 10) if quick else wanted)
             for cell, wanted in _PLANS[part](name)
         ]
         for name in detectors or DETECTORS
         for part in parts
+        if part != "full"
     }
+    if "full" in parts and not detectors:
+        from calibration import full  # noqa: PLC0415 - polars is slow to import
+
+        out["all full"] = [(c, 1 if quick else n) for c, n in full.cells()]
+    return out
 
 
 def _honest(name: str) -> list[tuple[Cell, int]]:
@@ -68,16 +74,9 @@ def _power(name: str) -> list[tuple[Cell, int]]:
     ]
 
 
-def _full(name: str) -> list[tuple[Cell, int]]:
-    from calibration import full  # noqa: PLC0415 - polars is slow to import
-
-    return full.cells(name)
-
-
 _PLANS = {
     "honest": _honest,
     "wide": _wide,
     "large": _large,
     "power": _power,
-    "full": _full,
 }

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import bdtrc
 from scipy.stats import binom, norm
 
+from calibration.worlds import tail_weights
 from kpiaudit.stats.multiplicity import q_values
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def _oracle(k: np.ndarray, n: np.ndarray, honest: np.ndarray) -> np.ndarray:
     Args:
         k: Events per agent.
         n: Trials per agent.
-        honest: Quantiles of honest rates, shape (n_agents or 1, n).
+        honest: Honest rates as `tail_grid`, shape (n_agents or 1, n_points).
     """
-    return bdtrc(k[:, None] - 1, n[:, None], honest).mean(axis=1) * (k > 0) + (k == 0)
+    tail = bdtrc(np.maximum(k, 1)[:, None] - 1, n[:, None], honest) @ tail_weights()
+    return np.where(k > 0, tail, 1.0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent.parent / "results"
 LEVEL = 0.05
-SHARES = {"honest": 4.0, "full": 2.0, "power": 1.0, "wide": 1.0, "large": 0.5}
+SHARES = {"honest": 4.0, "full": 8.0, "power": 1.0, "wide": 1.0, "large": 0.5}
 """Of the CPU time, per part; a quick detector does not wait for a slow one."""
 
 

@@ -6,7 +6,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from calibration.worlds import Cell, Floor, Made, honest_draws, names, table, tilt
+from calibration.worlds import (
+    Cell,
+    Floor,
+    Made,
+    honest_draws,
+    names,
+    table,
+    tail_grid,
+    tilt,
+)
 from kpiaudit.detectors.short_calls import ShortCalls
 
 DAYS, PER_DAY = 60, 45.0
@@ -68,10 +77,10 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
 
 @lru_cache
 def _honest(family: str, sd: float) -> np.ndarray:
-    """Return 400 quantiles of an honest agent's rate of short calls."""
+    """Return an honest agent's rate of short calls as a grid."""
     cell = Cell(detector="short-calls", agents=8, family=family, sd=sd)
     rates = tilt(SHORT, honest_draws(cell, DAYS).habit()).mean(axis=1)
-    return np.quantile(rates, (np.arange(400) + 0.5) / 400)
+    return tail_grid(rates)
 
 
 def _counts(ids: np.ndarray, counts: dict[str, np.ndarray]):

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, ndtr
 
 from kpiaudit.detectors.base import Summary
 
@@ -73,8 +73,8 @@ class Made:
         ids: Ids of all agents, sorted.
         events: Events per agent, for the other methods; empty if there are none.
         trials: Trials per agent.
-        honest: Quantiles of an honest agent's true rate, for the oracle, shape
-            (n_agents or 1, n).
+        honest: An honest agent's true rate as `tail_grid`, for the oracle, shape
+            (n_agents or 1, n_points).
     """
 
     detector: Detector
@@ -152,10 +152,24 @@ class Floor:
 
 
 @lru_cache
-def honest_draws(cell: Cell, days: int, size: int = 1000) -> Floor:
+def honest_draws(cell: Cell, days: int, size: int = 40_000) -> Floor:
     """Return many honest agents of a kind of centre, the same for every centre."""
     plain = replace(cell, gamers=0, strength=0.0, agents=size)
     return Floor.of(plain, plain.rng(0), days)
+
+
+_GRID = np.linspace(-4.5, 4.5, 361)
+
+
+def tail_grid(rates: np.ndarray) -> np.ndarray:
+    """Return quantiles of rates, close together in both tails, shape (361,)."""
+    return np.quantile(rates, ndtr(_GRID))
+
+
+def tail_weights() -> np.ndarray:
+    """Return the probability that each point of `tail_grid` stands for."""
+    density = np.exp(-(_GRID**2) / 2)
+    return density / density.sum()
 
 
 def tilt(share: np.ndarray | float, effect: np.ndarray) -> np.ndarray:

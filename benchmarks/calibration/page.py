@@ -1,0 +1,244 @@
+"""Write docs/accuracy.md from the results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from calibration import rivals, run, tally, whole
+from calibration.plan import DETECTORS, SIZES
+from calibration.tally import percent
+from calibration.worlds import FAMILIES
+
+if TYPE_CHECKING:
+    from calibration.tally import Rows
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "accuracy.md"
+PROSE = Path(__file__).parent / "accuracy.md.txt"
+TARGET = 0.05
+
+
+def write() -> None:
+    """Write the page."""
+    rows = _newest(list(run.read()))
+    counts = tally.where(rows, path="counts")
+    parts = {
+        "summary": _summary(counts),
+        "missed": _missed(counts),
+        "honest": _honest(counts, 0.2),
+        "wide": _honest(counts, 0.3),
+        "large": _large(counts),
+        "power": _power(counts),
+        "others_honest": _others_honest(counts),
+        "others_power": _others_power(counts),
+        "whole": whole.section(tally.where(rows, path="full")),
+        "versions": _versions(rows),
+    }
+    text = Template(PROSE.read_text(encoding="utf-8")).substitute(parts)
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"{PAGE}: {len(rows)} centres")
+
+
+def _newest(rows: Rows) -> Rows:
+    """Keep the last result of every cell and seed."""
+    return list(
+        {(repr(sorted(r["cell"].items())), r["seed"]): r for r in rows}.values()
+    )
+
+
+def _table(head: list[str], body: list[list[str]]) -> str:
+    if not body:
+        return "Not run yet."
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _summary(rows: Rows) -> str:
+    body = []
+    for name in DETECTORS:
+        honest = tally.where(rows, detector=name, gamers=0, sd=0.2)
+        if not honest:
+            body.append([f"`{name}`", "not run", "", "", ""])
+            continue
+        cells = tally.by(honest, "family", "agents", "mode")
+        worst, of = max(
+            ((tally.share(r, tally.alarmed), key) for key, r in cells.items()),
+            key=lambda pair: (pair[0].value, pair[0].upper),
+        )
+        tested = sum(r["testable"] for r in honest)
+        body.append(
+            [
+                f"`{name}`",
+                f"{worst} {_named(of)}",
+                str(tally.share(honest, tally.alarmed)),
+                percent(tested / sum(r["cell"]["agents"] for r in honest)),
+                f"{sum(r['seconds'] for r in honest) / len(honest):.2f} s",
+            ]
+        )
+    head = [
+        "Detector",
+        "Worst kind of honest centre",
+        "All honest centres",
+        "Agents testable",
+        "CPU time of a test",
+    ]
+    return _table(head, body)
+
+
+def _named(key: tuple[object, ...]) -> str:
+    family, agents, mode = key
+    return f"({family}, {agents} agents{', cap looked for' if mode else ''})"
+
+
+def _missed(rows: Rows) -> str:
+    lines = []
+    for (name, family, agents, sd, mode), some in tally.by(
+        tally.where(rows, gamers=0), "detector", "family", "agents", "sd", "mode"
+    ).items():
+        got = tally.share(some, tally.alarmed)
+        if got.value > TARGET:
+            lines.append(
+                (
+                    got.value,
+                    f"- `{name}` {_named((family, agents, mode))}, sd {sd}: {got}",
+                )
+            )
+    if not lines:
+        return "No kind of honest centre that was run has a share above the target."
+    lines.sort(reverse=True)
+    return (
+        "Above 5 % as measured (with few centres that may be chance; see the "
+        "bounds):\n\n" + "\n".join(line for _, line in lines)
+    )
+
+
+def _honest(rows: Rows, sd: float) -> str:
+    out = []
+    for name in DETECTORS:
+        mine = tally.where(rows, detector=name, gamers=0, sd=sd)
+        body = []
+        for family in FAMILIES:
+            for mode in ("", "search"):
+                some = tally.where(mine, family=family, mode=mode)
+                if not some:
+                    continue
+                each = [
+                    tally.share(tally.where(some, agents=n), tally.alarmed)
+                    for n in SIZES
+                ]
+                worst = max(s.value for s in each if s.n)
+                label = family + (", cap looked for" if mode else "")
+                body.append((worst, [label, *map(str, each)]))
+        body.sort(key=lambda pair: -pair[0])
+        whole_row = [
+            tally.share(tally.where(mine, agents=n, mode=""), tally.alarmed)
+            for n in SIZES
+        ]
+        body.append((0.0, ["**all shapes**", *map(str, whole_row)]))
+        head = ["Honest differences", *(f"{n} agents" for n in SIZES)]
+        out.append(f"#### {name}\n\n{_table(head, [line for _, line in body])}")
+    return "\n\n".join(out)
+
+
+def _large(rows: Rows) -> str:
+    body = [
+        [f"`{name}`", family, str(tally.share(some, tally.alarmed))]
+        for (name, family), some in tally.by(
+            tally.where(rows, gamers=0, agents=1000), "detector", "family"
+        ).items()
+    ]
+    head = ["Detector", "Honest differences", "1,000 agents"]
+    return _table(head, body)
+
+
+def _power(rows: Rows) -> str:
+    out = []
+    for name in DETECTORS:
+        mine = tally.where(rows, detector=name, gamers=lambda g: g > 0)
+        strengths = _strengths(name)
+        body = []
+        for (agents, gamers), some in tally.by(mine, "agents", "gamers").items():
+            line = [f"{gamers} of {agents}"]
+            for strength in strengths:
+                cell = tally.where(some, strength=strength)
+                line.append(
+                    f"{percent(tally.power(cell))} / {percent(tally.false_share(cell))}"
+                    f" ({len(cell)})"
+                    if cell
+                    else "-"
+                )
+            body.append(line)
+        head = ["Agents who do it", *(f"strength {percent(s)}" for s in strengths)]
+        out.append(f"#### {name}\n\n{_table(head, body)}")
+    return "\n\n".join(out)
+
+
+def _strengths(name: str) -> tuple[float, ...]:
+    module = import_module(f"calibration.{name.replace('-', '_')}")
+    return tuple(module.STRENGTHS)
+
+
+_WORDS = {
+    "kpiaudit": "kpiaudit",
+    "binomial": "binomial test with Benjamini-Hochberg",
+    "z3": "z-score above 3",
+    "funnel": "funnel plot with overdispersion",
+    "oracle": "oracle",
+}
+
+
+def _as(name: str, rows: Rows) -> Rows:
+    return rows if name == "kpiaudit" else tally.method(rows, name)
+
+
+def _others_honest(rows: Rows) -> str:
+    out = []
+    names = ("kpiaudit", *rivals.NAMES)
+    for detector in ("short-calls", "duration-cap"):
+        mine = tally.where(rows, detector=detector, gamers=0, mode="")
+        body = []
+        for sd in (0.2, 0.3):
+            for n in SIZES:
+                some = tally.where(mine, agents=n, sd=sd)
+                if some:
+                    shares = [
+                        tally.share(_as(m, some), tally.alarmed).value for m in names
+                    ]
+                    body.append([f"{n}, sd {sd} ({len(some)})", *map(percent, shares)])
+        head = ["Agents (honest centres)", *(_WORDS[m] for m in names)]
+        out.append(f"#### {detector}\n\n{_table(head, body)}")
+    return "\n\n".join(out)
+
+
+def _others_power(rows: Rows) -> str:
+    out = []
+    names = ("kpiaudit", *rivals.NAMES)
+    for detector in ("short-calls", "duration-cap"):
+        mine = tally.where(rows, detector=detector, gamers=lambda g: g > 0)
+        body = []
+        for (agents, strength), some in tally.by(mine, "agents", "strength").items():
+            found = {m: tally.power(_as(m, some)) for m in names}
+            wrong = {m: tally.false_share(_as(m, some)) for m in names}
+            best = found["oracle"]
+            ratio = percent(found["kpiaudit"] / best) if best else "-"
+            cells = [f"{percent(found[m])} / {percent(wrong[m])}" for m in names]
+            body.append([f"{agents}, {percent(strength)} ({len(some)})", *cells, ratio])
+        head = [
+            "Agents, strength (centres)",
+            *(_WORDS[m] for m in names),
+            "of oracle's",
+        ]
+        out.append(f"#### {detector}\n\n{_table(head, body)}")
+    return "\n\n".join(out)
+
+
+def _versions(rows: Rows) -> str:
+    lines = []
+    for (name,), some in tally.by(rows, "detector").items():
+        seen = Counter(row["version"] for row in some)
+        each = ", ".join(f"{v} ({n})" for v, n in seen.most_common())
+        lines.append(f"- {name}: {each}")
+    return "\n".join(lines)
