@@ -1,0 +1,160 @@
+"""Presets: each fixture, written from documented headers, is read cell by cell."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kpiaudit.tables import schema
+from kpiaudit.tables.discover import discover
+from kpiaudit.tables.grammar import read_presets
+from kpiaudit.tables.load import load
+from kpiaudit.tables.mapping import fold
+from kpiaudit.tables.read import Options, read_source
+from kpiaudit.tables.recognise import Known, recognise
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NAMES = sorted(folder.name for folder in FIXTURES.iterdir() if folder.is_dir())
+PRESETS = {preset.name: preset for preset in read_presets()}
+
+
+def fixture(name: str) -> Path:
+    (found,) = (f for f in (FIXTURES / name).iterdir() if f.name != "expected.yaml")
+    return found
+
+
+def expected(name: str) -> dict[str, list[dict[str, object]]]:
+    text = (FIXTURES / name / "expected.yaml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)
+
+
+def canonical(value: object) -> object:
+    """Return instants as a data set holds them."""
+    if isinstance(value, datetime):
+        zoned = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return int(zoned.timestamp() * 1000)
+    return value
+
+
+def check(data, wanted: dict[str, list[dict[str, object]]]) -> None:
+    origins = wanted.pop("origins", {})
+    assert set(data.frames) == set(wanted)
+    for table, rows in wanted.items():
+        got = data.frames[table].to_native().collect().to_dicts()
+        assert len(got) == len(rows), got
+        for here, there in zip(got, rows, strict=True):
+            for column, value in there.items():
+                assert here.get(column) == canonical(value), (table, column, here)
+    for column, origin in origins.items():
+        assert data.origin(column) == origin
+
+
+def test_every_preset_has_a_fixture():
+    assert sorted(PRESETS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_values_are_read_cell_by_cell(name):
+    data = load([fixture(name)])
+    assert {i.preset for i in data.inputs} == {name}
+    check(data, expected(name))
+    noise = {"unreadable-cells", "unknown-codes", "empty-columns", "no-key"}
+    assert not [n for n in data.notes if n.kind in noise]
+
+
+def shuffled(path: Path) -> str:
+    """Return the file with its columns (or keys) in another order."""
+    turn = random.Random(7)  # noqa: S311  # an order, nothing secret
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        rows = list(csv.reader(io.StringIO(text)))
+        order = list(range(len(rows[0])))
+        turn.shuffle(order)
+        out = io.StringIO()
+        rows[0] = [f" {cell.swapcase()}" for cell in rows[0]]
+        csv.writer(out).writerows([[row[i] for i in order] for row in rows])
+        return out.getvalue()
+    if path.suffix == ".ndjson":
+        records = [json.loads(line) for line in text.splitlines()]
+        return "\n".join(json.dumps(turned(r)) for r in records) + "\n"
+    return json.dumps(turned(json.loads(text)))
+
+
+def turned(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: turned(v) for k, v in reversed(value.items())}
+    if isinstance(value, list):
+        return [turned(v) for v in value]
+    return value
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_headers_alone_tell_the_preset(name, tmp_path):
+    path = tmp_path / "some file"
+    path.write_text(shuffled(fixture(name)), encoding="utf-8")
+    data = load([path])
+    assert {i.preset for i in data.inputs} == {name}
+    check(data, expected(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_other_preset_matches_the_file(name):
+    (source,) = discover([fixture(name)])
+    options = Options(known=Known(), timezone="UTC", max_unreadable=0.05)
+    header = {fold(h) for h in read_source(source, options).header}
+    fits = [
+        preset.name
+        for preset in PRESETS.values()
+        if all(fold(h) in header for h in preset.headers)
+    ]
+    assert fits == [name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_named_after_a_table_is_taken_for_the_preset(name):
+    (source,) = discover([fixture(name)])
+    known = Known()
+    options = Options(known=known, timezone="UTC", max_unreadable=0.05)
+    header = read_source(source, options).header
+    for target in PRESETS[name].targets:
+        named = replace(source, hint=target.table)
+        assert recognise(named, header, known).mapping.name == name
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_says_what_it_rests_on(name):
+    folder = Path(read_presets.__code__.co_filename).parent / "presets"
+    item = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+    assert item["name"] == name
+    assert item["about"]
+    assert item["evidence"]
+    assert item["notes"]
+    grade, _, tried = item["confidence"].partition("; ")
+    assert grade in {"doc", "repo"}
+    assert tried.startswith(("not tried on", "tried on"))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_names_its_key_and_codes(name):
+    for target in PRESETS[name].targets:
+        key = schema.key(target.table)
+        assert key is None or key in target.cells
+        for column, cell in target.cells.items():
+            codes = schema.column(target.table, column).values
+            said = {v for v in (*cell.values.values(), cell.default) if v}
+            said |= {case.value for case in cell.cases if case.value}
+            assert not codes or said <= set(codes)
+
+
+def test_presets_are_listed_in_the_documentation():
+    page = Path(__file__).parents[3] / "docs" / "presets.md"
+    text = page.read_text(encoding="utf-8")
+    assert [name for name in PRESETS if f"`{name}`" not in text] == []
