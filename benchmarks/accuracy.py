@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="of CPU time")
     parser.add_argument("--detector", action="append", default=[], help="only these")
     parser.add_argument("--part", choices=plan.PARTS, action="append", default=[])
+    parser.add_argument("--family", action="append", default=[], help="only these")
     parser.add_argument("--report", action="store_true", help="write docs/accuracy.md")
     given = parser.parse_args()
     if given.report:
@@ -31,7 +32,12 @@ def main() -> None:
         page.write()
         return
     minutes = min(given.minutes, 3.0) if given.quick else given.minutes
-    cells = plan.cells(given.detector, given.part or plan.PARTS, quick=given.quick)
+    cells = plan.cells(
+        given.detector,
+        given.part or plan.PARTS,
+        quick=given.quick,
+        families=given.family,
+    )
     name = "-".join([*(given.detector or ["all"]), *given.part])
     run.run(cells, minutes, name)
 

@@ -20,13 +20,18 @@ _FIRST = ("short-calls", "duration-cap")
 
 
 def cells(
-    detectors: list[str], parts: tuple[str, ...] | list[str], *, quick: bool
+    detectors: list[str],
+    parts: tuple[str, ...] | list[str],
+    *,
+    quick: bool,
+    families: list[str] | None = None,
 ) -> dict[str, list[tuple[Cell, int]]]:
     """Return cells with the number of centres wanted of each, by detector and part."""
     out = {
         f"{name} {part}": [
             (cell, min(wanted, 10) if quick else wanted)
             for cell, wanted in _PLANS[part](name)
+            if not families or cell.family in families
         ]
         for name in detectors or DETECTORS
         for part in parts
