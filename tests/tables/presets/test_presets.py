@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from kpiaudit.tables.read import Options, read_source
 from kpiaudit.tables.recognise import Known, recognise
 
 FIXTURES = Path(__file__).parent / "fixtures"
+PAGE = Path(__file__).parents[3] / "docs" / "presets.md"
 NAMES = sorted(folder.name for folder in FIXTURES.iterdir() if folder.is_dir())
 PRESETS = {preset.name: preset for preset in read_presets()}
 
@@ -155,6 +157,22 @@ def test_a_preset_names_its_key_and_codes(name):
 
 
 def test_presets_are_listed_in_the_documentation():
-    page = Path(__file__).parents[3] / "docs" / "presets.md"
-    text = page.read_text(encoding="utf-8")
-    assert [name for name in PRESETS if f"`{name}`" not in text] == []
+    text = PAGE.read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+    assert sorted(listed) == NAMES
+
+
+def test_the_mapping_on_the_page_adds_what_a_site_names(tmp_path):
+    (block,) = re.findall(
+        r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+    )
+    (tmp_path / "map.yaml").write_text(block, encoding="utf-8")
+    export = fixture("qualtrics-responses").read_text(encoding="utf-8")
+    own = ["AgentID", "Agent", '"{""ImportId"":""AgentID""}"', "ben", "cleo", ""]
+    lines = zip(export.splitlines(), own, strict=True)
+    text = "\n".join(f"{line},{cell}" for line, cell in lines) + "\n"
+    (tmp_path / "export.csv").write_text(text, encoding="utf-8")
+    data = load([tmp_path / "export.csv"], mapping=tmp_path / "map.yaml")
+    rows = data.frames["surveys"].to_native().collect()
+    assert rows["agent_id"].to_list() == ["ben", "cleo"]
+    assert rows["score"].to_list() == [9.0, None]
