@@ -176,3 +176,26 @@ def test_the_mapping_on_the_page_adds_what_a_site_names(tmp_path):
     rows = data.frames["surveys"].to_native().collect()
     assert rows["agent_id"].to_list() == ["ben", "cleo"]
     assert rows["score"].to_list() == [9.0, None]
+
+
+def test_conversations_without_ratings_are_tickets_alone(tmp_path):
+    document = json.loads(fixture("intercom-conversations").read_text("utf-8"))
+    for record in document["conversations"]:
+        del record["conversation_rating"]
+    (tmp_path / "export.json").write_text(json.dumps(document), encoding="utf-8")
+    data = load([tmp_path / "export.json"])
+    assert set(data.frames) == {"tickets"}
+    assert "no-rows" in {note.kind for note in data.notes}
+
+
+def test_columns_that_an_export_leaves_out_are_absent(tmp_path):
+    text = fixture("zendesk-tickets").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    left = [c for c in rows[0] if c not in {"Due date", "On hold time in minutes"}]
+    with (tmp_path / "export.csv").open("w", encoding="utf-8", newline="") as file:
+        out = csv.DictWriter(file, left, extrasaction="ignore")
+        out.writeheader()
+        out.writerows(rows)
+    data = load([tmp_path / "export.csv"])
+    assert data.missing(["tickets.due_at", "tickets.paused_s"])
+    assert data.has("tickets.resolved_at", "tickets.closed_at")
