@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from kpiaudit.rulebook import Rule
     from kpiaudit.tables.dataset import Dataset, Frame
 
-ALL_RULES = 0.05
-"""Error rate over the rules that show anything; see `multiplicity.select_families`."""
+ALL_RULES = 0.10
+"""Error rate over all rules together; see `multiplicity.select_families`. A rule is
+never read at more than its own `max_q`, so this only matters from three rules on."""
 
 
 def _silent(_: str) -> None:
@@ -131,6 +132,8 @@ def audit(
         for run in active:
             progress(f"testing {run.rule.id}")
             _test(run)
+        if all(run.reason is not None for run in active):
+            raise TableError(_nothing_ran(runs, data))
         _select(active)
         for run in active:
             assemble.add_findings(run, rosters[id(run)])
@@ -292,14 +295,15 @@ def _select(runs: Sequence[Run]) -> None:
         return float(q.min()) if q.size else float("nan")
 
     # A rule with its own max_q is compared on the scale of its own threshold.
-    scaled = np.array([smallest(r) * ALL_RULES / max(r.rule.max_q, 1e-9) for r in runs])
+    usual = 0.05
+    scaled = np.array([smallest(r) * usual / max(r.rule.max_q, 1e-9) for r in runs])
     selected, level = multiplicity.select_families(scaled, ALL_RULES)
     families = int((~np.isnan(scaled)).sum())
     for run in runs:
         run.selection = Selection(
             rules=families,
             selected=selected,
-            level=run.rule.max_q * level / ALL_RULES,
+            level=run.rule.max_q * min(level / usual, 1.0),
         )
 
 

@@ -79,9 +79,10 @@ def read_rules(
         RuleError: A file is absent or wrong, an id is unknown, or nothing is left.
         DetectorError: A rule names a detector that there is not.
     """
-    rules = {rule.id: rule for rule in _read_path(shipped_folder())}
+    rules = {rule.id: rule for rule in _read_path(shipped_folder(), {})}
+    shipped = {rule.detector.id: rule for rule in rules.values()}
     for path in more:
-        rules |= {rule.id: rule for rule in _read_path(Path(path))}
+        rules |= {rule.id: rule for rule in _read_path(Path(path), shipped)}
     known = {*rules, *(rule.detector.id for rule in rules.values())}
     for name in (*select, *ignore):
         if name not in known:
@@ -100,17 +101,22 @@ def read_rules(
     return tuple(kept)
 
 
-def _read_path(path: Path) -> list[Rule]:
+def _read_path(path: Path, shipped: Mapping[str, Rule]) -> list[Rule]:
     if path.is_dir():
         files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")])
         if not files:
             raise RuleError(f"{path}: no rule file (*.yaml) in this folder.")
-        return [rule for file in files for rule in read_file(file)]
-    return read_file(path)
+        return [rule for file in files for rule in read_file(file, shipped)]
+    return read_file(path, shipped)
 
 
-def read_file(path: Path) -> list[Rule]:
+def read_file(path: Path, shipped: Mapping[str, Rule] | None = None) -> list[Rule]:
     """Read one rule file.
+
+    Args:
+        path: The file.
+        shipped: The shipped rule of each detector, which says what a rule leaves out:
+            its severity and thresholds.
 
     Raises:
         RuleError: It is absent, no YAML, too large, or says something unknown.
@@ -132,7 +138,8 @@ def read_file(path: Path) -> list[Rule]:
     # Values to compare ids with are read as text: 007 is not 7, and NO is not false.
     as_text = read_yaml(text, where=str(path))
     rules = [
-        _rule(entry, plain, path) for entry, plain in zip(content, as_text, strict=True)
+        _rule(entry, plain, path, shipped or {})
+        for entry, plain in zip(content, as_text, strict=True)
     ]
     seen: set[str] = set()
     for rule in rules:
@@ -157,7 +164,7 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _rule(entry: Any, plain: Any, path: Path) -> Rule:
+def _rule(entry: Any, plain: Any, path: Path, shipped: Mapping[str, Rule]) -> Rule:
     if not isinstance(entry, dict) or not isinstance(entry.get("rule"), str):
         raise RuleError(f"{path}: every entry needs 'rule: its-id' (text).")
     where = f"{path}, rule '{entry['rule']}'"
@@ -170,13 +177,16 @@ def _rule(entry: Any, plain: Any, path: Path) -> Rule:
     if since is not None:
         params["since"] = since
     detector = _build(kind, params, where)
+    usual = shipped.get(kind.id, Rule(id=kind.id, detector=detector))
     return Rule(
         id=entry["rule"],
         detector=detector,
-        severity=_severity(entry.get("severity", "medium"), where),
+        severity=_severity(entry.get("severity", usual.severity.word), where),
         where=_conditions(_mapping(plain, "where", where), detector.table, where),
-        max_q=_number(report.get("max_q", 0.05), f"{where}, max_q", 0, 1) or 0.05,
-        min_effect=_number(report.get("min_effect"), f"{where}, min_effect", 0, None),
+        max_q=_number(report.get("max_q"), f"{where}, max_q", 0, 1) or usual.max_q,
+        min_effect=_number(
+            report.get("min_effect", usual.min_effect), f"{where}, min_effect", 0, None
+        ),
         source=str(path),
     )
 

@@ -108,3 +108,12 @@ def test_an_unknown_selection_is_an_error() -> None:
 def test_nothing_left_is_an_error() -> None:
     with pytest.raises(RuleError, match="No rule is left"):
         read_rules(select=["short-calls"], ignore=["short-calls"])
+
+
+def test_a_rule_of_a_detector_keeps_what_the_shipped_one_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("- rule: duration-cap\n  params: {cap_s: 420}\n")
+    shipped = {rule.id: rule for rule in read_rules()}["duration-cap"]
+    mine = {rule.id: rule for rule in read_rules([path])}["duration-cap"]
+    assert mine.severity is shipped.severity
+    assert (mine.max_q, mine.min_effect) == (shipped.max_q, shipped.min_effect)

@@ -98,6 +98,11 @@ def _write_sheet(
     sheet = check_sheet(flagged, control, size=size, seed=finding_id)
     write(sheet.blind, output)
     write(sheet.key, f"{output}.key.csv")
+    if sheet.control < sheet.flagged:
+        say(
+            f"note: only {sheet.control} control records for {sheet.flagged} flagged "
+            "ones; listening will say less. Take a longer period."
+        )
     say(
         f"{output}: {sheet.flagged} flagged and {sheet.control} control records, "
         "mixed. "

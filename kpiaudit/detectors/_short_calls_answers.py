@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _DEPENDENCE = 0.2
 """Correlation allowed for between an honest agent's answers, were they not separate."""
+_TWO_ALONE = 0.5
+"""The same where only two questions could be asked: whether callers rang again, which
+tells a habit from hanging up, is not among them."""
 _TOP, _BOTTOM = 4.0, -2.0
 """No single answer counts for more than this many standard deviations: with one
 question alone no agent is reported, however extreme that answer is."""
@@ -116,7 +119,8 @@ def combined(p_values: FloatArray) -> FloatArray:
     asked = ~np.isnan(p_values)
     number = asked.sum(axis=0)
     scores = np.clip(-ndtri(np.where(asked, p_values, 0.5)), _BOTTOM, _TOP)
-    width = np.sqrt(number + number * (number - 1) * _DEPENDENCE)
+    tied = np.where(number == 2, _TWO_ALONE, _DEPENDENCE)
+    width = np.sqrt(number + number * (number - 1) * tied)
     p = ndtr(-np.sum(scores * asked, axis=0) / np.maximum(width, 1.0))
     out: FloatArray = np.where(number >= 2, p, np.nan)
     return out

@@ -166,6 +166,8 @@ def _place_words(column: str, p: Place) -> str:
 def _silent(row: Row) -> Explanation:
     if not row.data.has("calls.customer_id"):
         return _uncheckable(SILENT, "calls.customer_id")
+    if row.kind == "agent" and "repeat_trials" not in row.outcome.extra:
+        return _uncheckable(SILENT, "calls.started_at")
     if row.kind == "agent":
         share = row.value("repeat_observed") / max(row.value("repeat_trials"), 1.0)
         peers = row.value("repeat_expected") / max(row.value("repeat_trials"), 1.0)

@@ -251,7 +251,7 @@ class ShortCalls(Detector):
         order = [c for c in ("at_ms", "call_id") if data.has(f"calls.{c}")]
         columns: list[Any] = sorted(data.columns["calls"])
         flagged = frame.filter((nw.col("short") == 1) & (nw.col("again") == 0))
-        control = frame.filter(nw.col("next") == 1)
+        control = frame.filter(nw.col("short") == 0)
         return {
             "flagged": flagged.select(*columns).sort(*order),
             "control": control.select(*columns).sort(*order),

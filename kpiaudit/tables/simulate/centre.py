@@ -200,6 +200,8 @@ class Centre:
         start: First day, ISO date.
         calls_per_day: Calls per agent and calendar day, rest days included, on
             average over full-time agents; at most 80.
+        orders_per_day: Orders per agent and worked day, on average over full-time
+            agents; above 0.
         spread: Shape of honest differences, one of `SPREADS`.
         spread_sd: Their standard deviation on the log-odds scale, for every honest
             propensity, drawn independently for each; >= 0.
@@ -220,6 +222,7 @@ class Centre:
     days: int = 42
     start: str = "2026-03-02"
     calls_per_day: float = 45
+    orders_per_day: float = 16
     spread: str = "normal"
     spread_sd: float = 0.2
     day_clustering: float = 1.5
@@ -245,6 +248,8 @@ class Centre:
             raise ValueError("Centre.agents must be at least 2.")
         if not 0 < self.calls_per_day <= 80:
             raise ValueError("Centre.calls_per_day must be above 0 and at most 80.")
+        if self.orders_per_day <= 0:
+            raise ValueError("Centre.orders_per_day must be above 0.")
         if self.spread_sd < 0 or self.day_clustering < 1 or self.cap_s < 60:
             raise ValueError(
                 "Centre.spread_sd must be >= 0, day_clustering >= 1, cap_s >= 60."

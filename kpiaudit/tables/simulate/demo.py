@@ -44,6 +44,7 @@ def demo(*, seed: int = 20260302) -> Simulated:
             agents=24,
             teams=3,
             days=35,
+            orders_per_day=32,
             plants=_PLANTS,
             lookalikes=_LOOKALIKES,
         )

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from kpiaudit.tables.simulate.roster import Floor
     from kpiaudit.tables.simulate.spread import Bools, Floats, Ints
 
-PER_DAY = 16.0
-"""Orders per clerk and worked day."""
 
 _EFFORT_S = 120.0
 """How far around the promise effort or delay can move an honest stamp."""
@@ -61,7 +59,9 @@ def _orders(floor: Floor) -> Columns:
     centre = floor.centre
     rng = stream(centre.seed, "orders")
     agent, day = np.nonzero(floor.works)
-    count = rng.poisson(np.where(floor.part_time[agent], 0.5, 1.0) * PER_DAY)
+    count = rng.poisson(
+        np.where(floor.part_time[agent], 0.5, 1.0) * centre.orders_per_day
+    )
     agent, day = np.repeat(agent, count), np.repeat(day, count)
     n = len(agent)
     grid = np.arange(len(demand())) * 300.0 + OPENS_S
