@@ -50,10 +50,13 @@ class PrematureReady(Detector):
        against all others, is compared with the peers' odds ratio, so that couriers who
        are late for everybody and agents who are slow everywhere cancel out.
 
-    Both allow for honest differences between agents and for days that cluster. Hours
-    in which most others at the site waited long are left out. Where an export has both
-    stamps, or both kinds of handover, each pair is tested and the p-value is multiplied
-    by their number.
+    Each question is asked against peers and against the agent's own orders: stamps on
+    both sides of the window, and waits after all other stamps. The latter stays visible
+    where many peers do it. The waits carry the error rate; the pile-up has to reach the
+    5 % level. Both allow for honest differences between agents and for days that
+    cluster. Hours in which most others at the site waited long are left out. Where an
+    export has both stamps, or both kinds of handover, each pair is tested and the
+    p-value is multiplied by their number.
 
     Beside the agents stands the whole floor: stamps pile up before the promise against
     a smooth curve **and** the median agent's orders show the longer wait. People hurry
@@ -177,7 +180,7 @@ class PrematureReady(Detector):
         low=1.0,
     )
     own_ratio: float = param(
-        1.5,
+        1.25,
         unit="1",
         doc="Honest odds of a long wait, near the promise against the agent's own "
         "other orders, are at most this multiple of what all agents have in common; "
@@ -185,7 +188,7 @@ class PrematureReady(Detector):
         low=1.0,
     )
     floor_ratio: float = param(
-        1.25,
+        1.5,
         unit="1",
         doc="Odds of a long wait before the promise against elsewhere, at the median "
         "agent, that haste alone may give.",
