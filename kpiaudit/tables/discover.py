@@ -70,7 +70,7 @@ def _folder(folder: Path, given: str) -> Iterator[Source]:
         shown = str(Path(given) / path.name)
         if path.is_file() and path.suffix.lower() in _DATA:
             count += 1
-            yield from _file(path, shown, named=False)
+            yield from _file(path, shown, named=False, held=True)
         elif path.is_dir() and named_table(path.name):
             inner = sorted(p for p in path.rglob("*") if p.is_file())
             for part in inner:
@@ -87,24 +87,36 @@ def _folder(folder: Path, given: str) -> Iterator[Source]:
         )
 
 
-def _file(path: Path, shown: str, *, named: bool) -> Iterator[Source]:
+def _file(
+    path: Path, shown: str, *, named: bool, held: bool = False
+) -> Iterator[Source]:
     if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             members = zip_members(archive)
         if not members:
             raise TableError(f"{shown}: the archive is empty. Export it again.")
         if members != ["xl/workbook.xml"] and "[Content_Types].xml" not in members:
+            single = len(members) == 1
             for name in members:
-                single = len(members) == 1
+                # An archive of several files is a folder; one of one file is a file.
+                told = named_table(Path(name).name)
+                told = told or (named_table(path.name) if single else None)
                 yield Source(
                     display=shown if single else f"{shown}/{name}",
                     path=path,
                     member=name,
                     hint=Path(name).name,
                     named=named and single,
+                    stray=(held or not single) and told is None,
                 )
             return
-    yield Source(display=shown, path=path, hint=path.name, named=named)
+    yield Source(
+        display=shown,
+        path=path,
+        hint=path.name,
+        named=named,
+        stray=held and named_table(path.name) is None,
+    )
 
 
 def named_table(name: str) -> str | None:

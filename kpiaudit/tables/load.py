@@ -21,6 +21,7 @@ from kpiaudit.tables.report import (
     report_read,
     report_unrecognised,
 )
+from kpiaudit.tables.sniff import NoTableError
 from kpiaudit.tables.yamlvalues import check_zone
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
             found.append(_read(source, options))
         except AmbiguousDatesError as error:
             unclear.append((source, error))
-        except UnrecognisedError as error:
-            if _named(source):
+        except (UnrecognisedError, NoTableError) as error:
+            if not _noted(source, error):
                 raise
             notes.append(
                 DataNote(table="", kind="unrecognised-file", count=1, detail=str(error))
@@ -117,8 +118,8 @@ def inspect(  # noqa: PLR0913  # the same as load
     for source in _sources(paths, tables, stdin):
         try:
             reports.append(report_read(_read(source, options)))
-        except UnrecognisedError as error:
-            if not _named(source):
+        except (UnrecognisedError, NoTableError) as error:
+            if _noted(source, error):
                 strange.append(len(reports))
             reports.append(report_error(cast("Source", source).display, error))
         except KpiauditError as error:
@@ -183,8 +184,11 @@ def _sources(
         yield (table, item) if not hasattr(item, "display") else item
 
 
-def _named(source: Source | tuple[str, Any]) -> bool:
-    return isinstance(source, tuple) or source.named
+def _noted(source: Source | tuple[str, Any], error: TableError) -> bool:
+    """Say whether a file that can't be used is a note: nobody asked for it."""
+    if isinstance(source, tuple):
+        return False
+    return source.stray if isinstance(error, NoTableError) else not source.named
 
 
 def _read(source: Source | tuple[str, Any], options: Options) -> Read:

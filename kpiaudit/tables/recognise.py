@@ -110,7 +110,9 @@ def _canonical_table(source: Source, folded: list[str]) -> tuple[str | None, str
     hinted = named_table(source.hint)
     if hinted:
         names = _canonical_names(hinted, folded)
-        if len(names) >= 2 and _has_key(hinted, names):
+        # Other columns beside them may say that these are totals per agent.
+        mostly = 2 * len(names) > len([f for f in folded if f])
+        if len(names) >= 2 and (mostly or _has_key(hinted, names)):
             return hinted, f"the name '{source.hint}' and canonical headers"
     return _by_headers(folded), "canonical headers"
 

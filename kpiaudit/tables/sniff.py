@@ -7,6 +7,7 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 from kpiaudit.errors import TableError
@@ -37,6 +38,12 @@ _NO_TABLE = {
     "png": "a picture",
     "binary": "no text: it holds NUL bytes; export it again as CSV",
 }
+_NO_EXPORT = {"pdf", "png", "binary"}
+_PACKED = {
+    *(".parquet", ".pq", ".arrow", ".feather", ".xlsx", ".xls"),
+    *(".zip", ".gz", ".zst", ".bz2", ".xz"),
+}
+_TEXTS = {".csv", ".tsv", ".psv", ".json", ".ndjson", ".jsonl", ".cdr"}
 _NUMBERLIKE = re.compile(r"[\s\d.,:/+\-TZ%]*\d[\s\d.,:/+\-TZ%]*")
 _CANONICAL = frozenset(
     name
@@ -44,6 +51,10 @@ _CANONICAL = frozenset(
     for c in columns
     for name in (c.name, *c.aliases)
 )
+
+
+class NoTableError(TableError):
+    """The file holds no table, nor remains of one; in a folder that is a note."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +98,8 @@ def sniff(
         told: A mapping that says more about the file.
 
     Raises:
-        TableError: The file is empty, or nothing that can be read.
+        NoTableError: The file is empty, prose, or no data at all.
+        TableError: It is nothing that can be read.
     """
     kind = magic(source.first())
     if kind in {"parquet", "arrow"}:
@@ -101,11 +113,14 @@ def sniff(
         )
     kind = "xlsx" if compression == "zip" and _is_workbook(source) else inner
     if kind in _NO_TABLE:
-        raise TableError(f"{source.display}: this is {_NO_TABLE[kind]}.")
+        raise _no_table(source, kind)
     encoding, bom = _encoding(head, source, told)
     text, cr_only = _text(head, encoding)
     if not text.strip():
-        raise TableError(f"{source.display}: the file is empty. Export it again.")
+        # What is packed is never of no bytes: such a file was cut off.
+        cut = not source.first(1) and _suffix(source) in _PACKED
+        error = TableError if cut else NoTableError
+        raise error(f"{source.display}: the file is empty. Export it again.")
     low = text.lstrip()[:200].lower()
     if re.match(r"<(!doctype html|html|table|head|body|div|meta)", low):
         raise TableError(f"{source.display}: this is {_NO_TABLE['html']}.")
@@ -137,6 +152,24 @@ def _head(source: Source) -> bytes:
         if size >= HEAD:
             break
     return b"".join(parts)[:HEAD]
+
+
+def _suffix(source: Source) -> str:
+    return PurePath(source.member or source.path or "").suffix.lower()
+
+
+def _no_table(source: Source, kind: str) -> TableError:
+    """Return the error of a kind of file; one named like an export is damaged."""
+    stray = kind in _NO_EXPORT and _suffix(source) not in _PACKED | _TEXTS
+    error = NoTableError if stray else TableError
+    return error(f"{source.display}: this is {_NO_TABLE[kind]}.")
+
+
+def _names_column(text: str, known: Names) -> bool:
+    """Say whether the first line names a column: then it is an export, not prose."""
+    line = text.lstrip().split("\n", 1)[0]
+    words = {fold(w) for w in re.findall(r"\w+", line) if "_" in w} | {fold(line)}
+    return bool(words & (_CANONICAL | known()))
 
 
 def _is_workbook(source: Source) -> bool:
@@ -171,7 +204,7 @@ def _encoding(
     if half and sample[0::2].count(0) > 0.4 * half and not sample[1::2].count(0):
         return "utf-16-be", False
     if b"\0" in head.split(b"\n", 1)[0]:
-        raise TableError(f"{source.display}: this is {_NO_TABLE['binary']}.")
+        raise _no_table(source, "binary")
     return "utf-8", False
 
 
@@ -237,7 +270,8 @@ def _layout(
         if best is None or score > best[0]:
             best = (score, separator, rows)
     if best is None or best[0] <= 0:
-        raise TableError(
+        error = TableError if _names_column(text, known) else NoTableError
+        raise error(
             f"{source.display}: only one column was found, so this is no table whose "
             "fields are separated by comma, semicolon, tab or bar. Export it as CSV, "
             "or name the separator in a mapping file."
@@ -319,7 +353,9 @@ def _header_row(
     index = next(i for i, w in enumerate(widths) if abs(w - usual) <= 1 and w > 1)
     cells = [c.strip() for c in rows[index][0] if c.strip()]
     if any(_NUMBERLIKE.fullmatch(cell) for cell in cells) or len(cells) < 2:
-        raise TableError(
+        # Commas in prose fall anywhere: its lines agree on no number of fields.
+        error = NoTableError if 2 * widths.count(usual) < len(widths) else TableError
+        raise error(
             f"{source.display}: no header row was found (the first row is "
             f"'{' '.join(cells)[:60]}'). Add one, or give the names with 'header:' in "
             "a mapping file."

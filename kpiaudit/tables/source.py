@@ -75,6 +75,8 @@ class Source:
         table: Table that the user named for it.
         hint: Name that may tell its table: the file's, or its folder's.
         named: Whether the user named it, rather than a folder that holds it.
+        stray: Whether a folder or an archive may hold it beside exports: it is named
+            neither by the user nor by a glob, nor after a table.
     """
 
     display: str
@@ -84,6 +86,7 @@ class Source:
     table: str | None = None
     hint: str = ""
     named: bool = False
+    stray: bool = False
 
     def sha256(self) -> str | None:
         """Return the hash of the file's bytes; None for what is no local file."""

@@ -184,3 +184,76 @@ def test_a_table_that_the_period_leaves_empty_is_left_out_with_a_note(tmp_path):
     data = load([tmp_path], since="2026-01-01")
     assert set(data.frames) == {"calls"}
     assert [n.kind for n in data.notes] == ["no-rows"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("README.txt", b"These are the exports of March.\nAsk the planners.\n"),
+        (
+            "README.txt",
+            b"Calls, surveys and tickets of March 2026.\nSee below.\nBye.\n",
+        ),
+        ("README.txt", b"Exported on 3 March, 2026.\nSee below.\nBye.\n"),
+        ("empty.csv", b""),
+        ("notes.txt", b" \n"),
+        ("scan.dat", b"%PDF-1.7\n\0\0"),
+        ("logo.dat", b"\x89PNG\r\n\x1a\n\0\0"),
+        ("state.dat", b"\1\0\2\0\3\0\0\7\0"),
+    ],
+)
+def test_a_stray_file_in_a_folder_is_noted_with_its_reason(tmp_path, name, content):
+    calls(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    data = load([tmp_path])
+    assert data.rows == {"calls": 3}
+    assert [n.kind for n in data.notes] == ["unrecognised-file"]
+    assert data.notes[0].detail.startswith(f"{tmp_path / name}: ")
+    assert [r.error for r in inspect([tmp_path])] == ["", ""]
+    with pytest.raises(TableError):
+        load([tmp_path / "calls.csv", tmp_path / name])
+    (tmp_path / "calls.csv").unlink()
+    with pytest.raises(TableError):
+        load([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("surveys.csv", b""),
+        ("calls-2026-03.csv.gz", gzip.compress(b"")),
+        ("tickets.txt", b"The export failed.\nAsk the planners.\n"),
+        ("export.csv.gz", gzip.compress((HEAD + ROWS).encode())[:40]),
+        ("export.csv.gz", b""),
+        ("export.parquet", b"PAR1 cut off"),
+        ("export.parquet", b""),
+        ("export.csv", b"\0" * 64),
+        ("export.csv", b"call_id\nC1\nC2\n"),
+        ("export.csv", b"call_id:talk_s\nC1:5\n"),
+        ("export.csv", b"<!doctype html><p>Log in"),
+        ("export.csv", b"C1,007,60\nC2,008,61\n"),
+    ],
+)
+def test_a_broken_export_in_a_folder_is_never_a_note(tmp_path, name, content):
+    calls(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError):
+        load([tmp_path])
+
+
+def test_a_glob_names_its_files(tmp_path):
+    calls(tmp_path)
+    calls(tmp_path, "", "empty.csv")
+    with pytest.raises(TableError, match="empty"):
+        load([str(tmp_path / "*.csv")])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_file_named_after_a_table_needs_no_key(tmp_path, whole):
+    path = calls(tmp_path, "agent_id,talk_s\n007,60\n007,60\n008,61\n")
+    data = load([tmp_path if whole else path])
+    assert data.rows == {"calls": 3}
+    assert "no-key" in {n.kind for n in data.notes}
+    other = calls(tmp_path, "agent_id,talk_s\n007,60\n", "other.csv")
+    with pytest.raises(TableError, match="recognised by its headers"):
+        load([other])
