@@ -197,12 +197,8 @@ def search(
         The cutoffs to test, and what the search says about each of them. Both empty
         where nothing stands out, or where the calls have no days.
     """
-    mine = seconds.where(np.isin(seconds["site_id"].astype(str), layout.sites))
-    halves = [
-        flattened(histogram(mine, parity), layout.cuts).astype(np.int64)[:LONGEST_S]
-        for parity in ("odd", "even")
-    ]
-    if min(half.sum() for half in halves) < _ENOUGH_CALLS / 2:
+    halves = _halves(seconds, layout)
+    if _fewest(halves) < _ENOUGH_CALLS / 2:
         return (), ()
     width = bin_width(window, layout.unit)
     cutoffs = find_cutoffs(
@@ -224,6 +220,34 @@ def search(
         for c in cutoffs
     )
     return caps, cutoffs
+
+
+def _halves(seconds: Summary, layout: Layout) -> list[IntArray]:
+    """Return calls per second on odd and on even days, at the sites of a layout."""
+    mine = seconds.where(np.isin(seconds["site_id"].astype(str), layout.sites))
+    return [
+        flattened(histogram(mine, parity), layout.cuts).astype(np.int64)[:LONGEST_S]
+        for parity in ("odd", "even")
+    ]
+
+
+def _fewest(halves: list[IntArray]) -> int:
+    return min(int(half.sum()) for half in halves)
+
+
+def _unsearched(fewest: int, *, days: bool) -> str:
+    """Say why no cap can be looked for; empty if it can."""
+    if not days:
+        return (
+            "a cap can't be looked for without days (calls.started_at): give cap_s in "
+            "a rule, or map calls.started_at"
+        )
+    if fewest >= _ENOUGH_CALLS / 2:
+        return ""
+    return (
+        f"too few calls to look for a cap: {fewest:,} on one half of the days, where "
+        f"{_ENOUGH_CALLS // 2:,} are needed; give cap_s in a rule"
+    )
 
 
 def _round(second: int) -> int:
@@ -256,8 +280,8 @@ def found(
     Returns:
         `measure`, `seconds` (of it, later period), `before` (earlier), `layouts`,
         `caps`, `cutoffs`, `calls`, `days` (there are any), `given`, `smallest` (calls
-        in excess that the search would have shown) and `sentences`; empty if there is
-        no call.
+        in excess that the search would have shown), `unsearched` (why no cap could be
+        looked for, or empty) and `sentences`; empty if there is no call.
     """
     later = seconds.where(seconds.ints("period") == 1)
     if not len(later):
@@ -266,19 +290,24 @@ def found(
     names = sorted(set(later["measure"].astype(str).tolist()), reverse=True)
     measures = {name: later.where(later["measure"] == name) for name in names}
     own = measures[names[0]]
-    out: dict[str, Any] = {"cutoffs": (), "smallest": float("nan")}
+    out: dict[str, Any] = {
+        "cutoffs": (),
+        "smallest": float("nan"),
+        "unsearched": "",
+    }
     if cap_s is None:
         place = layouts(own)[0]
         caps, out["cutoffs"] = search(
             own, place, window=window, min_relative=min_relative
         )
-        out["smallest"] = _smallest(own, place, window, min_relative)
+        out["unsearched"] = _unsearched(_fewest(_halves(own, place)), days=_days(own))
+        if not out["unsearched"]:
+            out["smallest"] = _smallest(own, place, window, min_relative)
     else:
         cutoff = round(cap_s)
         caps = (Cap(cap_s=cutoff, halves=((None, cutoff),), given=True),)
     measure = _sharper(measures, caps[0].halves[0][1], window) if caps else names[0]
     own = measures[measure]
-    odd, even = int(own.ints("odd").sum()), int(own.ints("even").sum())
     out |= {
         "measure": measure,
         "seconds": own,
@@ -287,11 +316,16 @@ def found(
         ),
         "layouts": layouts(own),
         "caps": caps,
-        "calls": odd + even,
-        "days": min(odd, even) > 0,
+        "calls": int(own.ints("odd").sum() + own.ints("even").sum()),
+        "days": _days(own),
         "given": cap_s is not None,
     }
     return out | {"sentences": _sentences(out, window)}
+
+
+def _days(seconds: Summary) -> bool:
+    """Say whether calls lie on days of both parities; without days all are even."""
+    return bool(seconds.ints("odd").any() and seconds.ints("even").any())
 
 
 def _sharper(measures: dict[str, Summary], cutoff: int, window: int) -> str:
@@ -349,9 +383,7 @@ def _sentences(found: dict[str, Any], window: int) -> tuple[str, ...]:
             out.append(f"the platform ends calls at {layout.cuts[0]} s{where}")
     if found["given"]:
         return tuple(out)
-    if not found["days"]:
-        out.append("no cutoff was looked for, since the calls have no days to halve")
-    elif not found["caps"]:
+    if not found["caps"] and not found["unsearched"]:
         smallest = found["smallest"]
         out.append(
             "no cutoff between 60 and 1,139 s draws calls; a pile-up of about "

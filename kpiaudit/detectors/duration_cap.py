@@ -13,6 +13,7 @@ from kpiaudit.detectors import _duration_cap_counts as counts
 from kpiaudit.detectors import _duration_cap_explain as explain
 from kpiaudit.detectors import _duration_cap_find as first
 from kpiaudit.detectors import _duration_cap_floor as floor
+from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors.base import (
     Detector,
@@ -228,6 +229,12 @@ class DurationCap(Detector):
         if not found:
             return Verdicts(skipped="there is no answered call of a known agent")
         caps = found["caps"]
+        if found["unsearched"]:
+            return Verdicts(
+                skipped=found["unsearched"],
+                blind_spots=words.blind_spots({}, found),
+                found=found["sentences"],
+            )
         if not caps:
             return self._nothing(found)
         least = 5.0 if min_effect is None else min_effect
@@ -244,9 +251,13 @@ class DurationCap(Detector):
             share=0.7,
             unit="calls",
         )
+        tested = (*_together([p for p in piles if p is not None]), agents)
         return Verdicts(
-            tested=(*_together([p for p in piles if p is not None]), agents),
-            blind_spots=words.blind_spots(summaries, found),
+            tested=tested,
+            blind_spots=(
+                *words.blind_spots(summaries, found),
+                *unclear.sentences(found, piles, tested),
+            ),
             found=found["sentences"],
         )
 

@@ -299,8 +299,13 @@ def test_without_days_only_a_given_cap_is_tested(gamed):
     assert "repeats" not in summaries
     assert any("have no days" in sentence for sentence in verdicts.blind_spots)
     assert flagged(verdicts)["agent"]
-    _, _, verdicts = audit(data, DurationCap())
-    assert "no cutoff was looked for" in verdicts.found[-1]
+    found, _, verdicts = audit(data, DurationCap())
+    assert verdicts.tested == ()
+    assert verdicts.skipped == (
+        "a cap can't be looked for without days (calls.started_at): give cap_s in a "
+        "rule, or map calls.started_at"
+    )
+    assert np.isnan(found["smallest"])
 
 
 def test_only_the_needed_columns_will_do(gamed):
@@ -316,6 +321,29 @@ def test_an_empty_table_gives_no_finding(gamed):
     _, _, verdicts = audit(data)
     assert verdicts.tested == ()
     assert verdicts.skipped
+
+
+def test_a_handful_of_calls_is_too_few_to_look_for_a_cap(gamed):
+    data = dataset(gamed.tables["calls"].head(40).clear())
+    assert audit(data, DurationCap())[2].skipped
+    some = gamed.tables["calls"].sample(60, seed=1)
+    found, _, verdicts = audit(dataset(some), DurationCap())
+    assert verdicts.tested == ()
+    assert verdicts.skipped.startswith("too few calls to look for a cap: ")
+    assert np.isnan(found["smallest"])
+
+
+@pytest.mark.parametrize("detector", [DurationCap(), CAP], ids=["searched", "given"])
+def test_a_pile_up_that_is_nobodys_is_said_to_be_unclear(gamed, detector):
+    needed = gamed.tables["calls"].with_columns(
+        agent_id=pl.lit("A1"), queue=pl.lit("Q1")
+    )
+    data = dataset(needed, without=("customer_id",))
+    _, _, verdicts = audit(data, detector)
+    (said,) = [s for s in verdicts.blind_spots if "pile up" in s]
+    assert not any(flagged(verdicts).values())
+    assert said.startswith("Calls pile up below 7:00 more than a smooth curve expects")
+    assert "do not say at whom" in said
 
 
 def test_few_days_leave_an_agent_untestable(gamed):
