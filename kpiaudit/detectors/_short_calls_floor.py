@@ -18,6 +18,13 @@ MIN_AGENTS = 6
 """With fewer, not even all of them showing it would be evidence at the 2 % level."""
 _MIN_CALLS = 100
 _MIN_DENSITY = 500
+MANY = 0.15
+"""Share of the agents who may each be far beyond the minimum for innocent reasons, such
+as a bad row of seats."""
+_PLAIN = 0.005
+"""A median agent this clear speaks for the whole floor, however many are far beyond."""
+_FAR = 2.0
+"""Far beyond the minimum is this many times as much."""
 _REDIAL_TIMES = 2.0
 """Callers who were cut off dial again more often than after any other call."""
 
@@ -36,6 +43,9 @@ def coarse(summaries: Summaries) -> bool:
 
 def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome | None:
     """Test whether the median agent's short calls exceed what longer ones foretell.
+
+    Beside it: whether far too many agents exceed twice the minimum, though the median
+    one does not. The smaller p-value is doubled.
 
     Args:
         summaries: `counts` and `density`.
@@ -60,6 +70,7 @@ def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome |
     calls, short = agents["calls"], agents["short"]
     excess = short / calls - ratio * agents["density"] / calls
     p = _sign(excess - min_share)
+    far = excess > _FAR * min_share
     known = agents["long_known"].sum()
     long_rate = agents["long_redialled"].sum() / max(known, 1.0)
     if known > 0:
@@ -69,17 +80,25 @@ def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome |
             - _REDIAL_TIMES * long_rate * agents["short_known"]
         )
         p = max(p, _sign(np.where(agents["short_known"] > 0, more, -1.0)))
+        far &= more > 0
+    # A large minority is its own peers and hides; it is counted, whoever they are.
+    p_many = _tail(int(far.sum()), len(far), MANY)
+    many = p_many < p and p > _PLAIN
+    p = min(1.0, 2.0 * (p_many if many else p))
     low, high = _median_interval(excess)
-    total = calls.sum()
-    middle = float(np.median(excess))
+    total = calls[far].sum() if many else calls.sum()
+    if many:
+        low, high = _median_interval(excess[far])
+    middle = float(np.median(excess[far] if many else excess))
     return _one(
         trials=total,
-        observed=short.sum(),
+        observed=(short[far] if many else short).sum(),
         p=p,
         effect=(middle * total, low * total, high * total),
-        expected=short.sum() - middle * total,
+        expected=(short[far] if many else short).sum() - middle * total,
         extra={
             "median_share": middle,
+            "many": float(far.sum()) if many else 0.0,
             "extrapolated_share": float(np.median(ratio * agents["density"] / calls)),
             "agents": float(enough.sum()),
             "agents_above": float((excess > min_share).sum()),
@@ -138,8 +157,12 @@ def _extrapolation(summaries: Summaries, short_s: float) -> float | None:
 
 def _sign(values: FloatArray) -> float:
     """Return P(at least as many above 0) if the median is at most 0."""
-    above = int((values > 0).sum())
-    return float(bdtrc(above - 1, len(values), 0.5)) if above else 1.0
+    return _tail(int((values > 0).sum()), len(values), 0.5)
+
+
+def _tail(count: int, size: int, share: float) -> float:
+    """Return P(at least `count` of `size`) if each is one with this probability."""
+    return float(bdtrc(count - 1, size, share)) if count else 1.0
 
 
 def _median_interval(values: FloatArray) -> tuple[float, float]:

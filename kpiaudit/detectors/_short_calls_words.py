@@ -70,7 +70,7 @@ def floor(row: Row, *, max_talk_s: float) -> Account:
     known = row.value("short_known")
     share = row.value("short_redialled") / max(known, 1.0)
     evidence = [
-        Evidence(name="median agent's excess", value=middle, unit="share of calls"),
+        Evidence(name="median excess", value=middle, unit="share of calls"),
         Evidence(
             name="foretold by calls of 10 to 59 s",
             value=row.value("extrapolated_share"),
@@ -88,12 +88,19 @@ def floor(row: Row, *, max_talk_s: float) -> Account:
                 unit="share",
             ),
         ]
+    many = int(row.value("many"))
+    headline = (
+        f"{many} of {row.value('agents'):.0f} agents: {middle:.1%} of the calls of the "
+        f"median one among them are over in less than {max_talk_s:g} seconds beyond "
+        f"what longer calls foretell, {row.value('effect'):.0f} calls in all. So many "
+        "that they hide each other when agents are compared; who they are, is open."
+        if many
+        else f"The whole floor: at the median agent {middle:.1%} of calls are over in "
+        f"less than {max_talk_s:g} seconds beyond what the longer calls foretell, "
+        f"{row.value('effect'):.0f} calls in all. Peers can't be a yardstick here."
+    )
     return Account(
-        headline=(
-            f"The whole floor: at the median agent {middle:.1%} of calls are over in "
-            f"less than {max_talk_s:g} seconds beyond what the longer calls foretell, "
-            f"{row.value('effect'):.0f} calls in all. Peers can't be a yardstick here."
-        ),
+        headline=headline,
         effect=Effect(
             name="excess short calls",
             value=row.value("effect"),
@@ -115,7 +122,7 @@ def floor(row: Row, *, max_talk_s: float) -> Account:
         ),
         restated=_restated(row),
         histogram=_histogram(row),
-        grade_cap="moderate" if known else "weak",
+        grade_cap="moderate" if known and not many else "weak",
     )
 
 

@@ -323,7 +323,7 @@ def test_records_are_the_short_calls_and_the_agents_longer_ones():
     assert set(frames) == {"flagged", "control"}
     assert (frames["flagged"]["talk_s"] < 10).all()
     assert set(frames["flagged"]["agent_id"]) == {"A002"}
-    assert frames["control"]["talk_s"].is_between(10, 30, closed="left").all()
+    assert (frames["control"]["talk_s"] >= 10).all()
 
 
 def with_redials(frame, which, chance, seed=9):
