@@ -36,7 +36,7 @@ def cells() -> list[tuple[Cell, int]]:
         (cell(f"plant {name}", gamers=PLANTED, strength=STRENGTH), 3)
         for name in PATTERNS
     ]
-    return planted + alike + plain
+    return plain + planted + alike
 
 
 def one(cell: Cell, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from calibration import rivals, run, tally, whole
-from calibration.plan import DETECTORS, SIZES
+from calibration.plan import DETECTORS, MODES, SIZES
 from calibration.tally import percent
 from calibration.worlds import FAMILIES
 
@@ -59,7 +59,9 @@ def _table(head: list[str], body: list[list[str]]) -> str:
 def _summary(rows: Rows) -> str:
     body = []
     for name in DETECTORS:
-        honest = tally.where(rows, detector=name, gamers=0, sd=0.2)
+        honest = tally.where(
+            rows, detector=name, gamers=0, sd=0.2, mode="", agents=SIZES.__contains__
+        )
         if not honest:
             body.append([f"`{name}`", "not run", "", "", ""])
             continue
@@ -90,7 +92,7 @@ def _summary(rows: Rows) -> str:
 
 def _named(key: tuple[object, ...]) -> str:
     family, agents, mode = key
-    return f"({family}, {agents} agents{', cap looked for' if mode else ''})"
+    return f"({family}{MODES[str(mode)]}, {agents} agents)"
 
 
 def _missed(rows: Rows) -> str:
@@ -121,7 +123,7 @@ def _honest(rows: Rows, sd: float) -> str:
         mine = tally.where(rows, detector=name, gamers=0, sd=sd)
         body = []
         for family in FAMILIES:
-            for mode in ("", "search"):
+            for mode, words in MODES.items():
                 some = tally.where(mine, family=family, mode=mode)
                 if not some:
                     continue
@@ -130,7 +132,7 @@ def _honest(rows: Rows, sd: float) -> str:
                     for n in SIZES
                 ]
                 worst = max(s.value for s in each if s.n)
-                label = family + (", cap looked for" if mode else "")
+                label = family + words
                 body.append((worst, [label, *map(str, each)]))
         body.sort(key=lambda pair: -pair[0])
         whole_row = [
@@ -166,7 +168,7 @@ def _power(rows: Rows) -> str:
                 cell = tally.where(some, strength=strength)
                 line.append(
                     f"{percent(tally.power(cell))} / {percent(tally.false_share(cell))}"
-                    f" ({len(cell)})"
+                    f" ({len(cell)}){_floors(cell)}"
                     if cell
                     else "-"
                 )
@@ -174,6 +176,12 @@ def _power(rows: Rows) -> str:
         head = ["Agents who do it", *(f"strength {percent(s)}" for s in strengths)]
         out.append(f"#### {name}\n\n{_table(head, body)}")
     return "\n\n".join(out)
+
+
+def _floors(rows: Rows) -> str:
+    """Return in how many centres the floor or a queue was reported, if in any."""
+    several = sum(row["other"] > 0 for row in rows)
+    return f", floor in {several}" if several else ""
 
 
 def _strengths(name: str) -> tuple[float, ...]:

@@ -16,6 +16,12 @@ DETECTORS = (
 )
 PARTS = ("honest", "wide", "large", "power", "full")
 SIZES = (8, 30, 120)
+MODES = {
+    "": "",
+    "search": ", cap looked for",
+    "level": ", no habit near the promise",
+}
+"""Variants of honest centres, and how the page calls them."""
 _FIRST = ("short-calls", "duration-cap")
 
 
@@ -53,6 +59,12 @@ def _honest(name: str) -> list[tuple[Cell, int]]:
     ]
     if name == "duration-cap":
         found += [(Cell(detector=name, agents=s, mode="search"), 100) for s in SIZES]
+    if name == "premature-ready":
+        found += [
+            (Cell(detector=name, agents=s, family=f, mode="level"), 100)
+            for f in ("novices", "heavy", "skewed")
+            for s in SIZES
+        ]
     return found
 
 

@@ -20,7 +20,11 @@ STRENGTHS = (0.1, 0.2, 0.4, 0.8)
 
 
 def make(cell: Cell, rng: np.random.Generator) -> Made:
-    """Simulate one centre; a share of the late orders is stamped before the promise."""
+    """Simulate one centre; a share of the late orders is stamped before the promise.
+
+    In the mode `level` honest agents don't differ in how much longer than their other
+    orders those wait that they stamped near the promise.
+    """
     floor = Floor.of(cell, rng, DAYS)
     gamer = floor.gamers()
     load = rng.poisson(floor.workload(PER_DAY)[:, None], (cell.agents, DAYS))
@@ -38,7 +42,8 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     late = np.where(early, -2.0 * rng.random(n), late)
     near = (late > -WINDOW) & (late <= 0)
     level = floor.habit()[agent, day]
-    level = level + np.where(near, floor.habit()[agent, day], 0.0)
+    if cell.mode != "level":
+        level = level + np.where(near, floor.habit()[agent, day], 0.0)
     # The odds of a rank in the longest tenth are tilted by the habit.
     rank = rng.random(n)
     odds = rank / (1 - rank) * np.exp(-level)

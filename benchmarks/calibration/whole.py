@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from calibration import tally
+from calibration.full import DEFAULT
 from calibration.tally import Share, percent
+from kpiaudit.tables.simulate import LOOKALIKES
 
 if TYPE_CHECKING:
     from calibration.tally import Rows
@@ -61,7 +63,11 @@ def _alike(rows: Rows) -> str:
             got = tally.share(some, lambda row, rule=rule: _any(row, rule))
             if got.k:
                 lines.append(f"- `{mode.removeprefix('alike ')}`: `{rule}` in {got}")
+    run = {mode.removeprefix("alike ") for (mode,) in groups}
+    left = [name for name in LOOKALIKES if name not in run and name != DEFAULT]
     head = f"{len(groups)} look-alikes were run. "
+    if left:
+        head += f"Not run yet: {', '.join(left)}. "
     if not lines:
         return head + "None of them led to a finding."
     return (
