@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import betainc, expit, ndtr
 
-from kpiaudit.stats import peers
+from kpiaudit.detectors import _duration_cap_masked as masked
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
 
@@ -72,15 +72,17 @@ def agents(
     trials = later.ints("below") + later.ints("near") + later.ints("over")
     days, dispersion = _days(summaries, cap, ids)
     base = later.ints("near").sum() / max(trials.sum(), 1)
-    raw = peers.excess(
-        subject,
-        stratum(later),
-        later.ints("near"),
-        trials,
+    counts = masked.Counts(
+        subject=subject,
+        stratum=stratum(later),
+        near=later.ints("near"),
+        over=later.ints("over"),
+        trials=trials,
         n_subjects=len(ids),
         dispersion=dispersion,
         min_excess=min_excess * (1 - base),
     )
+    raw = masked.excess(counts)
     zones = {
         zone: summed(subject, later.floats(zone), len(ids))
         for zone in ("below", "near", "over", "beyond")

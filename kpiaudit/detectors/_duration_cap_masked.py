@@ -1,0 +1,167 @@
+"""Agents of duration-cap against peers, a second time without those who hide them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.stats import peers
+
+if TYPE_CHECKING:
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
+
+_RAISED = np.log(3.0)
+"""Log-odds by which an agent's own calls drop more than the median agent's, at least:
+far outside of what honest agents differ by."""
+_SURE = 2.0  # standard errors by which they do
+_MOST = 1 / 3  # of the agents: more are no longer a few who stand apart
+_FEWEST_PEERS = 10
+_GROUPS = 16
+"""Raised agents join the peers in groups of a sixteenth of these, or one by one."""
+_LOOKS = 2.0
+_SWAPPED = (
+    "expected",
+    "effect",
+    "low",
+    "high",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Calls around a cutoff, one row per agent and stratum.
+
+    Args:
+        subject: Agent of each row, shape (n_rows,).
+        stratum: Queue and layout of each row.
+        near: Calls in the window below the cutoff.
+        over: Calls in the window as long above it.
+        trials: Calls below, near and over.
+        n_subjects: Number of agents.
+        dispersion: Day-to-day dispersion per agent; None where days are not known.
+        min_excess: Excess that does not count.
+    """
+
+    subject: IntArray
+    stratum: IntArray
+    near: IntArray
+    over: IntArray
+    trials: IntArray
+    n_subjects: int
+    dispersion: FloatArray | None
+    min_excess: float
+
+    def ask(self, members: BoolArray | None = None) -> Outcome:
+        """Compare agents with each other; `members` limits who takes part."""
+        rows = slice(None) if members is None else members[self.subject]
+        return peers.excess(
+            self.subject[rows],
+            self.stratum[rows],
+            self.near[rows],
+            self.trials[rows],
+            n_subjects=self.n_subjects,
+            dispersion=self.dispersion,
+            min_excess=self.min_excess,
+        )
+
+    def per_agent(self, values: FloatArray | IntArray) -> FloatArray:
+        """Add up rows per agent, shape (n_subjects,)."""
+        total = np.bincount(self.subject, weights=values, minlength=self.n_subjects)
+        return np.asarray(total, dtype=np.float64)
+
+
+def excess(counts: Counts) -> Outcome:
+    """Compare agents with all peers, and raised ones also with those not raised.
+
+    Several agents who game a cap widen the spread from which honest agents are told,
+    and so hide each other. Those whose own calls stop at the cutoff far more abruptly
+    than the median agent's are therefore compared once more, a few at a time, with the
+    agents who are not like that. Both comparisons share the error budget of these
+    agents (Bonferroni); the others keep theirs whole.
+
+    Source:
+        Masking of outliers by each other and search from a clean subset: Hadi (1992),
+        J. R. Stat. Soc. B 54(3), 761-771.
+    """
+    plain = counts.ask()
+    raised = raised_agents(counts) & plain.testable
+    rest = int((plain.testable & ~raised).sum())
+    number = int(raised.sum())
+    if not 2 <= number <= _MOST * (number + rest) or rest < _FEWEST_PEERS:
+        return plain
+    rows = np.flatnonzero(raised)
+    groups = -(-len(rows) // max(1, rest // _GROUPS))
+    looks = []
+    for g in range(groups):
+        asked = rows[g::groups]
+        members = ~raised
+        members[asked] = True
+        looks.append((asked, counts.ask(members)))
+    return _merged(plain, raised, looks)
+
+
+def raised_agents(counts: Counts) -> BoolArray:
+    """Say whose own calls drop at the cutoff far more than the median agent's.
+
+    Near and over are compared with what the agent's mix of queues gives, so that a
+    queue whose calls end there does not raise those who serve it.
+    """
+    both = counts.near + counts.over
+    size = int(counts.stratum.max(initial=-1)) + 1
+    total = np.bincount(counts.stratum, weights=both, minlength=size)
+    hits = np.bincount(counts.stratum, weights=counts.near, minlength=size)
+    share = ((hits + 0.5) / (total + 1.0))[counts.stratum]
+    near, over = counts.per_agent(counts.near) + 1.0, counts.per_agent(counts.over) + 1
+    usual = (counts.per_agent(both * share) + 1.0) / (
+        counts.per_agent(both * (1.0 - share)) + 1.0
+    )
+    drop = np.log(near / over) - np.log(usual)
+    seen = near + over > 2.0
+    if not seen.any():
+        return seen
+    error = np.sqrt(1.0 / near + 1.0 / over)
+    raised: BoolArray = drop - np.median(drop[seen]) - _SURE * error > _RAISED
+    return raised & seen
+
+
+def _merged(
+    plain: Outcome, raised: BoolArray, looks: list[tuple[IntArray, Outcome]]
+) -> Outcome:
+    """Let the smaller p-value of each raised agent count, doubled."""
+    p = np.where(raised, np.minimum(plain.p_value * _LOOKS, 1.0), plain.p_value)
+    values = {name: getattr(plain, name).copy() for name in _SWAPPED}
+    owner: dict[int, Outcome] = {}
+    for asked, outcome in looks:
+        again = np.minimum(outcome.p_value * _LOOKS, 1.0)
+        better = asked[again[asked] < p[asked]]
+        p[better] = again[better]
+        for name, array in values.items():
+            array[better] = getattr(outcome, name)[better]
+        owner |= dict.fromkeys(better.tolist(), outcome)
+
+    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
+        low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        for i, row in enumerate(rows.tolist()):
+            inner = owner.get(row, plain).interval
+            if inner is not None:
+                one = inner(np.array([row]), level)
+                low[i], high[i] = one[0][0], one[1][0]
+        return low, high
+
+    def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
+        out = np.full(len(rows), np.nan)
+        for i, row in enumerate(rows.tolist()):
+            inner = owner.get(row, plain).breaking_point
+            own = p_threshold / _LOOKS if raised[row] else p_threshold
+            if inner is not None:
+                out[i] = inner(np.array([row]), own)[0]
+        return out
+
+    return replace(
+        plain, p_value=p, interval=interval, breaking_point=breaking_point, **values
+    )

@@ -1,0 +1,77 @@
+"""duration-cap: agents who game a cap don't hide each other, at the level of counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kpiaudit.detectors import _duration_cap_masked as masked
+
+AGENTS = 30
+
+
+def counts(rng, honest, planted=()):
+    """Draw a centre with few calls near the cap; some agents game it hard."""
+    size = rng.gamma(4.0, 3.0, AGENTS)
+    near = rng.poisson(size * np.exp(0.3 * honest(rng)))
+    below = rng.poisson(3.3 * size)
+    over = rng.poisson(0.93 * size)
+    near[: len(planted)] = planted
+    over[: len(planted)] = rng.integers(1, 4, len(planted))
+    return masked.Counts(
+        subject=np.arange(AGENTS),
+        stratum=np.zeros(AGENTS, dtype=np.int64),
+        near=near,
+        over=over,
+        trials=below + near + over,
+        n_subjects=AGENTS,
+        dispersion=None,
+        min_excess=4.0,
+    )
+
+
+HONEST = {
+    "heavy": lambda rng: rng.standard_t(3, AGENTS) / np.sqrt(3),
+    "skewed": lambda rng: rng.gamma(1.0, 1.0, AGENTS) - 1,
+}
+
+
+@pytest.mark.parametrize("honest", HONEST.values(), ids=HONEST.keys())
+def test_three_who_game_a_cap_hard_do_not_hide_each_other(honest):
+    centre = counts(np.random.default_rng(1), honest, (86, 120, 163))
+    outcome = masked.excess(centre)
+    level = 0.05 * 3 / AGENTS
+    assert (outcome.p_value[:3] <= level).all()
+    assert not (outcome.p_value[3:] <= level).any()
+    assert (outcome.p_value[:3] < centre.ask().p_value[:3]).all()
+    rows = np.arange(3)
+    low, high = outcome.interval(rows, 0.95)
+    np.testing.assert_allclose(low, outcome.low[:3], rtol=1e-6)
+    np.testing.assert_allclose(high, outcome.high[:3], rtol=1e-6)
+    assert (outcome.breaking_point(rows, level) > 1).all()
+
+
+@pytest.mark.parametrize("honest", HONEST.values(), ids=HONEST.keys())
+def test_honest_agents_are_hardly_ever_asked_twice(honest):
+    rng = np.random.default_rng(2)
+    raised = [masked.raised_agents(counts(rng, honest)).sum() for _ in range(60)]
+    assert sum(n >= 2 for n in raised) == 0
+
+
+def test_a_queue_whose_calls_end_at_the_cap_raises_nobody():
+    rng = np.random.default_rng(3)
+    centre = counts(rng, HONEST["heavy"])
+    queue = (np.arange(AGENTS) < 6).astype(np.int64)
+    near = np.where(queue == 1, 100 + rng.integers(0, 20, AGENTS), centre.near)
+    over = np.where(queue == 1, 2, centre.over)
+    other = masked.Counts(
+        subject=centre.subject,
+        stratum=queue,
+        near=near,
+        over=over,
+        trials=near + over + 50,
+        n_subjects=AGENTS,
+        dispersion=None,
+        min_excess=4.0,
+    )
+    assert not masked.raised_agents(other).any()
