@@ -167,7 +167,7 @@ class PrematureReady(Detector):
         10.0, unit="days", doc="Fewest days of an agent with such orders.", low=1
     )
     min_ratio: float = param(
-        1.25,
+        1.75,
         unit="1",
         doc="The hypothesis is odds of a long wait, near the promise, of at most this "
         "multiple of an honest agent's.",
@@ -180,7 +180,7 @@ class PrematureReady(Detector):
         low=1.0,
     )
     own_ratio: float = param(
-        1.25,
+        1.5,
         unit="1",
         doc="Honest odds of a long wait, near the promise against the agent's own "
         "other orders, are at most this multiple of what all agents have in common; "
