@@ -21,7 +21,7 @@ ROWS = (
     "C3,007,billing,2026-03-03 09:00:00,2026-03-03 09:00:01,2026-03-03 09:00:31,"
     "30,agent\n"
 )
-BANK = Path("/work/shared/data")
+BANK = Path(__file__).parents[3] / "shared" / "data"
 
 
 def calls(tmp_path: Path, text: str = HEAD + ROWS, name: str = "calls.csv") -> Path:
