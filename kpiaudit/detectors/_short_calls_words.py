@@ -178,7 +178,7 @@ def _ratio(row: Row, prefix: str, name: str) -> list[Evidence]:
             name=name,
             value=value,
             unit="ratio",
-            text=f"{value:.1f} (95 % interval {low:.1f} to {high:.1f})",
+            text=f"95 % interval {low:.1f} to {high:.1f}",
         )
     ]
 
