@@ -221,9 +221,9 @@ def test_a_stray_file_in_a_folder_is_noted_with_its_reason(tmp_path, name, conte
     ("name", "content"),
     [
         ("surveys.csv", b""),
-        ("calls-2026-03.csv.gz", gzip.compress(b"")),
+        ("calls-2026-03.csv.gz", gzip.compress(b"", mtime=0)),
         ("tickets.txt", b"The export failed.\nAsk the planners.\n"),
-        ("export.csv.gz", gzip.compress((HEAD + ROWS).encode())[:40]),
+        ("export.csv.gz", gzip.compress((HEAD + ROWS).encode(), mtime=0)[:40]),
         ("export.csv.gz", b""),
         ("export.parquet", b"PAR1 cut off"),
         ("export.parquet", b""),
