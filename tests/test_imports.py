@@ -1,7 +1,10 @@
 import subprocess
 import sys
 
+import click
 import pytest
+
+from kpiaudit.cli.run import COMMANDS, cli
 
 HEAVY = {"polars", "numpy", "scipy", "narwhals", "duckdb", "pandas", "rich", "yaml"}
 
@@ -33,6 +36,47 @@ def _loaded_by(code: str) -> set[str]:
 def test_help_and_import_load_nothing_heavy(code: str, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert _loaded_by(code) & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [["rules"], ["explain", "short-calls"]])
+def test_listing_and_explaining_load_no_engine_and_no_statistics(
+    command: list[str], tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = (
+        "import contextlib, io\n"
+        "from kpiaudit.cli.run import cli\n"
+        "with contextlib.redirect_stdout(io.TextIOWrapper(io.BytesIO())):\n"
+        f"    cli.main({command!r}, 'kpiaudit', standalone_mode=False)"
+    )
+    assert _loaded_by(code) & {"polars", "scipy", "duckdb", "pandas", "rich"} == set()
+
+
+def test_the_list_of_commands_says_what_the_commands_say() -> None:
+    for name, (_, said) in COMMANDS.items():
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert command.help is not None
+        assert " ".join(command.help.splitlines()[0].split()) == said
+
+
+def test_a_scan_loads_the_statistics_of_rules_that_run_and_of_no_other(
+    tmp_path,
+) -> None:
+    calls = tmp_path / "calls.csv"
+    calls.write_text(
+        "call_id,agent_id,talk_s\n"
+        + "".join(f"{i},A{i % 5},{i % 90 + 1}\n" for i in range(200))
+    )
+    code = (
+        "import kpiaudit, sys\n"
+        f"kpiaudit.scan({str(calls)!r})\n"
+        "mine = [n for n, m in sys.modules.items()"
+        " if n.startswith('kpiaudit.detectors._') and type(m).__name__ == 'module']\n"
+        "assert not any('early_closure_floor' in n for n in mine), mine\n"
+        "assert any('short_calls_count' in n for n in mine), mine"
+    )
+    assert "rich" not in _loaded_by(code)
 
 
 def test_a_scan_never_loads_scipy_stats() -> None:

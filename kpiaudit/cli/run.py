@@ -5,32 +5,57 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import kpiaudit
-from kpiaudit.cli import configuration
-from kpiaudit.errors import KpiauditError
 
 if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "scan": "scan",
-    "inspect": "inspect",
-    "rules": "rules",
-    "explain": "explain",
-    "show": "show",
-    "score-sheet": "score_sheet",
-    "convert": "convert",
-    "demo": "demo",
-    "schema": "schema",
-    "baseline": "baseline",
-    "config": "config",
+    "scan": (
+        "scan",
+        "Scan exports (files, folders or globs; default: here) and print findings.",
+    ),
+    "inspect": (
+        "inspect",
+        "Say what each file was taken for, and which rules that enables.",
+    ),
+    "rules": ("rules", "List the rules that would run, and with which parameters."),
+    "explain": (
+        "explain",
+        "Explain a detector: evidence, parameters, columns, innocent explanations.",
+    ),
+    "show": (
+        "show",
+        "Print the records behind the finding FINDING_ID of a scan of PATH.",
+    ),
+    "score-sheet": (
+        "score_sheet",
+        "Compare what the listener heard in flagged and in control records of SHEET.",
+    ),
+    "convert": (
+        "convert",
+        "Convert exports to canonical Parquet, for repeated or large scans.",
+    ),
+    "demo": (
+        "demo",
+        "Write sample exports, with planted patterns and innocent look-alikes, to DIR.",
+    ),
+    "schema": ("schema", "Print the JSON Schema of the report."),
+    "baseline": (
+        "baseline",
+        "Keep what a run said, so that the next one says only what is new.",
+    ),
+    "config": (
+        "config",
+        "Print what `scan` would use, and where each value came from.",
+    ),
 }
+"""Module and first line of each command, so that the list costs no import."""
 
 INTERNAL = 4
 INTERRUPTED = 130
@@ -50,9 +75,23 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"kpiaudit.cli.{COMMANDS[cmd_name]}")
+        module = import_module(f"kpiaudit.cli.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
         return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands from the table above, without importing any."""
+        del ctx
+        room = formatter.width - 6 - max(map(len, COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [
+                    (name, click.Command(name, help=said).get_short_help_str(room))
+                    for name, (_, said) in COMMANDS.items()
+                ]
+            )
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,6 +110,8 @@ def cli(ctx: click.Context, config: str | None) -> None:
     `kpiaudit scan PATH`. A finding is a pattern that warrants review by a person; it
     is no proof.
     """
+    from kpiaudit.cli import configuration
+
     configuration.install(ctx, config)
 
 
@@ -111,8 +152,6 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
     except click.ClickException as error:
         usage = _usage(error)
         return 2, f"{error.format_message()}{usage}"
-    except KpiauditError as error:
-        return error.exit_status, str(error)
     except BrokenPipeError:
         _drop_stdout()
         return 0, ""
@@ -122,7 +161,7 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
     except MemoryError:
         return INTERNAL, "out of memory. Scan fewer tables or a shorter period."
     except Exception as error:  # noqa: BLE001 - the last resort, printed and never 0
-        return INTERNAL, _internal(error)
+        return _error(error)
     return (result if isinstance(result, int) else 0), ""
 
 
@@ -131,7 +170,17 @@ def _usage(error: click.ClickException) -> str:
     return f" See '{context.command_path} --help'." if context else ""
 
 
+def _error(error: Exception) -> tuple[int, str]:
+    from kpiaudit.errors import KpiauditError
+
+    if isinstance(error, KpiauditError):
+        return error.exit_status, str(error)
+    return INTERNAL, _internal(error)
+
+
 def _internal(error: Exception) -> str:
+    import traceback
+
     if os.environ.get("KPIAUDIT_TRACEBACK"):
         click.echo("".join(traceback.format_exception(error)), err=True)
     place = traceback.extract_tb(error.__traceback__)[-1:]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.detectors._perfect_scores_questions import SIGNS
+from kpiaudit.detectors import _perfect_scores_questions as questions
 from kpiaudit.findings import Explanation
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def agreeing(row: Row) -> tuple[str, ...]:
     asked = max(row.value("asked"), 1.0)
     p = {
         name: row.value(f"{name}_p")
-        for name in SIGNS
+        for name in questions.SIGNS
         if f"{name}_p" in row.outcome.extra
     }
     told = [name for name, value in p.items() if value * asked <= 0.05]
-    return tuple(sorted(told, key=lambda name: (p[name], SIGNS.index(name))))
+    return tuple(sorted(told, key=lambda name: (p[name], questions.SIGNS.index(name))))
 
 
 def explanations(row: Row) -> tuple[Explanation, ...]:

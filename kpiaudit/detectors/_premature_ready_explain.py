@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.detectors import _premature_ready_questions as questions
 from kpiaudit.detectors._premature_ready_count import COLUMN
-from kpiaudit.detectors._premature_ready_questions import pairs_of
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
@@ -38,7 +38,7 @@ _ROUNDING_MS = 150_000
 
 def pair_of(row: Row) -> tuple[str, str]:
     """Return stamp and later instant on which the row's finding stands."""
-    pair = pairs_of(row.summaries)[int(row.value("pair"))]
+    pair = questions.pairs_of(row.summaries)[int(row.value("pair"))]
     stamp, _, end = pair.partition(">")
     return stamp, end
 
@@ -57,7 +57,7 @@ def others(row: Row) -> dict[str, float]:
     """
     stamp, end = pair_of(row)
     out = {}
-    for index, pair in enumerate(pairs_of(row.summaries)):
+    for index, pair in enumerate(questions.pairs_of(row.summaries)):
         its_stamp, _, its_end = pair.partition(">")
         known = f"p_{index}" in row.outcome.extra
         if its_stamp == stamp and its_end not in {end, ""} and known:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.detectors._survey_selection_counts import INDEPENDENT
-from kpiaudit.detectors._survey_selection_restate import within_customers
-from kpiaudit.detectors._survey_selection_signs import ORDER
+from kpiaudit.detectors import _survey_selection_counts as counting
+from kpiaudit.detectors import _survey_selection_restate as restating
+from kpiaudit.detectors import _survey_selection_signs as signing
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Corroboration, Effect, Evidence, Explanation, RestsOn
 
@@ -56,7 +56,7 @@ EXPLANATIONS = (
 
 def sign_of(row: Row) -> str:
     """Return the sign that a row rests on."""
-    return ORDER[int(row.value("sign"))]
+    return signing.ORDER[int(row.value("sign"))]
 
 
 def rests_on(row: Row) -> tuple[RestsOn, ...]:
@@ -151,8 +151,8 @@ def _opt_out(row: Row) -> Explanation:
         )
     pairs = row.summaries["pairs"]
     mine = pairs["agent_id"] == row.id
-    own, customers = within_customers(pairs, mine)
-    rest, _ = within_customers(pairs, ~mine)
+    own, customers = restating.within_customers(pairs, mine)
+    rest, _ = restating.within_customers(pairs, ~mine)
     if np.isnan(own.log[0]) or np.isnan(rest.log[0]):
         return Explanation(
             text=OPT_OUT,
@@ -197,7 +197,7 @@ def other_signs(row: Row) -> tuple[Corroboration, ...]:
     """Return what the other signs of trouble say of the same agent."""
     out = []
     extra = row.outcome.extra
-    for sign in ORDER:
+    for sign in signing.ORDER:
         if sign == sign_of(row) or f"p.{sign}" not in extra:
             continue
         p = row.value(f"p.{sign}")
@@ -206,7 +206,7 @@ def other_signs(row: Row) -> tuple[Corroboration, ...]:
         ratio, low, high = (row.value(f"{k}.{sign}") for k in ("ratio", "low", "high"))
         supports = p <= 0.05
         against = low > 0.9 and ratio >= 1.0
-        who = "others" if sign in INDEPENDENT else "the agent"
+        who = "others" if sign in counting.INDEPENDENT else "the agent"
         out.append(
             Corroboration(
                 source=f"{SIGNS[sign]} (recorded by {who})",
@@ -235,7 +235,7 @@ def _notes(row: Row) -> tuple[Corroboration, ...]:
         return ()
     p, k = row.value("notes.p"), row.value("notes.observed")
     n, e = row.value("notes.trials"), row.value("notes.expected")
-    sign = ORDER[int(row.value("notes.sign"))]
+    sign = signing.ORDER[int(row.value("notes.sign"))]
     return (
         Corroboration(
             source="complaints missing from the agent's own notes",

@@ -9,18 +9,11 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors import _survey_selection_counts as counting
+from kpiaudit.detectors import _survey_selection_find as finding
 from kpiaudit.detectors import _survey_selection_floor as flooring
 from kpiaudit.detectors import _survey_selection_restate as restating
+from kpiaudit.detectors import _survey_selection_signs as signing
 from kpiaudit.detectors import _survey_selection_words as words
-from kpiaudit.detectors._survey_selection_counts import INDEPENDENT
-from kpiaudit.detectors._survey_selection_find import rules
-from kpiaudit.detectors._survey_selection_signs import (
-    ORDER,
-    Cells,
-    Question,
-    tested,
-    unrecorded,
-)
 from kpiaudit.detectors.base import Account, Detector, Explain, Tested, Verdicts, param
 from kpiaudit.findings import Effect
 
@@ -143,7 +136,7 @@ class SurveySelection(Detector):
         return counting.discovery(data, self._windows)
 
     def find(self, summaries: Summaries) -> Found:
-        return rules(summaries)
+        return finding.rules(summaries)
 
     def _contacts(self, data: Dataset, found: Found) -> Frame:
         frame = counting.contacts(data, self._windows)
@@ -165,7 +158,7 @@ class SurveySelection(Detector):
         if data.has("calls.day"):
             by_agent = frame.group_by("agent_id").agg(days=nw.col("day").n_unique())
             out["agents"] = by_agent.sort("agent_id")
-        signs = [s for s in counting.signs_of(data) if s in INDEPENDENT]
+        signs = [s for s in counting.signs_of(data) if s in counting.INDEPENDENT]
         if signs and data.has("calls.customer_id", "calls.at_ms"):
             out["pairs"] = counting.pairs(frame, data, signs[0])
         return out
@@ -178,19 +171,19 @@ class SurveySelection(Detector):
         counts = summaries["cells"]
         if not len(counts):
             return Verdicts(skipped="no contact could be matched with the survey log")
-        cells = Cells.of(counts)
+        cells = signing.Cells.of(counts)
         if not cells.signs():
             return Verdicts(
                 skipped="no sign of trouble can be read from the tables: give "
                 "calls.customer_id with calls.started_at, calls.hold_s, outcomes, "
                 "tickets or calls.complaint"
             )
-        question = Question(
+        question = signing.Question(
             min_trouble=float(self.min_trouble),
             min_excess=_MIN_EFFECT if min_effect is None else min_effect,
         )
         outcome = _with_notes(
-            _long_enough(tested(cells, question), cells, summaries), cells
+            _long_enough(signing.tested(cells, question), cells, summaries), cells
         )
         agents = Tested(
             kind="agent",
@@ -283,7 +276,9 @@ class SurveySelection(Detector):
         }
 
 
-def _long_enough(outcome: Outcome, cells: Cells, summaries: Summaries) -> Outcome:
+def _long_enough(
+    outcome: Outcome, cells: signing.Cells, summaries: Summaries
+) -> Outcome:
     """Leave agents with too few days untested."""
     if "agents" not in summaries:
         return outcome
@@ -293,9 +288,9 @@ def _long_enough(outcome: Outcome, cells: Cells, summaries: Summaries) -> Outcom
     return replace(outcome, p_value=np.where(short, np.nan, outcome.p_value))
 
 
-def _with_notes(outcome: Outcome, cells: Cells) -> Outcome:
+def _with_notes(outcome: Outcome, cells: signing.Cells) -> Outcome:
     """Add whether trouble is missing from the agents' own notes."""
-    notes = unrecorded(cells)
+    notes = signing.unrecorded(cells)
     if notes is None:
         return outcome
     sign, missing = notes
@@ -304,12 +299,12 @@ def _with_notes(outcome: Outcome, cells: Cells) -> Outcome:
         "notes.observed": missing.observed,
         "notes.expected": missing.expected,
         "notes.trials": missing.trials,
-        "notes.sign": np.full(len(outcome), float(ORDER.index(sign))),
+        "notes.sign": np.full(len(outcome), float(signing.ORDER.index(sign))),
     }
     return replace(outcome, extra={**outcome.extra, **extra})
 
 
-def _blind(cells: Cells, found: Found, *, alone: bool) -> tuple[str, ...]:
+def _blind(cells: signing.Cells, found: Found, *, alone: bool) -> tuple[str, ...]:
     out = [SurveySelection.blind] if alone else []
     if alone:
         out.append(
@@ -317,7 +312,7 @@ def _blind(cells: Cells, found: Found, *, alone: bool) -> tuple[str, ...]:
             "compared with itself before that day."
         )
     signs = cells.signs()
-    if not any(sign in INDEPENDENT for sign in signs):
+    if not any(sign in counting.INDEPENDENT for sign in signs):
         out.append(
             "Trouble is known from the agents' own notes only: what they did not write "
             "down can't be seen."
