@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kpiaudit.findings import Finding, Report
-    from kpiaudit.history.baseline import Baseline, Suppression
+    from kpiaudit.history.baseline import Baseline
+    from kpiaudit.history.suppressions import Suppression
 
 FORMATS = ("text", "json", "ndjson", "csv", "markdown", "html", "junit", "sarif")
 
@@ -92,7 +93,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     progress("reading")
     data = source.load()
     from kpiaudit.audit import audit
-    from kpiaudit.history.baseline import compare, failing
+    from kpiaudit.history.compare import compare, failing
 
     report = audit(data, rules, progress=progress).report
     report = compare(report, earlier, accepted, today=data.last_day())
@@ -115,7 +116,8 @@ def _history(
     ctx: click.Context, baseline: str | None
 ) -> tuple[Baseline | None, tuple[Suppression, ...]]:
     from kpiaudit.cli.configuration import Configuration
-    from kpiaudit.history.baseline import read_baseline, read_suppressions
+    from kpiaudit.history.baseline import read_baseline
+    from kpiaudit.history.suppressions import read_suppressions
 
     accepted: tuple[Suppression, ...] = ()
     if isinstance(ctx.obj, Configuration) and ctx.obj.values.get("suppress"):

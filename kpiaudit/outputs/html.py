@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from kpiaudit.outputs.chart import caption, svg
 from kpiaudit.outputs.clean import cleaned
 from kpiaudit.outputs.story import (
+    GONE,
     Item,
+    gone_lines,
     note_line,
     read_lines,
     rule_lines,
@@ -53,6 +55,8 @@ def render(report: Report) -> str:
         *(f"<p>{escape(line)}</p>" for line in verdict(report)),
         "<h2>Findings</h2>" if report.findings else "",
         *(_finding(finding) for finding in report.findings),
+        f"<h2>{GONE}</h2>" if gone_lines(report) else "",
+        _list(gone_lines(report)),
         _rules("Rules that ran", [r for r in report.rules if r.status == "ran"]),
         _rules("Rules skipped", [r for r in report.rules if r.status == "skipped"]),
     ]

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from kpiaudit.outputs.chart import caption, characters
 from kpiaudit.outputs.clean import cleaned
-from kpiaudit.outputs.story import note_line, read_lines, rule_lines, story, verdict
+from kpiaudit.outputs.story import (
+    GONE,
+    gone_lines,
+    note_line,
+    read_lines,
+    rule_lines,
+    story,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +39,9 @@ def render(report: Report) -> str:
         blocks.append("## Findings")
     for finding in report.findings:
         blocks.extend(_finding(finding))
+    gone = gone_lines(report)
+    if gone:
+        blocks.extend((f"## {GONE}", _bullets(gone)))
     for status, title in (("ran", "Rules that ran"), ("skipped", "Rules skipped")):
         chosen = [rule for rule in report.rules if rule.status == status]
         if chosen:

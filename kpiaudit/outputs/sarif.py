@@ -10,7 +10,7 @@ from urllib.parse import quote
 from kpiaudit.findings import Severity
 from kpiaudit.outputs.clean import cleaned
 from kpiaudit.outputs.json_v1 import finding_dict
-from kpiaudit.outputs.story import note_line, rule_lines
+from kpiaudit.outputs.story import GONE, gone_lines, note_line, rule_lines
 
 if TYPE_CHECKING:
     from kpiaudit.findings import Finding, Report
@@ -20,6 +20,12 @@ _SCHEMA = (
     "sarif-schema-2.1.0.json"
 )
 _HOME = "https://github.com/kpiaudit/kpiaudit"
+_STATES = {
+    "new": "new",
+    "known": "unchanged",
+    "worsened": "updated",
+    "improved": "updated",
+}
 _LEVELS = {Severity.LOW: "note", Severity.MEDIUM: "warning", Severity.HIGH: "error"}
 
 
@@ -81,7 +87,12 @@ def _notifications(report: Report) -> list[dict[str, Any]]:
     notes = [
         {"level": "note", "message": {"text": note_line(note)}} for note in report.notes
     ]
-    return [*skipped, *notes]
+    # No results of their own: dashboards would open an alert for what has gone.
+    gone = [
+        {"level": "note", "message": {"text": f"{GONE}: {line}"}}
+        for line in gone_lines(report)
+    ]
+    return [*skipped, *notes, *gone]
 
 
 def _result(report: Report, finding: Finding, places: dict[str, int]) -> dict[str, Any]:
@@ -94,12 +105,31 @@ def _result(report: Report, finding: Finding, places: dict[str, int]) -> dict[st
         "message": {"text": f"{finding.headline} {report.notice}"},
         "locations": [_location(report, finding)],
         "partialFingerprints": {"kpiauditFinding/v1": finding.id},
+        **_history(finding),
         "properties": {
             **{name: facts[name] for name in kept},
             "subject": facts["subject"],
+            "state": finding.state,
             "notice": report.notice,
         },
     }
+
+
+def _history(finding: Finding) -> dict[str, Any]:
+    """Say in SARIF's words what became of the finding since the baseline."""
+    told: dict[str, Any] = {}
+    if finding.state is not None:
+        told["baselineState"] = _STATES[finding.state]
+    if finding.suppressed is not None:
+        item = finding.suppressed
+        told["suppressions"] = [
+            {
+                "kind": "external",
+                "status": "accepted",
+                "justification": f"until {item.until}: {item.reason}",
+            }
+        ]
+    return told
 
 
 def _location(report: Report, finding: Finding) -> dict[str, Any]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Selection,
     )
 
+GONE = "In the baseline, and not in this run"
 STATUS_WORDS = {
     "ruled_out": "ruled out",
     "open": "open",
@@ -90,14 +91,20 @@ def _since_baseline(finding: Finding) -> str:
     return " · ".join(filter(None, parts))
 
 
-def gone_lines(report: Report) -> tuple[str, ...]:
-    """Say what of the baseline this run does not have, a line a finding."""
+def gone_lines(report: Report, rule: str | None = None) -> tuple[str, ...]:
+    """Say what of the baseline this run does not have, a line a finding.
+
+    Args:
+        report: Of this run.
+        rule: Only what this rule had found; None for all.
+    """
     if report.compared is None:
         return ()
     return tuple(
         f"{gone.subject}: {gone.rule} ({gone.id})"
         + ("" if gone.tested else ", which was not tested this time")
         for gone in report.compared.gone
+        if rule in {None, gone.rule}
     )
 
 
@@ -290,16 +297,47 @@ def verdict(report: Report) -> tuple[str, ...]:
             for word in ("high", "medium", "low")
             if word in harms
         )
-        return (f"{count(len(harms), 'finding')} ({split}); {scope}",)
+        return (
+            f"{count(len(harms), 'finding')} ({split}); {scope}",
+            *_changes(report),
+        )
     if not ran:
-        return (f"No findings, because no rule could run; {scope}.",)
+        return (
+            f"No findings, because no rule could run; {scope}.",
+            *_changes(report),
+        )
     most = max(rule.tested for rule in ran)
     names = ", ".join(rule.id for rule in ran)
     return (
         f"No findings; {scope}.",
         f"Looked for: {names}; up to {count(most, 'subject')} in a rule.",
+        *_changes(report),
         _NO_CERTIFICATE,
     )
+
+
+def _changes(report: Report) -> Iterator[str]:
+    """Sum up what has changed since the baseline, and what is accepted."""
+    parts = []
+    if report.compared is not None:
+        states = [finding.state for finding in report.findings]
+        parts = [
+            f"{states.count(word):,} {word}"
+            for word in ("new", "worsened", "known", "improved")
+            if word == "new" or word in states
+        ]
+        gone = report.compared.gone
+        unseen = sum(not item.tested for item in gone)
+        if len(gone) > unseen:
+            parts.append(f"{len(gone) - unseen:,} gone")
+        if unseen:
+            parts.append(f"{unseen:,} known before and not tested this time")
+        parts = [f"Against {report.compared.baseline}: {', '.join(parts)}."]
+    accepted = sum(finding.suppressed is not None for finding in report.findings)
+    if accepted:
+        parts.append(f"{count(accepted, 'finding')} accepted for the time being.")
+    if parts:
+        yield " ".join(parts)
 
 
 def note_line(note: DataNote) -> str:

@@ -15,6 +15,7 @@ from rich.text import Text
 from kpiaudit.outputs.chart import caption, characters
 from kpiaudit.outputs.clean import cleaned, shortened
 from kpiaudit.outputs.story import (
+    GONE,
     gone_lines,
     note_line,
     read_lines,
@@ -158,7 +159,7 @@ def _with_short_ids(finding: Finding) -> Finding:
 
 def _write_gone(page: _Page, lines: tuple[str, ...]) -> None:
     if lines:
-        page.rule("In the baseline, and gone")
+        page.rule(GONE)
     for line in lines:
         page.add(line)
 

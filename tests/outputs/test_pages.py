@@ -107,7 +107,12 @@ def test_the_drawing_is_well_formed(report: Report) -> None:
 
 
 def test_junit_counts_findings_as_failures(report: Report, empty: Report) -> None:
-    root = _parsed(junit.render(report))
+    bare = replace(
+        report,
+        compared=None,
+        findings=tuple(replace(f, suppressed=None) for f in report.findings),
+    )
+    root = _parsed(junit.render(bare))
     assert root.attrib["tests"] == "3"
     assert root.attrib["failures"] == "2"
     assert root.attrib["skipped"] == "1"
@@ -121,9 +126,24 @@ def test_junit_counts_findings_as_failures(report: Report, empty: Report) -> Non
     assert _parsed(junit.render(empty)).attrib["failures"] == "0"
 
 
+def test_an_accepted_finding_fails_no_junit_case(report: Report) -> None:
+    root = _parsed(junit.render(report))
+    assert root.attrib["failures"] == "1"
+    said = [case.attrib["message"] for case in root.findall(".//skipped")]
+    assert "accepted until 2026-06-30: script of April" in said
+
+
+def test_junit_tells_what_of_the_baseline_is_gone(report: Report) -> None:
+    root = _parsed(junit.render(report))
+    told = root.find("testsuite[@name='short-calls']/system-out")
+    assert told is not None
+    assert "short-calls-00ff00ff00ff" in str(told.text)
+    assert "not tested this time" in str(told.text)
+
+
 def test_junit_leaves_out_no_finding_whose_rule_is_not_listed(report: Report) -> None:
     root = _parsed(junit.render(replace(report, rules=())))
-    assert len(root.findall(".//failure")) == 2
+    assert len(root.findall(".//testcase")) == 3
 
 
 def test_junit_without_rules_still_carries_the_notice(empty: Report) -> None:
