@@ -80,9 +80,10 @@ def _read_notes(table: str, found: Sequence[Read]) -> list[DataNote]:
     return [
         DataNote(table=table, kind=k, count=n, detail=f"{r.display}: {n:,} {text}.")
         for r in found
-        for c in r.converted
+        for i, c in enumerate(r.converted)
         if c.table == table
-        for k, n, text in (*r.notes, *c.notes)
+        # What holds for the whole file is said once.
+        for k, n, text in (*(r.notes if i == 0 else ()), *c.notes)
     ]
 
 

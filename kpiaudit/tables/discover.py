@@ -20,6 +20,7 @@ _DATA = (
     *(".parquet", ".pq", ".arrow", ".feather", ".xlsx", ".xls", ".zip"),
     *(".gz", ".zst", ".bz2", ".xz", ".cdr"),
 )
+_LOG = "queue_log"  # of Asterisk; older files end in .1 or -20260301
 
 
 def discover(paths: Sequence[str | Path]) -> list[Source]:
@@ -68,15 +69,13 @@ def _folder(folder: Path, given: str) -> Iterator[Source]:
     count = 0
     for path in files:
         shown = str(Path(given) / path.name)
-        if path.is_file() and path.suffix.lower() in _DATA:
+        if path.is_file() and _is_data(path):
             count += 1
             yield from _file(path, shown, named=False, held=True)
         elif path.is_dir() and named_table(path.name):
             inner = sorted(p for p in path.rglob("*") if p.is_file())
             for part in inner:
-                if part.suffix.lower() in _DATA and not part.name.startswith(
-                    (".", "_")
-                ):
+                if _is_data(part) and not part.name.startswith((".", "_")):
                     count += 1
                     below = str(Path(shown) / part.relative_to(path))
                     yield Source(display=below, path=part, hint=path.name)
@@ -85,6 +84,10 @@ def _folder(folder: Path, given: str) -> Iterator[Source]:
             f"{given}: there is no data file in this folder (CSV, NDJSON, JSON or "
             "Parquet). Check the path."
         )
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix.lower() in _DATA or path.name.startswith(_LOG)
 
 
 def _file(

@@ -10,6 +10,7 @@ from typing import Any
 from kpiaudit.errors import RuleError, guess
 from kpiaudit.tables import schema
 from kpiaudit.tables import yamlvalues as yv
+from kpiaudit.tables.assembly import ASSEMBLIES
 from kpiaudit.tables.cellgrammar import groups, read_cell
 from kpiaudit.tables.mapping import Cell, Keep, SourceMapping, Target
 from kpiaudit.tables.plain_yaml import read_yaml
@@ -17,7 +18,7 @@ from kpiaudit.tables.plain_yaml import read_yaml
 _TOP = (
     *("name", "about", "confidence", "evidence", "notes", "headers", "tables"),
     *("header", "skip_rows", "encoding", "separator", "timezone", "null"),
-    *("records", "explode"),
+    *("records", "explode", "assemble"),
 )
 _BODY = (
     *("table", "columns", "values", "units", "drop", "only", "keep", "origin"),
@@ -90,6 +91,7 @@ def read_mapping(
     name = str(item.get("name", fallback))
     where = f"{where}, mapping '{name}'"
     targets = _targets(item, where)
+    assemble = _assemble(item, targets, where) or None
     header = yv.texts(item.get("header"), f"{where}, 'header'")
     zone = yv.zone(item.get("timezone"), where)
     separator = item.get("separator")
@@ -112,9 +114,37 @@ def read_mapping(
         null=yv.texts(item.get("null"), f"{where}, 'null'"),
         records=item.get("records"),
         explode=yv.texts(item.get("explode"), f"{where}, 'explode'"),
+        assemble=assemble,
+        takes=ASSEMBLIES[assemble].takes if assemble else (),
         about=str(item.get("about", "")),
+        confidence=str(item.get("confidence", "")),
+        notes=yv.texts(item.get("notes"), f"{where}, 'notes'"),
         shipped=shipped,
     )
+
+
+def _assemble(item: dict[str, Any], targets: tuple[Target, ...], where: str) -> str:
+    """Return the name of the code that makes the rows, or nothing.
+
+    Raises:
+        RuleError: There is no such code, or it makes no such column.
+    """
+    name = str(item.get("assemble") or "")
+    if name and name not in ASSEMBLIES:
+        raise RuleError(
+            f"{where}: 'assemble' is '{name}'.{guess(name, ASSEMBLIES)} It may be "
+            f"{' or '.join(ASSEMBLIES)}."
+        )
+    for target in targets if name else ():
+        made = ASSEMBLIES[name].gives.get(target.table, ())
+        for column in target.needs():
+            if column not in made:
+                raise RuleError(
+                    f"{where}: '{name}' makes no column '{column}' for "
+                    f"{target.table}.{guess(column, made)} It makes "
+                    f"{', '.join(made) or 'no such table'}."
+                )
+    return name
 
 
 def _targets(item: dict[str, Any], where: str) -> tuple[Target, ...]:

@@ -187,6 +187,11 @@ class SourceMapping:
         records: Dotted path to the list of records in a JSON document.
         explode: Dotted path to a list inside each record: one row per item.
         about: What the format is, and what the mapping rests on, in words.
+        assemble: Name of the code that makes rows where records are none; the cells
+            then name the columns of those rows.
+        takes: Source columns that this code reads.
+        confidence: What a preset rests on, and whether it was tried on a real file.
+        notes: What a user of a preset has to know, a sentence each.
         shipped: Whether it is a preset.
     """
 
@@ -202,11 +207,17 @@ class SourceMapping:
     null: tuple[str, ...] = ()
     records: str | None = None
     explode: tuple[str, ...] = ()
+    assemble: str | None = None
+    takes: tuple[str, ...] = ()
     about: str = ""
+    confidence: str = ""
+    notes: tuple[str, ...] = ()
     shipped: bool = False
 
     def needs(self) -> tuple[str, ...]:
         """Return every source column that the mapping reads."""
+        if self.takes:
+            return self.takes
         return tuple(dict.fromkeys(n for t in self.targets for n in t.needs()))
 
 

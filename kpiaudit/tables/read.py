@@ -11,6 +11,8 @@ import polars as pl
 from kpiaudit.errors import TableError
 from kpiaudit.findings import Input
 from kpiaudit.tables import schema
+from kpiaudit.tables.assembly import assembled
+from kpiaudit.tables.cells import as_text
 from kpiaudit.tables.columns import ROW, Context
 from kpiaudit.tables.mapping import fold
 from kpiaudit.tables.recognise import recognise
@@ -105,6 +107,8 @@ def read_source(source: Source, options: Options) -> Read:
         return _read_columnar(source, sniffed, options)
     if sniffed.format == "csv":
         return _read_csv(source, sniffed, options)
+    if sniffed.format == "queue_log":
+        return _read_queue_log(source, sniffed, options)
     return _read_json(source, sniffed, options, told)
 
 
@@ -175,6 +179,8 @@ def _convert_lazy(
     match = recognise(source, header, options.known)
     columns = _positions(match.mapping, header, source)
     frame = frame.select([pl.col(header[i]).alias(name) for name, i in columns.items()])
+    if match.mapping.assemble:
+        return _assembled_frame(frame, source, sniffed, match, options)
     context = Context(
         display=source.display,
         timezone=options.timezone,
@@ -194,6 +200,24 @@ def _convert_lazy(
         rows=max(c.rows for c in converted),
         sha256=source.sha256(),
     )
+
+
+def _assembled_frame(
+    frame: pl.LazyFrame,
+    source: Source,
+    sniffed: Sniffed,
+    match: Match,
+    options: Options,
+) -> Read:
+    """Read a typed file of which code has to make the rows: as text."""
+    types = frame.collect_schema()
+    texts = frame.select(as_text(pl.col(n), types[n]).alias(n) for n in types)
+    numbered = texts.with_row_index(ROW, 1).with_columns(pl.col(ROW).cast(pl.Int64))
+    raw = RawTable(pile=Pile())
+    raw.pile.add(numbered.collect())
+    raw.rows = raw.pile.height
+    read = _converted(source, sniffed, tuple(types.names()), match, raw, options)
+    return replace(read, sha256=source.sha256())
 
 
 def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
@@ -220,6 +244,27 @@ def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
     sniffed = replace(sniffed, encoding=raw.encoding)
     read = _converted(source, sniffed, sniffed.header, match, named, options)
     return replace(read, sha256=sha256.result())
+
+
+def _read_queue_log(source: Source, sniffed: Sniffed, options: Options) -> Read:
+    from kpiaudit.tables.queuelog import read_queue_log  # noqa: PLC0415  # rare
+
+    match = recognise(source, sniffed.header, options.known)
+    raw = read_queue_log(source, sniffed)
+    sniffed = replace(sniffed, encoding=raw.encoding)
+    read = _converted(source, sniffed, sniffed.header, match, raw, options)
+    return replace(read, sha256=source.sha256())
+
+
+def _assembled(
+    raw: RawTable, mapping: SourceMapping, options: Options
+) -> dict[str, RawTable]:
+    """Return the rows of each table: the file's own, or those made of its records."""
+    if not mapping.assemble or not raw.rows:
+        return dict.fromkeys((t.table for t in mapping.targets), raw)
+    zone = mapping.timezone or options.timezone
+    made = assembled(mapping.assemble, raw, zone)
+    return {t.table: made[t.table] for t in mapping.targets}
 
 
 def _read_json(
@@ -279,6 +324,8 @@ def _converted(
     raw: RawTable,
     options: Options,
 ) -> Read:
+    mapping = match.mapping
+    tables = _assembled(raw, mapping, options)
     total = raw.rows + raw.broken
     if not total:
         raise TableError(
@@ -313,9 +360,11 @@ def _converted(
         separator=sniffed.separator,
     )
     converted = tuple(
-        convert_text(raw, target, match.mapping, context)
-        for target in match.mapping.targets
+        convert_text(tables[target.table], target, mapping, context)
+        for target in mapping.targets
     )
+    for piece in converted if mapping.assemble else ():
+        piece.notes += tables[piece.table].notes
     raw.pile.clear()
     return Read(
         display=source.display,

@@ -170,7 +170,7 @@ def _names_columns(mapping: SourceMapping, folded: list[str]) -> bool:
 
 def _missing(mapping: SourceMapping, folded: list[str]) -> list[str]:
     missing: list[str] = []
-    for target in mapping.targets:
+    for target in () if mapping.assemble else mapping.targets:
         for cell in target.cells.values():
             names = cell.needs()
             absent = [n for n in names if fold(n) not in folded]
@@ -225,6 +225,8 @@ def _preset(source: Source, folded: list[str], known: Known) -> SourceMapping | 
 
 def _present(mapping: SourceMapping, folded: list[str]) -> SourceMapping:
     """Leave out the cells whose source columns the file does not have."""
+    if mapping.assemble:
+        return mapping
 
     def has(cell: Cell) -> bool:
         names = cell.needs()

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from kpiaudit.errors import TableError
 from kpiaudit.tables import schema
+from kpiaudit.tables.assembly import QUEUE_LOG
 from kpiaudit.tables.mapping import fold
+from kpiaudit.tables.queuelog import is_queue_log
 from kpiaudit.tables.source import magic, recoded
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Sniffed:
     """What a file is.
 
     Args:
-        format: `csv`, `ndjson`, `json`, `parquet` or `arrow`.
+        format: `csv`, `ndjson`, `json`, `queue_log`, `parquet` or `arrow`.
         compression: `gzip`, ... or None.
         encoding: Of the text.
         bom: Whether a byte-order mark said so.
@@ -129,6 +131,15 @@ def sniff(
     form = _json_kind(text)
     if form and not (told and told.separator):
         return Sniffed(format=form, compression=compression, encoding=encoding, bom=bom)
+    if is_queue_log(text):
+        return Sniffed(
+            format="queue_log",
+            compression=compression,
+            encoding=encoding,
+            bom=bom,
+            separator="|",
+            header=QUEUE_LOG,
+        )
     separator, header, skip, above = _layout(text, source, known, told)
     return Sniffed(
         format="csv",

@@ -10,6 +10,7 @@ from kpiaudit.tables import columns as cols
 from kpiaudit.tables import dates, parse
 from kpiaudit.tables.cells import any_holds, text_cell
 from kpiaudit.tables.columns import ROW, Column, Context, Converted
+from kpiaudit.tables.mapping import Cell
 from kpiaudit.tables.spill import Pile
 
 if TYPE_CHECKING:
@@ -202,6 +203,17 @@ def _instants(cells: pl.Series, column: Column) -> pl.Series:
         whole = len(left) == len(out)
         out = found if whole else out.scatter(bad.arg_true(), found)
     return out
+
+
+def instants_of(cells: pl.Series, zone: str) -> pl.Series:
+    """Read instants in any of the usual shapes, as ms in UTC; null where none is.
+
+    Args:
+        cells: Text.
+        zone: Zone of those without an offset.
+    """
+    plan = dates.InstantPlan(timezone=zone)
+    return _instants(cells, Column(name="at", kind="instant", cell=Cell(), plan=plan))
 
 
 def _sane(cells: pl.Series, plan: InstantPlan) -> pl.Series:
