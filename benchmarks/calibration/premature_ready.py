@@ -15,7 +15,7 @@ EARLY, SD, WINDOW = -6.0, 7.0, 5
 RANK = 0.15
 """A stamp that came early by this pattern leaves a wait among the longest: its rank
 is uniform below this."""
-MIN_EFFECT = 3.0
+MIN_EFFECT = 1.0
 STRENGTHS = (0.1, 0.2, 0.4, 0.8)
 
 
@@ -66,11 +66,7 @@ def _summaries(orders, ids: np.ndarray):
     open_late = late > -WINDOW
     near = open_late & (late <= 0)
     after = (late > 0) & (late <= WINDOW)
-    sides = ((late > -3 * WINDOW) & (late <= -WINDOW)) | (
-        (late > 0) & (late <= 2 * WINDOW)
-    )
     long = rank < 0.1
-    score = np.clip(np.floor(-np.log2(np.maximum(rank, 1e-12))), 0, 6)
     wait = (20.0 - 15.0 * rank) * 60_000
     unknown = np.zeros(len(late))
     ends = ("", "_long")
@@ -87,16 +83,12 @@ def _summaries(orders, ids: np.ndarray):
         open_late=open_late,
         near=near,
         just_after=after,
-        sides=sides,
         known=one,
         long=long,
         near_known=near,
         near_long=near & long,
         near_wait_ms=wait * near,
         far_wait_ms=wait * ~near,
-        score=score,
-        near_score=score * near,
-        score_squared=score**2,
         **wording,
     )
     days = grouped(

@@ -55,7 +55,6 @@ _LONGEST_MS = 7 * DAY_MS
 _CLIP_MS = 4 * HOUR_MS
 _TIE = 61_001
 _JAM_FEWEST = 4
-_HALVINGS = 6
 
 COUNTS = (
     "orders",
@@ -63,7 +62,6 @@ COUNTS = (
     "open_late",
     "near",
     "just_after",
-    "sides",
     "known",
     "long",
     "near_known",
@@ -84,9 +82,6 @@ COUNTS = (
     "far_five",
     "near_wait_ms",
     "far_wait_ms",
-    "score",
-    "near_score",
-    "score_squared",
     "jammed",
 )
 
@@ -213,14 +208,7 @@ def _waited(frame: Frame, windows: Windows) -> Frame:
     rank = nw.col("known").cum_sum().over(*place, order_by=("wait", "tie", "order_id"))
     frame = frame.with_columns(rank=rank, size=nw.col("known").sum().over(*place))
     is_long = nw.col("rank") * 100 > nw.col("size") * windows.long_percent
-    beyond = nw.col("size") - nw.col("rank")
-    score = sum(
-        (flag(beyond * 2**j < nw.col("size")) for j in range(1, _HALVINGS + 1)),
-        start=nw.lit(0).cast(nw.Int64),
-    )
-    frame = frame.with_columns(
-        long=flag(is_long) * nw.col("known"), score=score * nw.col("known")
-    )
+    frame = frame.with_columns(long=flag(is_long) * nw.col("known"))
     moment = ("site", "day", "hour")
     others = {
         f"others_{name}": nw.col(name).sum().over(*moment)
@@ -235,7 +223,6 @@ def _waited(frame: Frame, windows: Windows) -> Frame:
     return frame.with_columns(
         known=nw.col("known") * (1 - nw.col("jammed")),
         long=nw.col("long") * (1 - nw.col("jammed")),
-        score=nw.col("score") * (1 - nw.col("jammed")),
     )
 
 
@@ -266,8 +253,6 @@ def _flagged(frame: Frame, data: Dataset, windows: Windows, stamp: str) -> Frame
         open_late=flag(left < windows.near_ms),
         near=near,
         just_after=flag((left < 0) & (left >= -windows.near_ms)),
-        sides=flag((left < 3 * windows.near_ms) & (left >= -2 * windows.near_ms))
-        * (1 - near),
         near_known=near * nw.col("known"),
         far_known=(1 - near) * nw.col("known"),
         there=there,
@@ -284,8 +269,6 @@ def _flagged(frame: Frame, data: Dataset, windows: Windows, stamp: str) -> Frame
             split[f"{side}_{name}_long"] = members * nw.col(name) * nw.col("long")
     return frame.with_columns(
         near_long=near_known * nw.col("long"),
-        near_score=near_known * nw.col("score"),
-        score_squared=nw.col("score") * nw.col("score"),
         near_five=near_known * nw.col("five"),
         far_five=far_known * nw.col("five"),
         near_wait_ms=near_known * nw.col("clipped"),

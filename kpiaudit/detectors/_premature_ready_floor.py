@@ -21,6 +21,12 @@ _MIN_EACH = 10
 _PRIOR = 20.0
 _GATE = 0.05
 """The pile-up has to reach this level; the waits carry the error rate."""
+_CALM = 0.3
+"""Agents up to this quantile stand for what honest agents have in common."""
+_FEW = 0.1
+"""Share of honest agents, such as newcomers, who may show both by habit or luck."""
+_MANY_NEAR = 1.5
+"""Odds of stamping before the promise, as a multiple of the calmer agents'."""
 _NORMAL_95 = 1.959963984540054
 
 
@@ -32,14 +38,20 @@ def test(
     step: int,
     min_pile: float,
     min_ratio: float,
+    many_ratio: float,
     extra_ms: float,
 ) -> Outcome | None:
-    """Ask whether the median agent's stamps before the promise are followed by waits.
+    """Ask whether most agents, or many, stamp before the promise and then wait.
 
-    Three answers are needed: stamps pile up just before the promise against a smooth
-    curve; long waits follow them at more than `min_ratio` times the odds of the same
-    agents' other orders, by at least `extra_ms` for each in excess; and more than half
-    of the agents show that. People who hurry before a promise give the first alone.
+    Most: stamps pile up just before the promise against a smooth curve; long waits
+    follow them at more than `min_ratio` times the odds of the same agents' other
+    orders, and more than half of the agents show that. People who hurry before a
+    promise give the first alone.
+
+    Many: more than a tenth of the agents show both, more stamps before the promise and
+    longer waits after those, beyond what the calmer agents have in common. The smaller
+    p-value counts twice. In either case the waits have to be longer by at least
+    `extra_ms` for each long one in excess.
 
     Args:
         counted: Counts per agent.
@@ -48,6 +60,7 @@ def test(
         step: Width of the bins, in minutes; divides the window.
         min_pile: The hypothesis is a pile-up of at most this share.
         min_ratio: The hypothesis is an odds ratio of at most this.
+        many_ratio: An agent shows longer waits from this multiple of the common odds.
         extra_ms: Longer waits than this, in milliseconds, are worth a finding.
 
     Returns:
@@ -68,9 +81,11 @@ def test(
         """Return the long waits near the promise that this log odds ratio makes."""
         return observed - trials * _odds(observed / trials, -log_odds)
 
-    p = max(p_contrast, p_median)
+    p_most = max(p_contrast, p_median)
     if piled["piled_p_value"] > _GATE:
-        p = max(p, piled["piled_p_value"])
+        p_most = max(p_most, piled["piled_p_value"])
+    p_many, showing = _many(counted, used, many_ratio)
+    p = min(2.0 * min(p_most, p_many), 1.0)
     extra = _extra_wait(counted)
     if extra < extra_ms * max(due_to(log_ratio), 1.0):
         p = 1.0
@@ -93,6 +108,9 @@ def test(
         "median_p_value": p_median,
         "agents": float(used.sum()),
         "agents_above": above,
+        "most_p_value": p_most,
+        "many_p_value": p_many,
+        "agents_showing": showing,
         "extra_ms": extra,
     }
     return _one(one, more)
@@ -179,6 +197,31 @@ def _median(counted: Counted, used: BoolArray, min_ratio: float) -> tuple[float,
     return float(p[0]), count
 
 
+def _many(counted: Counted, used: BoolArray, many_ratio: float) -> tuple[float, float]:
+    """Return the test that more than a tenth of the agents show both.
+
+    Each agent's two log odds are compared with their lower third over all agents, so
+    that neither a common delay nor up to two thirds who do it move the yardstick much.
+    """
+    near, back = counted.total("near_known"), counted.total("near_long")
+    far, slow = counted.total("known") - near, counted.total("long") - back
+    stamped, late = counted.total("near"), counted.total("open_late")
+    overall = slow[used].sum() / max(far[used].sum(), 1.0)
+    usual = (slow + _PRIOR * overall) / (far + _PRIOR)
+    wait = _log_odds(back, near) - np.log(usual / (1.0 - usual))
+    pile = _log_odds(stamped, late)
+    calm = max(float(np.quantile(wait[used], _CALM)), 0.0)
+    shows = used & (wait >= calm + np.log(many_ratio))
+    shows &= pile >= np.quantile(pile[used], _CALM) + np.log(_MANY_NEAR)
+    agents, count = float(used.sum()), float(shows.sum())
+    p = _upper(np.array([count]), np.array([agents]), np.array([_FEW]))
+    return float(p[0]), count
+
+
+def _log_odds(k: FloatArray, n: FloatArray) -> FloatArray:
+    return np.asarray(np.log((k + 0.5) / (n - k + 0.5)), dtype=np.float64)
+
+
 def _extra_wait(counted: Counted) -> float:
     near = counted.total("near_known").sum()
     far = counted.total("known").sum() - near
@@ -195,12 +238,7 @@ def _upper(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
 def pile(
     positions: Summary, *, window: int, step: int, min_pile: float
 ) -> dict[str, float] | None:
-    """Return how far stamps pile up before the promise; None if there are too few.
-
-    Besides size and p-value it has `usual`: of the stamps in the window, the two
-    windows before it and the two after the promise, the share that the smooth curve
-    puts into the window.
-    """
+    """Return how far stamps pile up before the promise; None if there are too few."""
     counts = np.zeros(2 * SIDE, dtype=np.int64)
     counts[positions.ints("position")] = positions.ints("n")
     piled = bunching.excess_below(
@@ -216,16 +254,10 @@ def pile(
     )
     if np.isnan(piled.p_value[0]):
         return None
-    left = piled.edges[:-1] - SIDE
-    around = (left >= -3 * window) & (left < 2 * window)
-    curve = piled.counterfactual[0]
     return {
         "piled_p_value": float(piled.p_value[0]),
         "piled_excess": float(piled.excess[0]),
         "piled_low": float(piled.low[0]),
         "piled_high": float(piled.high[0]),
         "piled_relative": float(piled.relative[0]),
-        "usual": float(
-            curve[(left >= -window) & (left < 0)].sum() / max(curve[around].sum(), 1e-9)
-        ),
     }

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpiaudit.detectors import _premature_ready_own as own
-from kpiaudit.stats import peers, selection
+from kpiaudit.stats import conjunction, peers, selection
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -21,7 +20,12 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
 _MIN_OPEN_LATE = 20
-_MULTIPLES = np.exp(np.linspace(0.0, np.log(20.0), 30))
+_TOGETHER = 0.15
+"""Correlation of honest agents' answers to the two questions.
+
+Habits may go together more closely than that; the answers, which carry the noise of
+counts and the doubt about the honest spread, don't (docs/accuracy.md has the figures).
+"""
 _KEYS = ("pair", "agent_id", "clock")
 
 
@@ -33,9 +37,6 @@ class Limits:
         events: Long waits after stamps near the promise, beyond peers'.
         wait_ratio: Odds of a long wait, near the promise, as a multiple of honest odds.
         near_ratio: Odds of a stamp near the promise, as a multiple of honest odds.
-        own_ratio: The same as `wait_ratio` against the agent's own other orders, on
-            top of what all agents have in common.
-        gate: P-value at which stamps count as piled up.
         extra_ms: Longer wait, for each order in excess, that is not worth a finding.
         min_near: Fewest orders stamped near the promise.
         min_days: Fewest days with such orders.
@@ -44,8 +45,6 @@ class Limits:
     events: float
     wait_ratio: float
     near_ratio: float
-    own_ratio: float
-    gate: float
     extra_ms: float
     min_near: int
     min_days: int
@@ -119,65 +118,31 @@ def all_agents(summaries: Summaries) -> NDArray[Any]:
     return np.unique(summaries["cells"]["agent_id"].astype(str)).astype(object)
 
 
-def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
+def ask(counted: Counted, limits: Limits) -> Outcome:
     """Ask both questions of one pair; both have to be answered with yes.
 
-    The second question carries the error rate, since haste before a promise piles
-    stamps up as well; the first has to reach the level of the gate. Each is asked
-    against peers and against the agent's own orders, and the smaller p-value counts
-    twice. Agents whose stamps do not pile up need no second question, so that its
-    p-values are weighted by the share of those who do.
+    Honest agents who are unusual in one respect are common, in both they are rare: the
+    p-value is the chance that an honest agent's answers are both as clear, the weaker
+    of the two being what counts.
 
     Args:
         counted: Counts of one pair.
         limits: What honest agents may show.
-        usual: Share of stamps before the promise, out of those around it, that a
-            smooth curve through the floor's stamps gives; nan if there is none.
 
     Source:
-        Genovese, Roeder & Wasserman (2006), Biometrika 93:509-524 (weights that do not
-        depend on the p-values); Bourgon, Gentleman & Huber (2010), PNAS 107:9546-9551
-        (filtering by an independent question).
+        Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two questions).
     """
-    tables = _tables(counted)
-    clustered = counted.dispersion("near_long", "near_known")
     waited = selection.withheld(
-        tables,
+        _tables(counted),
         min_trouble=float(limits.min_near),
         min_excess=limits.events,
         min_ratio=limits.wait_ratio,
-        dispersion=clustered,
+        dispersion=counted.dispersion("near_long", "near_known"),
     )
-    spread = float(waited.facts.get("spread", np.nan))
-
-    def own_waited(multiple: float) -> FloatArray:
-        """Return own p-values if honest agents differed this many times more."""
-        if np.isnan(spread):
-            return np.full(len(counted.ids), np.nan)
-        return own.waited(
-            _scores(counted),
-            allowed=limits.own_ratio,
-            events=limits.events,
-            spread=spread * multiple,
-            dispersion=clustered,
-        )
-
-    own_p = own_waited(1.0)
     near = _near(counted, limits)
-    piled_p = own.piled(
-        counted.total("near"),
-        counted.total("sides"),
-        usual=usual,
-        allowed=limits.near_ratio,
-        dispersion=counted.dispersion("near", "open_late"),
-    )
-    first = _either(near.p_value, piled_p)
-    second = np.where(np.isnan(waited.p_value), np.nan, _either(waited.p_value, own_p))
     days = counted.distinct_days("near_known")
-    second[days < limits.min_days] = np.nan
-    piled = ~np.isnan(second) & (first <= limits.gate)
-    share = max(int(piled.sum()), 1) / max(int((~np.isnan(second)).sum()), 1)
-    p = np.where(piled, second * share, np.maximum(first, second))
+    p = conjunction.joint(near.p_value, waited.p_value, together=_TOGETHER)
+    p[days < limits.min_days] = np.nan
     totals = counted.totals()
     extra_ms = _extra_wait(totals)
     # Waits that are longer by seconds are longer for reasons of no interest here.
@@ -187,19 +152,23 @@ def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
     others = totals["near_long"].sum() - totals["near_long"]
     extra = totals | {
         "near_p_value": near.p_value,
-        "near_own_p_value": piled_p,
         "near_expected": near.expected,
         "near_ratio": near.ratio,
         "wait_p_value": waited.p_value,
-        "wait_own_p_value": own_p,
         "peers_near_long_rate": others / rest,
         "extra_ms": extra_ms,
         "near_days": days,
     }
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        level = threshold / share / 2.0
-        return _breaking_point(waited, own_waited, rows, level)
+        level = conjunction.limit(threshold, together=_TOGETHER)
+        each = [np.full(len(rows), np.inf)]
+        each += [
+            o.breaking_point(rows, level)
+            for o in (waited, near)
+            if o.breaking_point is not None
+        ]
+        return np.asarray(np.min(each, axis=0), dtype=np.float64)
 
     return replace(
         waited,
@@ -207,27 +176,6 @@ def ask(counted: Counted, limits: Limits, usual: float) -> Outcome:
         extra={**waited.extra, **extra},
         breaking_point=breaking_point,
     )
-
-
-def _breaking_point(
-    waited: Outcome,
-    own_waited: Callable[[float], FloatArray],
-    rows: IntArray,
-    level: float,
-) -> FloatArray:
-    """Return how many times the honest spread may grow before both tests are lost."""
-    last = np.ones(len(rows))
-    for multiple in _MULTIPLES:
-        last = np.where(own_waited(multiple)[rows] <= level, multiple, last)
-    if waited.breaking_point is None:
-        return last
-    return np.asarray(np.fmax(last, waited.breaking_point(rows, level)))
-
-
-def _either(one: FloatArray, other: FloatArray) -> FloatArray:
-    """Return twice the smaller p-value, or the only one there is."""
-    both = ~np.isnan(one) & ~np.isnan(other)
-    return np.asarray(np.minimum(np.fmin(one, other) * np.where(both, 2.0, 1.0), 1.0))
 
 
 def _near(counted: Counted, limits: Limits) -> Outcome:
@@ -255,20 +203,6 @@ def _tables(counted: Counted) -> Tables:
         invited=cells.ints("known") - cells.ints("long"),
         trouble=cells.ints("near_known"),
         both=cells.ints("near_known") - cells.ints("near_long"),
-        n_subjects=len(counted.ids),
-    )
-
-
-def _scores(counted: Counted) -> own.Scores:
-    cells = counted.cells
-    near, near_score = cells.floats("near_known"), cells.floats("near_score")
-    return own.Scores(
-        subject=counted.subject,
-        near=near,
-        near_score=near_score,
-        far=cells.floats("known") - near,
-        far_score=cells.floats("score") - near_score,
-        squares=cells.floats("score_squared"),
         n_subjects=len(counted.ids),
     )
 

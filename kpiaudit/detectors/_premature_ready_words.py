@@ -102,6 +102,11 @@ def floor(row: Row, near_min: int) -> Account:
                 value=row.value("ratio"),
             ),
             Evidence(name="agents who show it", value=row.value("agents_above")),
+            Evidence(
+                name="agents who show it beside a pile-up of their own, far beyond "
+                "the calmer third",
+                value=row.value("agents_showing"),
+            ),
             Evidence(name="agents with enough orders", value=row.value("agents")),
             *_mean_waits(row),
         ),

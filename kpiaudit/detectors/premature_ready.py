@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset, Frame
 
 _AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
-_DEFAULT_EXCESS = 3.0
-_GATE = 0.05
-"""Stamps count as piled up before the promise from this p-value on."""
+_DEFAULT_EXCESS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,18 +48,19 @@ class PrematureReady(Detector):
        against all others, is compared with the peers' odds ratio, so that couriers who
        are late for everybody and agents who are slow everywhere cancel out.
 
-    Each question is asked against peers and against the agent's own orders: stamps on
-    both sides of the window, and waits after all other stamps. The latter stays visible
-    where many peers do it. The waits carry the error rate; the pile-up has to reach the
-    5 % level. Both allow for honest differences between agents and for days that
-    cluster. Hours in which most others at the site waited long are left out. Where an
-    export has both stamps, or both kinds of handover, each pair is tested and the
-    p-value is multiplied by their number.
+    The p-value is the chance that an honest agent answers both so clearly: the weaker
+    answer decides, and honest agents who are unusual in one respect are common, in both
+    rare. Both questions allow for honest differences between agents, whose shape is
+    learnt from all of them, and for days that cluster. Hours in which most others at
+    the site waited long are left out. Where an export has both stamps, or both kinds of
+    handover, each pair is tested and the p-value is multiplied by their number.
 
-    Beside the agents stands the whole floor: stamps pile up before the promise against
-    a smooth curve **and** the median agent's orders show the longer wait. People hurry
-    before a promise; a pile-up by itself is no finding. Without any later instant only
-    the pile-up of the floor is left: it has to be large, and its grade is weak.
+    Many agents who do it hide each other; the whole floor is asked for them. Either
+    stamps pile up before the promise against a smooth curve **and** the median agent's
+    orders show the longer wait, or more than a tenth of the agents show both, far
+    beyond what the calmer third has in common. People hurry before a promise; a pile-up
+    by itself is no finding. Without any later instant only the pile-up of the floor is
+    left: it has to be large, and its grade is weak.
 
     ## Innocent explanations
     - Couriers who come late or take several orders at once: they do so at everybody.
@@ -84,14 +83,10 @@ class PrematureReady(Detector):
     #              orders; met (stamped by the promise); open_late (not stamped when the
     #              last window began, = orders - those stamped earlier); near (stamped
     #              in the window, 0 <= promise - stamp < window); just_after (in the
-    #              same time after the promise); sides (in the two windows before near
-    #              or the two after the promise); then orders whose wait from the stamp
+    #              same time after the promise); then orders whose wait from the stamp
     #              to the later instant is known: known, long (the wait is among the
     #              longest tenth of its site and hour), near_known, near_long;
-    #              near_wait_ms, far_wait_ms (sums of waits, near and others); score,
-    #              near_score, score_squared (sums over known and near_known of how
-    #              many of 1/2, 1/4 ... 1/64 the share of waits at the site and hour
-    #              beyond this one is below: 0 to 6, about geometric with mean 1).
+    #              near_wait_ms, far_wait_ms (sums of waits, near and others).
     #              For the wording only, 0 if unknown: {near,far}_{there,burst,offline}
     #              with and without `_long` (courier already there when stamped; three
     #              or more records written in that minute; record written by the server
@@ -109,6 +104,7 @@ class PrematureReady(Detector):
     # summaries have the pairs.
 
     id: ClassVar[str] = "premature-ready"
+    version: ClassVar[int] = 2
     kpi: ClassVar[str] = "on_time"
     level: ClassVar[int] = 1
     table: ClassVar[str] = "handovers"
@@ -167,7 +163,7 @@ class PrematureReady(Detector):
         10.0, unit="days", doc="Fewest days of an agent with such orders.", low=1
     )
     min_ratio: float = param(
-        1.75,
+        1.0,
         unit="1",
         doc="The hypothesis is odds of a long wait, near the promise, of at most this "
         "multiple of an honest agent's.",
@@ -179,19 +175,18 @@ class PrematureReady(Detector):
         doc="The same for the odds of stamping before the promise what is open then.",
         low=1.0,
     )
-    own_ratio: float = param(
-        1.5,
-        unit="1",
-        doc="Honest odds of a long wait, near the promise against the agent's own "
-        "other orders, are at most this multiple of what all agents have in common; "
-        "three standard deviations of honest habits, if that is more.",
-        low=1.0,
-    )
     floor_ratio: float = param(
         1.5,
         unit="1",
         doc="Odds of a long wait before the promise against elsewhere, at the median "
         "agent, that haste alone may give.",
+        low=1.0,
+    )
+    many_ratio: float = param(
+        2.0,
+        unit="1",
+        doc="An agent shows the longer wait, for the floor, from this multiple of the "
+        "odds that the calmer agents have in common.",
         low=1.0,
     )
     min_pile: float = param(
@@ -267,8 +262,8 @@ class PrematureReady(Detector):
         if not pairs[0].endswith(">"):
             limits = self._limits(min_effect)
             outcomes = {
-                i: questions.ask(each, limits, self._usual(summaries, pair, found))
-                for i, (pair, each) in enumerate(counted.items())
+                i: questions.ask(each, limits)
+                for i, each in enumerate(counted.values())
             }
             tested.append(
                 Tested(
@@ -296,8 +291,6 @@ class PrematureReady(Detector):
             events=_DEFAULT_EXCESS if min_effect is None else min_effect,
             wait_ratio=self.min_ratio,
             near_ratio=self.min_near_ratio,
-            own_ratio=self.own_ratio,
-            gate=_GATE,
             extra_ms=self.min_extra_s * 1000.0,
             min_near=self.min_near,
             min_days=round(self.min_days),
@@ -307,16 +300,6 @@ class PrematureReady(Detector):
         """Return the width of the floor's bins, in minutes."""
         stamp = pair.partition(">")[0]
         return self.near_min if stamp in found.get("rounded", ()) else 1
-
-    def _usual(self, summaries: Summaries, pair: str, found: Found) -> float:
-        """Return the share of stamps near the promise that a smooth curve gives."""
-        piled = floors.pile(
-            questions.of_pair(summaries["positions"], pair),
-            window=self.near_min,
-            step=self._step(pair, found),
-            min_pile=0.0,
-        )
-        return float("nan") if piled is None else piled["usual"]
 
     def _floor(
         self,
@@ -337,6 +320,7 @@ class PrematureReady(Detector):
                     step=step,
                     min_pile=self.min_pile,
                     min_ratio=self.floor_ratio,
+                    many_ratio=self.many_ratio,
                     extra_ms=self.min_extra_s * 1000.0,
                 )
             else:

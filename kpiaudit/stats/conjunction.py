@@ -54,6 +54,43 @@ def both(first: FloatArray, second: FloatArray, *, together: float) -> FloatArra
     return out
 
 
+def joint(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
+    """Return the chance that an honest subject answers both questions so clearly.
+
+    The larger p-value is multiplied by the chance of a second one as small, given the
+    first, if honest answers go together like two normal variables. Unlike `both` it
+    looks at no other subject, so that each value is a p-value by itself as long as the
+    correlation is no larger than `together`.
+
+    Args:
+        first: p-values of the first question, shape (n,), nan where untestable.
+        second: Those of the second.
+        together: Correlation of honest subjects' answers, in [0, 1).
+
+    Returns:
+        Shape (n,), at most the larger of the two; nan where either is.
+
+    Source:
+        Owen (1956), Annals of Mathematical Statistics 27:1075-1090 (the bivariate
+        normal tail); Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two).
+    """
+    larger = np.maximum(first, second)
+    out = np.full(larger.shape, np.nan)
+    tested = ~np.isnan(larger)
+    out[tested] = larger[tested] * _passes_again(larger[tested], together)
+    return out
+
+
+def limit(threshold: float, *, together: float) -> float:
+    """Return the larger p-value at which `joint` gives the threshold, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = np.array([(low + high) / 2.0])
+        below = joint(middle, middle, together=together)[0] <= threshold
+        low, high = (float(middle[0]), high) if below else (low, float(middle[0]))
+    return low
+
+
 def _passes_again(p: FloatArray, together: float) -> FloatArray:
     """Return the chance of a second p-value this small, given a first one."""
     level = np.clip(p, 1e-300, 1.0 - 1e-12)

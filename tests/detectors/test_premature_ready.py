@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 from kpiaudit.audit import audit, records
-from kpiaudit.detectors._premature_ready_own import Scores, waited
 from kpiaudit.detectors.base import Row, Summary, Verdicts
 from kpiaudit.detectors.premature_ready import PrematureReady
 from kpiaudit.findings import Finding
@@ -132,6 +131,18 @@ def test_the_floor_is_found_if_everybody_does_it() -> None:
     assert not re.search(BANNED, everything_said(finding), re.IGNORECASE)
 
 
+def test_the_floor_is_found_if_a_large_minority_does_it() -> None:
+    some = everybody(20)[::3]
+    floor = [
+        finding
+        for finding in findings(orders(agents=20, gaming=some, strength=0.7))
+        if finding.subject.kind == "floor"
+    ]
+    assert len(floor) == 1
+    (showing,) = (e.value for e in floor[0].evidence if "calmer third" in e.name)
+    assert showing >= len(some) - 2
+
+
 def test_a_falsified_handover_is_seen_at_the_door() -> None:
     gaming = ("A0002", "A0009")
     frame = orders(agents=24, days=84, gaming=gaming, strength=1.0, falsify=0.95)
@@ -236,32 +247,6 @@ def test_batches_and_offline_devices_hold_if_others_of_them_wait_as_long(
     )
     held = [e for e in DETECTOR.account(row).explanations if e.holds]
     assert [e.status for e in held] == (["open"] if elsewhere else [])
-
-
-def scores(near: float, *, agents: int = 8, common: float = 1.0) -> Scores:
-    each = np.full(agents, 60.0)
-    wait = np.full(agents, common)
-    wait[0] = near
-    return Scores(
-        subject=np.arange(agents),
-        near=each,
-        near_score=each * wait,
-        far=5 * each,
-        far_score=5 * each,
-        squares=6 * each * 3,
-        n_subjects=agents,
-    )
-
-
-def test_own_waits_are_compared_with_what_all_agents_have_in_common() -> None:
-    def p_value(given: Scores) -> float:
-        ones = np.ones(8)
-        p = waited(given, allowed=1.5, events=3.0, spread=0.1, dispersion=ones)
-        return float(p[0])
-
-    assert p_value(scores(1.0)) > 0.5
-    assert p_value(scores(2.5)) < 1e-4
-    assert p_value(scores(2.5, common=2.5)) > 0.5
 
 
 @pytest.mark.parametrize(

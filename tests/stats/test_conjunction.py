@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpiaudit.stats.conjunction import both
+from kpiaudit.stats.conjunction import both, joint, limit
 from kpiaudit.stats.multiplicity import q_values
 
 
@@ -65,3 +65,33 @@ def test_habits_that_go_together_need_the_guard() -> None:
             wrong[together] += bool((q <= 0.05).any())
     assert wrong[0.0] / 1000 > 0.15
     assert wrong[0.7] / 1000 <= 0.065
+
+
+@pytest.mark.parametrize("together", [0.0, 0.15, 0.6])
+def test_the_joint_tail_is_that_of_a_bivariate_normal(together: float) -> None:
+    z = stats.norm.ppf(0.03)
+    both_so_clear = stats.multivariate_normal.cdf(
+        [z, z], mean=[0, 0], cov=[[1, together], [together, 1]]
+    )
+    given = joint(np.array([0.001, 0.03]), np.array([0.03, 0.02]), together=together)
+    np.testing.assert_allclose(given, both_so_clear, rtol=1e-4)
+
+
+def test_a_joint_p_value_is_no_smaller_than_its_share_of_honest_subjects() -> None:
+    rng = np.random.default_rng(3)
+    cov = [[1.0, 0.15], [0.15, 1.0]]
+    z = rng.multivariate_normal([0.0, 0.0], cov, size=100_000)
+    p = joint(stats.norm.sf(z[:, 0]), stats.norm.sf(z[:, 1]), together=0.15)
+    for level in (0.001, 0.01, 0.05):
+        assert np.mean(p <= level) <= level * 1.1
+
+
+@pytest.mark.parametrize("threshold", [1e-6, 0.001, 0.05, 0.5])
+def test_the_limit_inverts_the_joint_tail(threshold: float) -> None:
+    at = np.array([limit(threshold, together=0.15)])
+    np.testing.assert_allclose(joint(at, at, together=0.15), threshold, rtol=1e-6)
+
+
+def test_the_joint_tail_needs_both_answers() -> None:
+    p = joint(np.array([np.nan, 0.1]), np.array([0.1, np.nan]), together=0.15)
+    assert np.isnan(p).all()
