@@ -21,11 +21,11 @@ from kpiaudit.tables.report import (
     report_read,
     report_unrecognised,
 )
-from kpiaudit.tables.sniff import NoTableError
+from kpiaudit.tables.sniff import NoTableError, is_workbook
 from kpiaudit.tables.yamlvalues import check_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kpiaudit.tables.dataset import Dataset
@@ -70,9 +70,12 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
     found: list[Read] = []
     notes: list[DataNote] = []
     unclear: list[tuple[Source | tuple[str, Any], AmbiguousDatesError]] = []
-    for source in _sources(paths, tables, stdin):
+    sheets: dict[tuple[str, str], str] = {}
+    for source in _sheets(_sources(paths, tables, stdin)):
         try:
-            found.append(_read(source, options))
+            read = _read(source, options)
+            _once(source, read, sheets)
+            found.append(read)
         except AmbiguousDatesError as error:
             unclear.append((source, error))
         except (UnrecognisedError, NoTableError) as error:
@@ -115,9 +118,18 @@ def inspect(  # noqa: PLR0913  # the same as load
     _period(since, until, timezone)
     reports: list[FileReport] = []
     strange: list[int] = []
+    sheets: dict[tuple[str, str], str] = {}
+    every: list[Source | tuple[str, Any]] = []
     for source in _sources(paths, tables, stdin):
         try:
-            reports.append(report_read(_read(source, options)))
+            every += _sheets([source])
+        except KpiauditError as error:
+            reports.append(report_error(cast("Source", source).display, error))
+    for source in every:
+        try:
+            read = _read(source, options)
+            _once(source, read, sheets)
+            reports.append(report_read(read))
         except (UnrecognisedError, NoTableError) as error:
             if _noted(source, error):
                 strange.append(len(reports))
@@ -184,6 +196,40 @@ def _sources(
         yield (table, item) if not hasattr(item, "display") else item
 
 
+def _sheets(
+    sources: Iterable[Source | tuple[str, Any]],
+) -> Iterator[Source | tuple[str, Any]]:
+    """Put in the place of each workbook its sheets."""
+    for source in sources:
+        if isinstance(source, tuple) or not is_workbook(source):
+            yield source
+        else:
+            from kpiaudit.tables.excelfile import sheets  # noqa: PLC0415  # rare
+
+            yield from sheets(source)
+
+
+def _once(
+    source: Source | tuple[str, Any], read: Read, sheets: dict[tuple[str, str], str]
+) -> None:
+    """Refuse two sheets of one workbook that feed the same table.
+
+    Raises:
+        TableError: They do.
+    """
+    if isinstance(source, tuple) or source.sheet is None:
+        return
+    book = str(source.path)
+    for piece in read.converted:
+        other = sheets.setdefault((book, piece.table), source.sheet)
+        if other != source.sheet:
+            raise TableError(
+                f"{source.display}: the sheets '{other}' and '{source.sheet}' both "
+                f"hold {piece.table}, and one may be a part of the other. Save those "
+                "that count as CSV (UTF-8) and give these."
+            )
+
+
 def _noted(source: Source | tuple[str, Any], error: TableError) -> bool:
     """Say whether a file that can't be used is a note: nobody asked for it."""
     if isinstance(source, tuple):
@@ -194,7 +240,8 @@ def _noted(source: Source | tuple[str, Any], error: TableError) -> bool:
 def _read(source: Source | tuple[str, Any], options: Options) -> Read:
     if isinstance(source, tuple):
         return read_frame(source[0], source[1], options)
-    return read_source(source, options)
+    read = read_source(source, options)
+    return replace(read, notes=(*source.notes, *read.notes)) if source.notes else read
 
 
 def _zone(found: list[Read], timezone: str) -> str:

@@ -105,7 +105,7 @@ def read_source(source: Source, options: Options) -> Read:
     sniffed = sniff(source, options.known.headers, told)
     if sniffed.format in {"parquet", "arrow"}:
         return _read_columnar(source, sniffed, options)
-    if sniffed.format == "csv":
+    if sniffed.format in {"csv", "xlsx"}:
         return _read_csv(source, sniffed, options)
     if sniffed.format == "queue_log":
         return _read_queue_log(source, sniffed, options)

@@ -28,7 +28,8 @@ HEAD = 256 * 1024
 _SEPARATORS = (",", ";", "\t", "|", "\x1f", "^", "~")
 _NO_TABLE = {
     "xlsx": "an Excel workbook; save the sheet as CSV (UTF-8)",
-    "xls": "an old Excel workbook; save the sheet as CSV (UTF-8)",
+    "xls": "an old Excel workbook, or one with a password; save the sheet as CSV "
+    "(UTF-8)",
     "html": "a web page; export it again as CSV",
     "xml": "XML; export it again as CSV",
     "pdf": "a PDF; export the data as CSV",
@@ -113,7 +114,7 @@ def sniff(
         raise TableError(
             f"{source.display}: a Parquet file inside an archive. Unpack it first."
         )
-    kind = "xlsx" if compression == "zip" and _is_workbook(source) else inner
+    kind = "xlsx" if compression == "zip" and is_workbook(source) else inner
     if kind in _NO_TABLE:
         raise _no_table(source, kind)
     encoding, bom = _encoding(head, source, told)
@@ -142,7 +143,7 @@ def sniff(
         )
     separator, header, skip, above = _layout(text, source, known, told)
     return Sniffed(
-        format="csv",
+        format="xlsx" if source.sheet is not None else "csv",
         compression=compression,
         encoding=encoding,
         bom=bom,
@@ -183,7 +184,10 @@ def _names_column(text: str, known: Names) -> bool:
     return bool(words & (_CANONICAL | known()))
 
 
-def _is_workbook(source: Source) -> bool:
+def is_workbook(source: Source) -> bool:
+    """Say whether a file is an Excel workbook, by its first bytes."""
+    if magic(source.first()) != "zip":
+        return False
     return b"[Content_Types].xml" in source.first(4096) or b"xl/" in source.first(4096)
 
 
@@ -281,7 +285,8 @@ def _layout(
         if best is None or score > best[0]:
             best = (score, separator, rows)
     if best is None or best[0] <= 0:
-        error = TableError if _names_column(text, known) else NoTableError
+        column = _names_column(text, known) and not _beside(source)
+        error = TableError if column else NoTableError
         raise error(
             f"{source.display}: only one column was found, so this is no table whose "
             "fields are separated by comma, semicolon, tab or bar. Export it as CSV, "
@@ -365,13 +370,19 @@ def _header_row(
     cells = [c.strip() for c in rows[index][0] if c.strip()]
     if any(_NUMBERLIKE.fullmatch(cell) for cell in cells) or len(cells) < 2:
         # Commas in prose fall anywhere: its lines agree on no number of fields.
-        error = NoTableError if 2 * widths.count(usual) < len(widths) else TableError
+        prose = 2 * widths.count(usual) < len(widths)
+        # Sheets of figures and texts stand beside the one that holds the export.
+        error = NoTableError if prose or _beside(source) else TableError
         raise error(
             f"{source.display}: no header row was found (the first row is "
             f"'{' '.join(cells)[:60]}'). Add one, or give the names with 'header:' in "
             "a mapping file."
         )
     return index
+
+
+def _beside(source: Source) -> bool:
+    return source.sheet is not None and source.stray
 
 
 def _first_of_width(rows: list[tuple[list[str], int]], width: int) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK = 16 * 2**20
-_FREE_INFLATION = 256 * 2**20  # below this size no ratio is suspicious
+FREE_INFLATION = 256 * 2**20  # below this size no ratio is suspicious
 
 MAGIC = (
     (b"\x1f\x8b", "gzip"),
@@ -77,6 +77,8 @@ class Source:
         named: Whether the user named it, rather than a folder that holds it.
         stray: Whether a folder or an archive may hold it beside exports: it is named
             neither by the user nor by a glob, nor after a table.
+        sheet: Sheet of a workbook whose cells `data` holds as CSV; else None.
+        notes: Kind, count and sentence of what was met when it was opened.
     """
 
     display: str
@@ -87,6 +89,8 @@ class Source:
     hint: str = ""
     named: bool = False
     stray: bool = False
+    sheet: str | None = None
+    notes: tuple[tuple[str, int, str], ...] = ()
 
     def sha256(self) -> str | None:
         """Return the hash of the file's bytes; None for what is no local file."""
@@ -154,7 +158,7 @@ class Source:
             with _opened(raw, kind, self) as stream:
                 while block := stream.read(BLOCK):
                     out += len(block)
-                    if out > _FREE_INFLATION and out > ratio * size:
+                    if out > FREE_INFLATION and out > ratio * size:
                         raise TableError(
                             f"{self.display}: inflates to more than {ratio:g} times "
                             f"its size. If that is right, set "

@@ -532,12 +532,12 @@ def test_what_is_no_table_is_named(tmp_path, data, says):
         read(tmp_path, data, "calls.xls")
 
 
-def test_a_workbook_is_refused_with_advice(tmp_path):
+def test_a_workbook_that_is_none_is_refused_with_advice(tmp_path):
     path = tmp_path / "calls.xlsx"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("[Content_Types].xml", "<Types/>")
         archive.writestr("xl/workbook.xml", "<workbook/>")
-    with pytest.raises(TableError, match="save the sheet as CSV"):
+    with pytest.raises(TableError, match="Save the sheet as CSV"):
         load([path])
 
 
@@ -693,7 +693,7 @@ def test_a_huge_field_is_refused_unless_allowed(tmp_path, monkeypatch):
 
 
 def test_a_bomb_is_refused_unless_allowed(tmp_path, monkeypatch):
-    monkeypatch.setattr("kpiaudit.tables.source._FREE_INFLATION", 1000)
+    monkeypatch.setattr("kpiaudit.tables.source.FREE_INFLATION", 1000)
     rows = table(3000)
     for row in rows:
         row[5] = "x" * 400
