@@ -16,7 +16,7 @@ from kpiaudit.errors import RuleError, TableError
 from kpiaudit.evidence import assemble, ranking
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection, SmallestDetectable
-from kpiaudit.rulebook import read_rules
+from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import multiplicity
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
@@ -59,6 +59,7 @@ def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
     since: str | None = None,
     until: str | None = None,
     max_unreadable: float = 0.05,
+    engine: str = "polars",
     **tables: Any,
 ) -> Report:
     """Scan exports for gamed KPIs.
@@ -74,6 +75,9 @@ def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
         since: First day, as 2026-03-01.
         until: Last day.
         max_unreadable: How damaged a file may be, as a share.
+        engine: What runs the aggregations; `duckdb` and `spark` read canonical
+            Parquet. Relations of DuckDB and DataFrames of Spark need no word: they are
+            worked on where they are.
         **tables: A path, a list of paths, or a polars, pandas or lazy frame per
             canonical table: `calls="calls.csv", surveys=frame`.
 
@@ -98,6 +102,8 @@ def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
         since=since,
         until=until,
         max_unreadable=max_unreadable,
+        engine=engine,
+        only=columns_of(book),
     )
     return audit(data, book).report
 

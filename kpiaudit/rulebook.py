@@ -102,6 +102,19 @@ def read_rules(
     return tuple(kept)
 
 
+def columns_of(rules: Iterable[Rule]) -> frozenset[str]:
+    """Return every column (`table.column`) that rules may read."""
+    found: set[str] = set()
+    for rule in rules:
+        detector = rule.detector
+        found |= {*detector.needs, *detector.uses}
+        found |= {name for one in detector.explanations for name in one.columns}
+        # Whom a finding is about, and where that person belongs.
+        mine = ("agent_id", "team_id", "site_id", *rule.where)
+        found |= {f"{detector.table}.{name}" for name in mine}
+    return frozenset(found)
+
+
 def _read_path(
     path: Path, shipped: Mapping[str, Rule], *, ours: bool = False
 ) -> list[Rule]:

@@ -23,8 +23,10 @@ from kpiaudit.cli.writing import say
 def command(source: options.Source, output: str) -> None:
     """Convert exports to canonical Parquet, for repeated or large scans."""
     from kpiaudit.tables.convert import convert
+    from kpiaudit.tables.load import load
 
-    data = source.load()
+    # Whatever engine will scan the result: exports are read with polars.
+    data = load(source.paths, **source.keywords())
     for path in convert(data, Path(output)):
         say(f"wrote {path}")
     for note in data.notes:

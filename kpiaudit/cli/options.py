@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kpiaudit.rulebook import Rule
     from kpiaudit.tables.dataset import Dataset
@@ -28,9 +28,10 @@ class Source:
     since: str | None
     until: str | None
     max_unreadable: float
+    engine: str = "polars"
 
     def keywords(self) -> dict[str, Any]:
-        """Return the keyword arguments of `load` and `inspect`."""
+        """Return the keyword arguments of `load` and `inspect`, without the engine."""
         stdin = sys.stdin.buffer if ["-"] in self.tables.values() else None
         return {
             "tables": self.tables,
@@ -43,11 +44,17 @@ class Source:
             "stdin": stdin,
         }
 
-    def load(self) -> Dataset:
-        """Load the tables."""
+    def load(self, rules: Sequence[Rule] | None = None) -> Dataset:
+        """Load the tables with the engine.
+
+        Args:
+            rules: Only what they use is needed; None stands for everything.
+        """
+        from kpiaudit.rulebook import columns_of
         from kpiaudit.tables.load import load
 
-        return load(self.paths, **self.keywords())
+        only = None if rules is None else columns_of(rules)
+        return load(self.paths, engine=self.engine, only=only, **self.keywords())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +103,11 @@ _SOURCE = (
     ),
     click.option(
         "--engine",
-        type=click.Choice(["polars"]),
+        type=click.Choice(["polars", "duckdb", "spark"]),
         default="polars",
         show_default=True,
         envvar="KPIAUDIT_ENGINE",
-        help="What runs the aggregations.",
+        help="What runs the aggregations; the last two read canonical Parquet.",
     ),
     click.option(
         "--since",
@@ -164,8 +171,7 @@ def source(command: Callable[..., Any]) -> Callable[..., Any]:
                 )
             tables.setdefault(table, []).append(path)
         names = ("mapping", "preset", "timezone", "since", "until", "max_unreadable")
-        options = {name: keywords.pop(name) for name in names}
-        keywords.pop("engine")  # one so far; click has checked it
+        options = {name: keywords.pop(name) for name in (*names, "engine")}
         paths = keywords.pop("paths") or (() if tables else (".",))
         return command(source=Source(paths=paths, tables=tables, **options), **keywords)
 

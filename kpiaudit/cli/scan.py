@@ -91,7 +91,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     earlier, accepted = _history(ctx, baseline)
     progress = _progress(shown=not (quiet or no_progress))
     progress("reading")
-    data = source.load()
+    data = source.load(rules)
     from kpiaudit.audit import audit
     from kpiaudit.history.compare import compare, failing
 

@@ -12,7 +12,7 @@ from kpiaudit.tables.columns import KEPT_BY, ROW
 from kpiaudit.tables.spill import sunk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kpiaudit.tables.columns import Converted
 
@@ -75,7 +75,7 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     _say_differing(pieces, done)
     if not done.lazy:
         done.frame = done.frame.collect().lazy()
-    if not keyless and not (key and _all_distinct(done, key)):
+    if not keyless and not (key and _all_distinct(done)):
         # First the newest of each record: an old state that has come back equals it.
         if any(piece.target.keep for _, piece in pieces):
             _drop_superseded(done, pieces)
@@ -146,15 +146,16 @@ def _say_differing(pieces: Sequence[tuple[str, Converted]], done: Assembled) -> 
             )
 
 
-def _names_of_row(done: Assembled, key: str) -> list[str]:
+def names_of_row(table: str, columns: Iterable[str]) -> list[str]:
     """Return the columns that name a row: of calls, the legs share their id."""
-    legs = [n for n in _LEGS if n in done.columns]
-    return legs if done.table == "calls" else [key]
+    columns = set(columns)
+    legs = [n for n in _LEGS if n in columns]
+    return legs if table == "calls" else [schema.key(table) or ""]
 
 
-def _all_distinct(done: Assembled, key: str) -> bool:
+def _all_distinct(done: Assembled) -> bool:
     """Say whether no two rows have the same name: then no two are equal. Fast."""
-    names = _names_of_row(done, key)
+    names = names_of_row(done.table, done.columns)
     if done.lazy:
         return not _again(done.frame, names)
     rows = done.frame.collect().select(names)
@@ -177,13 +178,13 @@ def _drop_equal(done: Assembled) -> None:
         gone = twice.join(first, on=_AT, how="anti")[_AT]
         _without(done, gone)
     if len(gone):
-        done.notes.append(
-            (
-                "duplicate-rows",
-                len(gone),
-                "rows equal another in every mapped column and were left out",
-            )
-        )
+        done.notes.append(duplicate_rows(len(gone)))
+
+
+def duplicate_rows(count: int) -> tuple[str, int, str]:
+    """Say how many rows equal another: kind, count, sentence."""
+    text = "rows equal another in every mapped column and were left out"
+    return "duplicate-rows", count, text
 
 
 def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
@@ -262,7 +263,7 @@ def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -
 
 
 def _say_duplicate_ids(done: Assembled, key: str) -> None:
-    per = _names_of_row(done, key)
+    per = names_of_row(done.table, done.columns)
     if done.table == "calls" and "started_at" not in per:
         return
     cells = done.frame.filter(pl.col(key).is_not_null())
@@ -276,16 +277,16 @@ def _say_duplicate_ids(done: Assembled, key: str) -> None:
             .collect(engine="streaming")
             .item()
         )
-        done.notes.append(
-            (
-                "duplicate-ids",
-                count,
-                (
-                    f"rows have the same {' and '.join(per)} as another but other "
-                    f"values (such as {some}); all were kept"
-                ),
-            )
-        )
+        done.notes.append(duplicate_ids(count, per, some))
+
+
+def duplicate_ids(count: int, per: Sequence[str], some: str) -> tuple[str, int, str]:
+    """Say how many rows share the names of another: kind, count, sentence."""
+    text = (
+        f"rows have the same {' and '.join(per)} as another but other values (such as "
+        f"{some}); all were kept"
+    )
+    return "duplicate-ids", count, text
 
 
 def dated(done: Assembled, timezone: str) -> pl.LazyFrame:

@@ -105,8 +105,9 @@ def _add(
         text = f"{files}: no rows of '{table}' are left by the mapping and the period."
         notes.append(DataNote(table=table, kind="no-rows", count=0, detail=text))
         return
-    notes += check(table, now.frame, now.columns)
-    parts.frames[table] = nw.from_native(now.frame)
+    frame = nw.from_native(now.frame)
+    notes += check(table, frame, now.columns)
+    parts.frames[table] = frame
     parts.columns[table] = now.columns
     parts.rows[table] = now.rows
     if now.span:
@@ -115,5 +116,5 @@ def _add(
     targets = [(piece.target, piece.columns) for _, piece in pieces]
     parts.origins |= origins_of(table, targets, set(done.derived))
     if table == "surveys" and not any("score" in t.origins for t, _ in targets):
-        writer = score_origin(now.frame, now.columns)
+        writer = score_origin(frame, now.columns)
         parts.origins |= {"surveys.score": writer} if writer else {}

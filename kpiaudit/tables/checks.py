@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
+import narwhals as nw
 
 from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
+from kpiaudit.tables.engine import collect, counted, flag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from kpiaudit.tables.dataset import Frame
 
 _DAY_S = 86_400
 _LONG_S = 3 * 3600
@@ -40,16 +43,16 @@ _STEPS = (60, 30, 15, 10, 6, 5)
 @dataclass(frozen=True, kw_only=True)
 class _Check:
     kind: str
-    bad: pl.Expr
+    bad: nw.Expr
     detail: str
     least: int = 1
     share: float = 0.0
 
 
-def check(
-    table: str, frame: pl.LazyFrame, columns: frozenset[str]
-) -> tuple[DataNote, ...]:
+def check(table: str, frame: Frame, columns: frozenset[str]) -> tuple[DataNote, ...]:
     """Look at a canonical table for what is odd in it; three passes at most.
+
+    In the portable subset, like the detectors: the same notes on every engine.
 
     Args:
         table: Which.
@@ -58,16 +61,18 @@ def check(
     """
     checks = list(_checks(table, columns))
     key = schema.key(table)
-    shown = pl.col(key) if key in columns else pl.lit(None, dtype=pl.String)
-    counts = {f"n{i}": one.bad.fill_null(value=False).sum() for i, one in _at(checks)}
-    got = _counted(frame, counts | _heaps(columns) | {"rows": pl.len()})
+    counts = {f"n{i}": _sum(one.bad) for i, one in _at(checks)}
+    got = counted(frame, counts | _heaps(columns) | {"rows": nw.len()})
     found = [
         (i, one)
         for i, one in _at(checks)
         if got[f"n{i}"] >= max(one.least, one.share * got["rows"])
     ]
     # Examples cost more than counts, and most exports need none.
-    some = _counted(frame, {f"n{i}": shown.filter(c.bad).min() for i, c in found})
+    some: dict[str, Any] = {f"n{i}": None for i, _ in found}
+    if key in columns:
+        shown = {f"n{i}": nw.when(c.bad).then(nw.col(key)).min() for i, c in found}
+        some = counted(frame, shown)
     notes = [
         DataNote(
             table=table,
@@ -88,11 +93,8 @@ def _at(checks: list[_Check]) -> list[tuple[int, _Check]]:
     return list(enumerate(checks))
 
 
-def _counted(frame: pl.LazyFrame, wanted: dict[str, pl.Expr]) -> dict[str, Any]:
-    if not wanted:
-        return {}
-    found = frame.select(**wanted).collect(engine="streaming")
-    return found.row(0, named=True)
+def _sum(condition: nw.Expr) -> nw.Expr:
+    return flag(condition).sum()
 
 
 def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
@@ -100,22 +102,22 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
         if c.type == "duration" and c.name in columns and c.name != "paused_s":
             yield _Check(
                 kind="impossible-durations",
-                bad=pl.col(c.name) > _DAY_S,
+                bad=nw.col(c.name) > _DAY_S,
                 detail=f"Rows with {c.name} above a day; look at its unit",
             )
     for first, then in _ORDER.get(table, ()):
         if {first, then} <= columns:
             yield _Check(
                 kind="times-out-of-order",
-                bad=pl.col(then) < pl.col(first),
+                bad=nw.col(then) < nw.col(first),
                 detail=f"Rows with {then} before {first}",
             )
     if {"talk_s", "answered_at", "ended_at"} <= columns:
-        hold = pl.col("hold_s").fill_null(0.0) if "hold_s" in columns else pl.lit(0.0)
-        span = (pl.col("ended_at") - pl.col("answered_at")) / 1000 - hold
+        hold = nw.col("hold_s").fill_null(0.0) if "hold_s" in columns else nw.lit(0.0)
+        span = (nw.col("ended_at") - nw.col("answered_at")) / 1000 - hold
         yield _Check(
             kind="talk-disagrees",
-            bad=(span - pl.col("talk_s")).abs() > 1,
+            bad=(span - nw.col("talk_s")).abs() > 1,
             detail="Rows with a talk_s that differs by more than a second from "
             "ended_at - answered_at - hold_s",
             least=_FEW + 1,
@@ -125,19 +127,19 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
     if key in columns:
         yield _Check(
             kind="missing-ids",
-            bad=pl.col(key).is_null(),
+            bad=nw.col(key).is_null(),
             detail=f"Rows without {key}",
         )
 
 
-def _heaps(columns: frozenset[str]) -> dict[str, pl.Expr]:
+def _heaps(columns: frozenset[str]) -> dict[str, nw.Expr]:
     if "talk_s" not in columns:
         return {}
-    talk = (pl.col("talk_s") * 1000).round().cast(pl.Int64)
+    talk = (nw.col("talk_s") * 1000).round().cast(nw.Int64)
     some = talk > 0
-    found = {"talks": some.sum(), "long": (pl.col("talk_s") > _LONG_S).sum()}
+    found = {"talks": _sum(some), "long": _sum(nw.col("talk_s") > _LONG_S)}
     for step in _STEPS:
-        found[f"by{step}"] = (some & (talk % (step * 1000) == 0)).sum()
+        found[f"by{step}"] = _sum(some & (talk % (step * 1000) == 0))
     return found
 
 
@@ -168,14 +170,14 @@ def _heaping(
         )
 
 
-def _days(table: str, frame: pl.LazyFrame) -> Iterator[DataNote]:
-    days = (
-        frame.filter(pl.col("day").is_not_null())
+def _days(table: str, frame: Frame) -> Iterator[DataNote]:
+    by_day = (
+        frame.filter(~nw.col("day").is_null())
         .group_by("day")
-        .agg(n=pl.len(), last=pl.col("hour").max())
-        .collect(engine="streaming")
+        .agg(n=nw.len(), last=nw.col("hour").max())
         .sort("day")
     )
+    days = collect({"": by_day})[""]
     if days.height < 7:
         return
     count = dict(zip(days["day"].to_list(), days["n"].to_list(), strict=True))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kpiaudit.errors import TableError
+from kpiaudit.tables import schema
 
 if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset
@@ -53,7 +54,7 @@ def _write(data: Dataset, table: str, folder: Path) -> Path:
     keep = [name for name in names if name not in HELPERS]
     order = [name for name in ("at_ms",) if name in names] + keep
     frame = native.sort(order, nulls_last=True).select(
-        _instant(name) if is_instant(name) else pl.col(name) for name in keep
+        _instant(name) if is_instant(table, name) else pl.col(name) for name in keep
     )
     path = folder / f"{table}.parquet"
     handle, name = tempfile.mkstemp(dir=folder, prefix=f".{table}.", suffix=".parquet")
@@ -69,9 +70,10 @@ def _write(data: Dataset, table: str, folder: Path) -> Path:
     return path
 
 
-def is_instant(name: str) -> bool:
-    """Say whether a canonical column holds instants (`at`, `..._at`)."""
-    return name == "at" or name.endswith("_at")
+def is_instant(table: str, name: str) -> bool:
+    """Say whether a canonical column holds instants (`at`, `..._at`, `valid_from`)."""
+    column = schema.column(table, name)
+    return column is not None and column.type == "instant"
 
 
 def _instant(name: str) -> pl.Expr:

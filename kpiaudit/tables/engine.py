@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import polars as pl
+
+from kpiaudit.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +23,9 @@ def collect(frames: Mapping[str, Frame]) -> dict[str, pl.DataFrame]:
 
     Returns:
         Polars frames by the same names, in the same order.
+
+    Raises:
+        TableError: The engine ran out of memory or disk, or lost its data.
     """
     native = {name: frame.to_native() for name, frame in frames.items()}
     lazy = {n: f for n, f in native.items() if isinstance(f, pl.LazyFrame)}
@@ -27,6 +33,43 @@ def collect(frames: Mapping[str, Frame]) -> dict[str, pl.DataFrame]:
         zip(lazy, pl.collect_all(list(lazy.values()), engine="streaming"), strict=True)
     )
     return {
-        name: done[name] if name in done else frames[name].collect("polars").to_native()
+        name: done[name] if name in done else _collected(frames[name])
         for name in frames
+    }
+
+
+def _collected(frame: Frame) -> pl.DataFrame:
+    """Bring a small frame from DuckDB or Spark; their sums of integers are decimals."""
+    try:
+        found: pl.DataFrame = frame.collect("polars").to_native()
+    except Exception as error:
+        engine = type(error).__module__.partition(".")[0].lstrip("_")
+        if engine not in {"duckdb", "pyspark", "py4j"}:
+            raise
+        raise TableError(
+            f"{engine} could not finish a query: {str(error).strip()[:300]}. If memory "
+            "or disk ran out, give it more (KPIAUDIT_MEMORY_MB, TMPDIR; see "
+            "docs/engines.md), or scan a shorter period."
+        ) from error
+    whole = [n for n, t in found.schema.items() if isinstance(t, pl.Decimal)]
+    whole = [n for n in whole if not getattr(found.schema[n], "scale", 0)]
+    return found.with_columns(pl.col(n).cast(pl.Int64) for n in whole)
+
+
+def flag(condition: nw.Expr) -> nw.Expr:
+    """Return 1 where a condition holds and 0 elsewhere: what every engine can sum."""
+    return nw.when(condition).then(1).otherwise(0).cast(nw.Int64)
+
+
+def counted(frame: Frame, wanted: Mapping[str, nw.Expr]) -> dict[str, Any]:
+    """Return aggregates of a frame by name: whole numbers, texts, or None."""
+    if not wanted:
+        return {}
+    # Engines differ in which marks they bear in a name.
+    names = {f"c{i}": name for i, name in enumerate(wanted)}
+    short = {c: wanted[name] for c, name in names.items()}
+    row = collect({"": frame.select(**short)})[""].row(0, named=True)
+    return {
+        names[c]: v if v is None or isinstance(v, str) else int(v)
+        for c, v in row.items()
     }

@@ -12,6 +12,7 @@ from kpiaudit.findings import DataNote
 from kpiaudit.tables.build import build
 from kpiaudit.tables.columns import AmbiguousDatesError
 from kpiaudit.tables.discover import discover, named_sources
+from kpiaudit.tables.engines.choose import elsewhere
 from kpiaudit.tables.grammar import read_mappings
 from kpiaudit.tables.read import Options, Read, read_frame, read_source
 from kpiaudit.tables.recognise import Known, UnrecognisedError
@@ -25,7 +26,7 @@ from kpiaudit.tables.sniff import NoTableError, is_workbook
 from kpiaudit.tables.yamlvalues import check_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kpiaudit.tables.dataset import Dataset
@@ -44,6 +45,8 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
     until: date | str | None = None,
     max_unreadable: float = 0.05,
     stdin: BinaryIO | None = None,
+    engine: str = "polars",
+    only: Collection[str] | None = None,
 ) -> Dataset:
     """Load exports into canonical tables.
 
@@ -60,13 +63,30 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
         max_unreadable: Share of a file's rows that may be broken, and of a mapped
             column's cells that may be unreadable, in [0, 1].
         stdin: Where `-` is read from; None stands for the process's own.
+        engine: `polars`, or `duckdb` or `spark` for canonical Parquet and for frames
+            of theirs, which are never brought here.
+        only: Columns (`table.column`) that will be used: DuckDB and Spark read and
+            check no others. None takes all.
 
     Raises:
         TableError: A file is absent, empty, broken, ambiguous or recognised by nothing.
         RuleError: A mapping or an option is wrong.
     """
     options = _options(mapping, preset, timezone, max_unreadable)
-    _period(since, until, timezone)
+    period = _period(since, until, timezone)
+    if engine != "polars" or tables:
+        data = elsewhere(
+            engine,
+            paths=paths,
+            tables=tables,
+            told=mapping or preset,
+            timezone=timezone,
+            period=period,
+            max_unreadable=max_unreadable,
+            only=only,
+        )
+        if data is not None:
+            return data
     found: list[Read] = []
     notes: list[DataNote] = []
     unclear: list[tuple[Source | tuple[str, Any], AmbiguousDatesError]] = []

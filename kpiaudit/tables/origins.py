@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
+import narwhals as nw
 
 from kpiaudit.tables import schema
+from kpiaudit.tables.engine import collect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from kpiaudit.tables.dataset import Frame
     from kpiaudit.tables.mapping import Target
 
 _INDEPENDENCE = (
@@ -52,7 +54,7 @@ def origins_of(
     return found
 
 
-def score_origin(frame: pl.LazyFrame, columns: frozenset[str]) -> str | None:
+def score_origin(frame: Frame, columns: frozenset[str]) -> str | None:
     """Return who wrote the scores of surveys; None if nothing says otherwise.
 
     Scores that more than one in twenty times were collected by the agent (or by a
@@ -61,12 +63,12 @@ def score_origin(frame: pl.LazyFrame, columns: frozenset[str]) -> str | None:
     if not {"administered_by", "score"} <= columns:
         return None
     groups = (
-        frame.filter(pl.col("score").is_not_null())
+        frame.filter(~nw.col("score").is_null())
         .group_by("administered_by")
-        .agg(n=pl.len())
-        .collect(engine="streaming")
+        .agg(n=nw.len())
     )
-    count = {str(name): int(n) for name, n in groups.iter_rows()}
+    rows = collect({"": groups})[""].iter_rows()
+    count = {str(name): int(n) for name, n in rows}
     total = sum(count.values())
     for writer in ("agent", "supervisor"):
         if count.get(writer, 0) > _TOLERATED * total:

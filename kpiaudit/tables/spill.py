@@ -22,7 +22,8 @@ def memory_bytes() -> int:
     return int(limit("KPIAUDIT_MEMORY_MB", 700) * 2**20)
 
 
-def _folder() -> Path:
+def spill_folder() -> Path:
+    """Return a new temporary folder, which goes when the program ends."""
     folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -30,7 +31,7 @@ def _folder() -> Path:
 
 def sunk(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Write a lazy frame to a temporary Parquet file and read it from there."""
-    path = _folder() / "rest.parquet"
+    path = spill_folder() / "rest.parquet"
     frame.sink_parquet(path, compression="lz4")
     return pl.scan_parquet(path)
 
@@ -58,7 +59,7 @@ class Pile:
 
     def _spill(self) -> None:
         if self._folder is None:
-            self._folder = _folder()
+            self._folder = spill_folder()
         for frame in self.frames:
             path = self._folder / f"{self._files:06d}.parquet"
             frame.write_parquet(path, compression="lz4", statistics=False)

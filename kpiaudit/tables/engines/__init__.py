@@ -1,0 +1,1 @@
+"""The canonical tables on DuckDB and on Spark, built lazily where the data are."""
