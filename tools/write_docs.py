@@ -1,12 +1,18 @@
-"""Write the generated pages: rules, detectors, tables. `--check` compares."""
+"""Write the generated pages: rules, detectors, tables, and the README's finding.
+
+`--check` compares all but the last, which tests/test_sample.py holds to the sample data.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
+import kpiaudit
 from kpiaudit.cli.explain import page
 from kpiaudit.detectors import catalogue
+from kpiaudit.outputs.formats import render
 from kpiaudit.rulebook import read_rules
 from kpiaudit.tables import schema
 
@@ -85,6 +91,24 @@ def _tables() -> str:
     return _TABLES + "\n".join(lines)
 
 
+def finding_of_the_readme(report: kpiaudit.Report) -> str:
+    """Return the finding that the README shows, as `make demo` prints it."""
+    text = render(report, "text", width=100)
+    blocks = re.split(r"(?m)^(?=── \d+ ─)", text)
+    shown = next(b for b in blocks if re.search(r"(?m)^\s+Id\s+short-calls-", b))
+    return shown.rstrip()
+
+
+def _write_readme() -> None:
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    shown = finding_of_the_readme(kpiaudit.scan(ROOT / "sample_data"))
+    new = re.sub(r"(?ms)^── \d+ ─.*?(?=\n```)", lambda _: shown, text, count=1)
+    if new != text:
+        path.write_text(new, encoding="utf-8")
+        print("wrote README.md")
+
+
 def main() -> None:
     """Write the pages, or say which ones are out of date."""
     stale = [
@@ -101,6 +125,7 @@ def main() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(pages()[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
+    _write_readme()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ far outside of what honest agents differ by."""
 _SURE = 2.0  # standard errors by which they do
 _MOST = 1 / 3  # of the agents: more are no longer a few who stand apart
 _FEWEST_PEERS = 10
-_GROUPS = 16
-"""Raised agents join the peers in groups of a sixteenth of these, or one by one."""
 _LOOKS = 2.0
 _SWAPPED = (
     "expected",
@@ -56,17 +54,17 @@ class Counts:
     dispersion: FloatArray | None
     min_excess: float
 
-    def ask(self, members: BoolArray | None = None) -> Outcome:
-        """Compare agents with each other; `members` limits who takes part."""
-        rows = slice(None) if members is None else members[self.subject]
+    def ask(self, learn: BoolArray | None = None) -> Outcome:
+        """Compare agents with some of them; None stands for all."""
         return peers.excess(
-            self.subject[rows],
-            self.stratum[rows],
-            self.near[rows],
-            self.trials[rows],
+            self.subject,
+            self.stratum,
+            self.near,
+            self.trials,
             n_subjects=self.n_subjects,
             dispersion=self.dispersion,
             min_excess=self.min_excess,
+            learn=learn,
         )
 
     def per_agent(self, values: FloatArray | IntArray) -> FloatArray:
@@ -80,8 +78,8 @@ def excess(counts: Counts) -> Outcome:
 
     Several agents who game a cap widen the spread from which honest agents are told,
     and so hide each other. Those whose own calls stop at the cutoff far more abruptly
-    than the median agent's are therefore compared once more, a few at a time, with the
-    agents who are not like that. Both comparisons share the error budget of these
+    than the median agent's are therefore compared once more, with the agents who are
+    not like that. Both comparisons share the error budget of these
     agents (Bonferroni); the others keep theirs whole.
 
     Source:
@@ -94,15 +92,7 @@ def excess(counts: Counts) -> Outcome:
     number = int(raised.sum())
     if not 2 <= number <= _MOST * (number + rest) or rest < _FEWEST_PEERS:
         return plain
-    rows = np.flatnonzero(raised)
-    groups = -(-len(rows) // max(1, rest // _GROUPS))
-    looks = []
-    for g in range(groups):
-        asked = rows[g::groups]
-        members = ~raised
-        members[asked] = True
-        looks.append((asked, counts.ask(members)))
-    return _merged(plain, raised, looks)
+    return _merged(plain, counts.ask(learn=~raised), raised)
 
 
 def raised_agents(counts: Counts) -> BoolArray:
@@ -129,39 +119,36 @@ def raised_agents(counts: Counts) -> BoolArray:
     return raised & seen
 
 
-def _merged(
-    plain: Outcome, raised: BoolArray, looks: list[tuple[IntArray, Outcome]]
-) -> Outcome:
+def _merged(plain: Outcome, again: Outcome, raised: BoolArray) -> Outcome:
     """Let the smaller p-value of each raised agent count, doubled."""
-    p = np.where(raised, np.minimum(plain.p_value * _LOOKS, 1.0), plain.p_value)
-    values = {name: getattr(plain, name).copy() for name in _SWAPPED}
-    owner: dict[int, Outcome] = {}
-    for asked, outcome in looks:
-        again = np.minimum(outcome.p_value * _LOOKS, 1.0)
-        better = asked[again[asked] < p[asked]]
-        p[better] = again[better]
-        for name, array in values.items():
-            array[better] = getattr(outcome, name)[better]
-        owner |= dict.fromkeys(better.tolist(), outcome)
+    first = np.where(raised, np.minimum(plain.p_value * _LOOKS, 1.0), plain.p_value)
+    second = np.where(raised, np.minimum(again.p_value * _LOOKS, 1.0), np.inf)
+    better = second < first
+    values = {
+        name: np.where(better, getattr(again, name), getattr(plain, name))
+        for name in _SWAPPED
+    }
 
     def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
-        low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        for i, row in enumerate(rows.tolist()):
-            inner = owner.get(row, plain).interval
-            if inner is not None:
-                one = inner(np.array([row]), level)
-                low[i], high[i] = one[0][0], one[1][0]
-        return low, high
+        out = np.full((2, len(rows)), np.nan)
+        for outcome, mine in ((plain, ~better[rows]), (again, better[rows])):
+            if outcome.interval is not None:
+                out[:, mine] = outcome.interval(rows[mine], level)
+        return out[0], out[1]
 
     def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
         out = np.full(len(rows), np.nan)
         for i, row in enumerate(rows.tolist()):
-            inner = owner.get(row, plain).breaking_point
+            inner = (again if better[row] else plain).breaking_point
             own = p_threshold / _LOOKS if raised[row] else p_threshold
             if inner is not None:
                 out[i] = inner(np.array([row]), own)[0]
         return out
 
     return replace(
-        plain, p_value=p, interval=interval, breaking_point=breaking_point, **values
+        plain,
+        p_value=np.where(better, second, first),
+        interval=interval,
+        breaking_point=breaking_point,
+        **values,
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpiaudit.detectors._perfect_scores_questions import Cells
-    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
 MIN_DAYS = 10
 """Fewer days with answers than this are one good fortnight, not a habit."""
@@ -28,8 +28,6 @@ _TOGETHER = 0.7
 """How far honest answers to the two questions may go together: both count top scores
 with a sign, and contented customers may answer sooner."""
 
-_GROUPS = 16
-"""Agents join the chosen peers in groups of a sixteenth of these, or one by one."""
 _RAISED = 0.2
 """Log ratio of top scores with a sign, to everybody's, that is worth a second look."""
 
@@ -160,21 +158,12 @@ def _chosen(
         few_tops = usable & (top <= np.median(top[usable]))
         few_signs = usable & (sign <= np.median(sign[usable]))
         rows = np.flatnonzero(usable & ~few_tops & ~few_signs & (sign > _RAISED))
-        groups = -(-len(rows) // max(1, int(few_tops.sum()) // _GROUPS))
-        for g in range(groups):
-            some = rows[g::groups]
-            group = cells.only(_with(few_signs, some))
-            first[some] = _first(rates(group, min_excess=min_excess), min_excess)[some]
-            group = cells.only(_with(few_tops, some))
-            found = signs(group, min_trouble=min_trouble)
-            each[:, some] = _stacked(found, cells.size)[:, some]
+        if len(rows):
+            less = cells.among(few_signs)
+            first[rows] = _first(rates(less, min_excess=min_excess), min_excess)[rows]
+            found = signs(cells.among(few_tops), min_trouble=min_trouble)
+            each[:, rows] = _stacked(found, cells.size)[:, rows]
     return _Answers(first=first, each=each)
-
-
-def _with(members: BoolArray, rows: IntArray) -> BoolArray:
-    out = members.copy()
-    out[rows] = True
-    return out
 
 
 def _extra(

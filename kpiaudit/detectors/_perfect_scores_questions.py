@@ -39,11 +39,12 @@ class Cells:
     """The counts with agents numbered, and their days where there are days.
 
     Args:
-        counts: The summary; of some agents only where peers were chosen.
+        counts: The summary.
         days: The same per day; None where there are no days.
         ids: All agents, sorted, shape (n_agents,).
         agent: Index of the agent per row of `counts`.
         noise: Dispersions already computed, by events and trials.
+        learn: Who the peers are, shape (n_agents,); None stands for all.
     """
 
     counts: Summary
@@ -51,6 +52,7 @@ class Cells:
     ids: Any
     agent: IntArray
     noise: dict[tuple[str, str], FloatArray | None] = field(default_factory=dict)
+    learn: BoolArray | None = None
 
     @classmethod
     def of(cls, summaries: Summaries) -> Cells:
@@ -72,10 +74,9 @@ class Cells:
         """Count the agents."""
         return len(self.ids)
 
-    def only(self, members: BoolArray) -> Cells:
-        """Return the cells of some agents; the others are no peers any more."""
-        rows = members[self.agent]
-        return replace(self, counts=self.counts.where(rows), agent=self.agent[rows])
+    def among(self, peers: BoolArray) -> Cells:
+        """Return the same cells, with some agents as everybody's peers."""
+        return replace(self, learn=peers)
 
     def total(self, name: str) -> FloatArray:
         """Sum a count over each agent's rows, shape (n_agents,)."""
@@ -152,6 +153,7 @@ class Cells:
             dispersion=self.dispersion(events, trials),
             min_excess=min_excess,
             min_trials=least,
+            learn=self.learn,
         )
 
     def less_below(
@@ -179,7 +181,7 @@ class Cells:
             both=some - some_top,
             n_subjects=self.size,
         )
-        return selection.withheld(tables, min_trouble=least)
+        return selection.withheld(tables, min_trouble=least, learn=self.learn)
 
 
 def signs(cells: Cells, *, min_trouble: int) -> Mapping[str, Outcome]:

@@ -22,8 +22,6 @@ tells a habit from hanging up, is not among them."""
 _TOP, _BOTTOM = 4.0, -2.0
 """No single answer counts for more than this many standard deviations: with one
 question alone no agent is reported, however extreme that answer is."""
-_GROUPS = 16
-"""Agents join the chosen peers in groups of a sixteenth of these, or one by one."""
 _PROMISING = 0.15
 _CHOSEN_SHARE = 2.0 / 3.0
 _STEPS = 8
@@ -63,8 +61,7 @@ def answer(
     Agents who show a pattern widen the spread from which honest agents are told, and so
     hide each other. Peers are therefore the half with the lower score in another
     question: among honest agents that choice says nothing about this question, but
-    whoever hangs up on callers is not among them. The other half is compared with
-    them a few at a time.
+    whoever hangs up on callers is not among them.
 
     Args:
         question: What to ask.
@@ -81,22 +78,12 @@ def answer(
     p = plain.p_value.copy()
     if not (usable & promising).any():
         return Answer(p_value=p, parts=((None, plain),))
-    parts: list[tuple[IntArray, Outcome]] = [(np.flatnonzero(~promising), plain)]
     low = usable & (score <= np.median(score[usable]))
-    inside = np.flatnonzero(low & promising)
-    if len(inside):
-        parts.append((inside, question.ask(low)))
-    outside = np.flatnonzero(~low & promising)
-    groups = -(-len(outside) // max(1, int(low.sum()) // _GROUPS))
-    for g in range(groups):
-        rows = outside[g::groups]
-        members = low.copy()
-        members[rows] = True
-        parts.append((rows, question.ask(members)))
-    for rows, outcome in parts:
-        mine = outcome.p_value[rows]
-        p[rows] = np.where(np.isnan(mine), p[rows], mine)
-    return Answer(p_value=p, parts=tuple(parts))
+    chosen = question.ask(learn=low)
+    told = promising & ~np.isnan(chosen.p_value)
+    p[told] = chosen.p_value[told]
+    parts = (np.flatnonzero(~told), plain), (np.flatnonzero(told), chosen)
+    return Answer(p_value=p, parts=parts)
 
 
 def combined(p_values: FloatArray) -> FloatArray:

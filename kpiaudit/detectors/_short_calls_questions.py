@@ -67,18 +67,18 @@ class Question:
         out: FloatArray = np.log((self._sum(self.events) + 0.5) / (expected + 0.5))
         return out
 
-    def ask(self, members: BoolArray | None = None) -> Outcome:
-        """Compare the agents of a group with each other; None stands for all."""
-        rows = slice(None) if members is None else members[self.agent]
+    def ask(self, learn: BoolArray | None = None) -> Outcome:
+        """Compare agents with some of them; None stands for all."""
         return peers.excess(
-            self.agent[rows],
-            self.stratum[rows],
-            self.events[rows],
-            self.trials[rows],
+            self.agent,
+            self.stratum,
+            self.events,
+            self.trials,
             n_subjects=self.size,
             dispersion=self.dispersion,
             min_excess=self.min_excess,
             min_trials=self.min_trials,
+            learn=learn,
         )
 
     def _sum(self, values: Any) -> FloatArray:

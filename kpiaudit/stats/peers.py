@@ -51,6 +51,7 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     min_ratio: float = 1.0,
     expected_offset: FloatArray | None = None,
     min_trials: int = 20,
+    learn: BoolArray | None = None,
 ) -> Outcome:
     """Say for every subject whether its events exceed what honest peers would give.
 
@@ -67,6 +68,8 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
             subject's, >= 1; if both are given, both have to be exceeded.
         expected_offset: Log-odds known beforehand, per row, such as that of tenure.
         min_trials: Subjects with fewer trials are untestable.
+        learn: From whom to learn what is honest, shape (n_subjects,): the others are
+            measured by them but count as nobody's peers. None stands for all.
 
     Returns:
         One entry per subject. Untestable (nan) is a subject with too few trials, with
@@ -81,23 +84,24 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     """
     counts = _counts(subject, stratum, events, trials, expected_offset, n_subjects)
     usable = counts.per_subject(counts.n) >= max(min_trials, 1)
-    if usable.sum() <= _MIN_PEERS:
+    peers = usable if learn is None else usable & learn
+    if peers.sum() <= _MIN_PEERS:
         return _untestable(counts)
     phi = np.ones(n_subjects) if dispersion is None else np.maximum(dispersion, 1.0)
-    question = _Question(usable=usable, phi=phi, events=min_excess, ratio=min_ratio)
-    spread, model = _fit(counts, question, usable.astype(np.float64), width=0.2)
+    question = _Question(peers=peers, phi=phi, events=min_excess, ratio=min_ratio)
+    spread, model = _fit(counts, question, peers.astype(np.float64), width=0.2)
     if counts.n_strata > 1:
         # Strong patterns raise the peers' rates and hide each other: take them out.
-        trust, width = usable * (1.0 - model.yardstick.lifted), spread.mean_sd
-        spread, model = _fit(counts, question, trust, width=width)
-    return _outcome(spread, model, usable)
+        trust, width = peers * (1.0 - model.yardstick.lifted), spread.mean_sd
+        spread, model = _fit(counts, question, trust, width=width, near=spread)
+    return _outcome(spread, model, usable, peers)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """Whom to test, how noisy they are, and which excess is still allowed."""
+    """Who the peers are, how noisy all are, and which excess is still allowed."""
 
-    usable: BoolArray
+    peers: BoolArray
     phi: FloatArray
     events: float
     ratio: float
@@ -144,10 +148,15 @@ def _untestable(counts: Counts) -> Outcome:
 
 
 def _fit(
-    counts: Counts, question: _Question, trust: FloatArray, *, width: float
+    counts: Counts,
+    question: _Question,
+    trust: FloatArray,
+    *,
+    width: float,
+    near: Spread | None = None,
 ) -> tuple[Spread, Model]:
     """Fit the honest spread; return it and what it says of every subject."""
-    usable = question.usable
+    learn = question.peers
     log_odds, peers = peer_log_odds(counts, trust, spread=width)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
     response = Response.of(counts, log_odds)
@@ -156,11 +165,11 @@ def _fit(
     # The blur keeps every likelihood wider than the grid's step.
     phi = np.maximum(question.phi, v0 * _BLUR**2)
     noise = phi + peers * v0
-    centre, start = _guess(y[usable], (noise / np.maximum(v0, 1e-9))[usable])
+    centre, start = _guess(y[learn], (noise / np.maximum(v0, 1e-9))[learn])
     grid = Grid.around(centre)
     likelihood = response.likelihood(k, noise, grid.points)
-    spread = fit_spread(likelihood[_chosen(usable, y, n)], grid, start=start)
-    yardstick = without_each(spread, likelihood)
+    spread = fit_spread(likelihood[_chosen(learn, y, n)], grid, start=start, near=near)
+    yardstick = without_each(spread, likelihood, learn)
     mean, variance = response.at(grid.points)
     null_mean, null_variance = mean, variance
     if question.ratio > 1.0:
@@ -210,9 +219,9 @@ def _guess(y: FloatArray, noise: FloatArray) -> tuple[float, float]:
     return float(np.clip(q50, -3.0, 3.0)), float(np.clip(np.sqrt(left), 0.05, 1.0))
 
 
-def _chosen(usable: BoolArray, y: FloatArray, n: FloatArray) -> IntArray:
-    """Return at most a thousand subjects, evenly spaced by their rate."""
-    rows = np.flatnonzero(usable)
+def _chosen(peers: BoolArray, y: FloatArray, n: FloatArray) -> IntArray:
+    """Return at most a thousand peers, evenly spaced by their rate."""
+    rows = np.flatnonzero(peers)
     if len(rows) <= _FIT_AT_MOST:
         return rows
     order = rows[np.lexsort((n[rows], y[rows]))]
@@ -220,7 +229,9 @@ def _chosen(usable: BoolArray, y: FloatArray, n: FloatArray) -> IntArray:
     return order[np.round(at).astype(np.int64)]
 
 
-def _outcome(spread: Spread, model: Model, usable: BoolArray) -> Outcome:
+def _outcome(
+    spread: Spread, model: Model, usable: BoolArray, peers: BoolArray
+) -> Outcome:
     """Put everything that is known about every subject into one Outcome."""
     rows = np.arange(len(model.k))
     p = p_values(model)
@@ -249,14 +260,14 @@ def _outcome(spread: Spread, model: Model, usable: BoolArray) -> Outcome:
         ratio=ratio,
         ratio_low=ratio_low,
         ratio_high=ratio_high,
-        facts=_facts(spread, model, usable),
+        facts=_facts(spread, model, peers),
         interval=interval,
         breaking_point=breaking_point,
         smallest_detectable=smallest_excess(model, usable & ~np.isnan(p)),
     )
 
 
-def _facts(spread: Spread, model: Model, usable: BoolArray) -> dict[str, float]:
+def _facts(spread: Spread, model: Model, peers: BoolArray) -> dict[str, float]:
     """Return the scalars about the whole family."""
     low, high = spread.sd_quantile(0.025), spread.sd_quantile(0.975)
     facts = {
@@ -264,11 +275,11 @@ def _facts(spread: Spread, model: Model, usable: BoolArray) -> dict[str, float]:
         "spread_low": low,
         "spread_high": high,
         "location": float(quantile(spread.grid, spread.honest[None, :], 0.5)[0]),
-        "dispersion": float(np.median(model.phi[usable])),
-        "n_subjects_used": float(usable.sum()),
+        "dispersion": float(np.median(model.phi[peers])),
+        "n_subjects_used": float(peers.sum()),
     }
     middle = int(np.argmin(np.abs(model.grid.points)))
-    y = log_odds_ratio(model.k[usable], model.n[usable], model.mean[usable, middle])
+    y = log_odds_ratio(model.k[peers], model.n[peers], model.mean[peers, middle])
     g, g_low, g_high = asymmetry(y)
     facts |= {"asymmetry": g, "asymmetry_low": g_low, "asymmetry_high": g_high}
     return facts | {"asymmetric": float(g_low > 1.0 or g_high < 1.0)}

@@ -46,6 +46,7 @@ def withheld(
     min_excess: float = 0.0,
     min_ratio: float = 1.0,
     dispersion: FloatArray | None = None,
+    learn: BoolArray | None = None,
 ) -> Outcome:
     """Test whether each subject's contacts with trouble were invited less than peers'.
 
@@ -62,6 +63,8 @@ def withheld(
         min_ratio: The hypothesis is odds of not being invited, given trouble, of at
             most this multiple of an honest subject's, >= 1.
         dispersion: Variance over the conditional one, >= 1, shape (n_subjects,).
+        learn: From whom to learn what is honest, shape (n_subjects,): the others are
+            measured by them but count as nobody's peers. None stands for all.
 
     Returns:
         `trials` are contacts with trouble, `observed` those that were not invited,
@@ -83,26 +86,28 @@ def withheld(
         least=min_trouble,
         events=min_excess,
         ratio=min_ratio,
+        peers=np.ones(tables.n_subjects, dtype=np.bool_) if learn is None else learn,
     )
     if not (tables.per_subject(tables.trouble) >= min_trouble).any():
         return _nothing(tables)
-    fit = _fit(tables, question, None)
+    fit = _fit(tables, question, None if learn is None else learn.astype(np.float64))
     if fit is None:
         return _nothing(tables)
     if len(np.unique(tables.stratum)) > 1 and (fit.lifted > _DOUBTFUL).any():
         # Strong patterns lower the peers' odds ratios and hide each other: out.
-        fit = _fit(tables, question, 1.0 - fit.lifted) or fit
+        fit = _fit(tables, question, question.peers * (1.0 - fit.lifted)) or fit
     return _outcome(fit, tables)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """How noisy the counts are, and which excess is still allowed."""
+    """How noisy the counts are, which excess is allowed, and who the peers are."""
 
     phi: FloatArray
     least: float
     events: float
     ratio: float
+    peers: BoolArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +130,8 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     centre = int(np.argmin(np.abs(grid.points)))
     information = variance[:, centre]
     known = information >= _MIN_INFORMATION
-    if known.sum() <= _MIN_PEERS:
+    learn = known & question.peers
+    if learn.sum() <= _MIN_PEERS:
         return None
     share = (
         _information(tables)
@@ -136,11 +142,11 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     noise = phi + peers * information
     log = (-invited[:, None] * grid.points - log_norm) / noise[:, None]
     likelihood = np.exp(log - log.max(axis=1, keepdims=True))
-    rows = np.flatnonzero(known)
+    rows = np.flatnonzero(learn)
     sample = rows[:: -(-len(rows) // _FIT_AT_MOST)]
     spread = fit_spread(likelihood[sample], grid, start=_START)
     spread = _expected(spread, len(sample))
-    yardstick = without_each(spread, likelihood)
+    yardstick = without_each(spread, likelihood, question.peers)
     # Counted from the fewest missing invitations that the margins allow.
     reach = tables.per_subject(np.minimum(tables.trouble, tables.invited))
     mean = np.maximum(reach[:, None] - mean, 1e-9)

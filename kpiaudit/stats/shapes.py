@@ -39,23 +39,50 @@ class Shape:
         return np.asarray(np.sqrt(tau**2 + between), dtype=np.float64)
 
 
+_STEPS_PER_SD = 256
+_TABLE_SD = 40
+
+
+@cache
+def _table(skewness: float) -> FloatArray:
+    """Return the cdf of a gamma of that skewness (0: normal) in steps of its sd.
+
+    A scan evaluates it millions of times; between steps it is read linearly, which is
+    off by less than 2e-6, and eight sd out by less than 2e-4 of the tail.
+    """
+    z = np.arange(2 * _TABLE_SD * _STEPS_PER_SD + 2) / _STEPS_PER_SD - _TABLE_SD
+    if skewness == 0.0:
+        return np.asarray(ndtr(z), dtype=np.float64)
+    a = 4.0 / skewness**2
+    return np.asarray(gammainc(a, np.maximum(a + z * np.sqrt(a), 0.0)))
+
+
+def _look_up(table: FloatArray, x: FloatArray, tau: FloatArray) -> FloatArray:
+    at = x * (_STEPS_PER_SD / tau) + _TABLE_SD * _STEPS_PER_SD
+    np.maximum(at, 0.0, out=at)
+    np.minimum(at, 2.0 * _TABLE_SD * _STEPS_PER_SD, out=at)
+    cell = at.astype(np.int64)
+    low = table[cell]
+    at -= cell
+    at *= table[cell + 1] - low
+    at += low
+    return at
+
+
 def _normal(x: FloatArray, tau: FloatArray) -> FloatArray:
-    return np.asarray(ndtr(x / tau), dtype=np.float64)
+    return _look_up(_table(0.0), x, tau)
 
 
 def _heavy(x: FloatArray, tau: FloatArray) -> FloatArray:
     # Closed form of the t distribution with 4 degrees of freedom, scaled to sd tau.
-    t = np.clip(x / tau, -1e6, 1e6) * np.sqrt(2.0)
+    t = x * (np.sqrt(2.0) / tau)
     s = t / np.sqrt(4.0 + t * t)
-    return np.asarray(0.5 + 0.75 * (s - s**3 / 3.0), dtype=np.float64)
+    return np.asarray(0.5 + s * (0.75 - 0.25 * s * s), dtype=np.float64)
 
 
 def _skewed(skewness: float) -> Callable[[FloatArray, FloatArray], FloatArray]:
-    a = 4.0 / skewness**2
-
     def cdf(x: FloatArray, tau: FloatArray) -> FloatArray:
-        g = np.clip(a + x / tau * np.sqrt(a), 0.0, 1e6)
-        return np.asarray(gammainc(a, g), dtype=np.float64)
+        return _look_up(_table(skewness), x, tau)
 
     return cdf
 
@@ -69,10 +96,9 @@ def _grouped(
     group: float, multiple: float
 ) -> Callable[[FloatArray, FloatArray], FloatArray]:
     def cdf(x: FloatArray, tau: FloatArray) -> FloatArray:
-        both = (1.0 - group) * ndtr(x / tau) + group * ndtr(
-            (x - _shift(multiple, tau)) / tau
-        )
-        return np.asarray(both, dtype=np.float64)
+        rest = _normal(x, tau)
+        moved = _normal(x - _shift(multiple, tau), tau)
+        return np.asarray(rest + group * (moved - rest), dtype=np.float64)
 
     return cdf
 
@@ -113,9 +139,10 @@ class Grid:
 
     def masses(self, shape: Shape, mu: FloatArray, tau: FloatArray) -> FloatArray:
         """Return the probability of each cell, shape (len(mu), n_points)."""
-        inner = shape.cdf(self.edges[None, :] - mu[:, None], tau[:, None])
-        ones = np.ones((len(mu), 1))
-        return np.diff(np.hstack([0.0 * ones, inner, ones]), axis=1)
+        cdf = np.empty((len(mu), len(self.edges) + 2))
+        cdf[:, 0], cdf[:, -1] = 0.0, 1.0
+        cdf[:, 1:-1] = shape.cdf(self.edges[None, :] - mu[:, None], tau[:, None])
+        return np.asarray(cdf[:, 1:] - cdf[:, :-1], dtype=np.float64)
 
 
 @cache

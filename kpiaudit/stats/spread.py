@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _TAU_LOW, _TAU_HIGH = 0.02, 2.5
 _TAU_SCALE = 0.25
 _THIN = 100
+_LEAST = 1e-75
+"""Likelihoods are cut here, so that a product of four stays a normal number."""
 _CREDIT = 3.0
 """A shape counts in full if it is at least a third as credible as the best one."""
 ALONE = 400
@@ -98,7 +100,35 @@ class Spread:
         return float(self.weight[mine].sum())
 
 
-def fit_spread(likelihood: FloatArray, grid: Grid, *, start: float) -> Spread:
+@dataclass(frozen=True, kw_only=True)
+class _Lattice:
+    """Where the posterior of one shape is looked for: centres and half-widths."""
+
+    mode: float
+    log_tau: float
+    mode_half: float
+    tau_half: float
+
+    @classmethod
+    def around(cls, spread: Spread, shape: int, by: float) -> _Lattice:
+        """Enclose what an earlier fit left of a shape, moved by some log-odds."""
+        mine = spread.shape == shape
+        weight = spread.weight[mine].sum(axis=1)
+        weight = weight / max(float(weight.sum()), 1e-300)
+        log_tau = np.log(spread.tau[mine])
+        mode = spread.mu[mine] - SHAPES[shape].mode * spread.tau[mine] + by
+        centre, middle = float(weight @ mode), float(weight @ log_tau)
+        return cls(
+            mode=centre,
+            log_tau=middle,
+            mode_half=5.0 * np.sqrt(float(weight @ (mode - centre) ** 2)) + 0.15,
+            tau_half=5.0 * np.sqrt(float(weight @ (log_tau - middle) ** 2)) + 0.5,
+        )
+
+
+def fit_spread(
+    likelihood: FloatArray, grid: Grid, *, start: float, near: Spread | None = None
+) -> Spread:
     """Return the posterior of the honest spread given every subject's likelihood.
 
     Location and width are integrated on a small lattice per shape, which is moved to
@@ -109,6 +139,8 @@ def fit_spread(likelihood: FloatArray, grid: Grid, *, start: float) -> Spread:
             (n_subjects, n_points).
         grid: Where the likelihoods were evaluated.
         start: First guess of the width.
+        near: An earlier posterior of nearly the same likelihoods: the search begins
+            and stays around it.
 
     Returns:
         The posterior.
@@ -121,9 +153,22 @@ def fit_spread(likelihood: FloatArray, grid: Grid, *, start: float) -> Spread:
     """
     lifted = likelihood @ lifts().transpose(0, 2, 1)
     centre = float(grid.points[len(grid.points) // 2])
+    wide = _Lattice(
+        mode=centre,
+        log_tau=float(np.log(start)),
+        mode_half=2.5 * start + 0.3,
+        tau_half=1.8,
+    )
     parts = [
-        _fit_shape(shape, likelihood, lifted, grid=grid, at=(centre, start))
-        for shape in SHAPES
+        _fit_shape(
+            shape,
+            likelihood,
+            lifted,
+            grid=grid,
+            at=wide if near is None else _near(near, index, grid),
+            first=near is None,
+        )
+        for index, shape in enumerate(SHAPES)
     ]
     logs = [
         log + np.log(s.prior) for s, (_, _, _, log) in zip(SHAPES, parts, strict=True)
@@ -141,27 +186,34 @@ def fit_spread(likelihood: FloatArray, grid: Grid, *, start: float) -> Spread:
     )
 
 
+def _near(spread: Spread, shape: int, grid: Grid) -> _Lattice:
+    middle = len(grid.points) // 2
+    moved = float(grid.points[middle] - spread.grid.points[middle])
+    return _Lattice.around(spread, shape, moved)
+
+
 def _fit_shape(
     shape: Shape,
     likelihood: FloatArray,
     lifted: FloatArray,
     *,
     grid: Grid,
-    at: tuple[float, float],
+    at: _Lattice,
+    first: bool,
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Zoom in on one shape: locations, widths, masses, log weights incl. cell area."""
-    mu0, log_tau0 = at[0], float(np.log(at[1]))
-    mu_half, tau_half = 2.5 * at[1] + 0.3, 1.8
+    mu0, log_tau0 = at.mode, at.log_tau
+    mu_half, tau_half = at.mode_half, at.tau_half
     low, high = np.log(_TAU_LOW), np.log(_TAU_HIGH)
     active = np.ones(len(SHARE), dtype=np.bool_)
     # Many subjects leave a small target: it is approached with few of them first.
-    rounds = 4 if len(likelihood) <= 2 * _THIN else 6
+    rounds = (4 if len(likelihood) <= 2 * _THIN else 6) if first else 3
     for last in range(rounds):
         log_tau0 = float(np.clip(log_tau0, low, high))
         bottom = max(low, log_tau0 - tau_half)
         top = max(min(high, log_tau0 + tau_half), bottom + 0.05)
         # The first look is wide and fine: many lifted subjects make a second mode.
-        many = (15, 9) if last == 0 else (7, 7)
+        many = (15, 9) if first and last == 0 else (7, 7)
         mus = mu0 + mu_half * np.linspace(-1.0, 1.0, many[0])
         log_taus = np.linspace(bottom, top, many[1])
         mode, log_tau = (a.ravel() for a in np.meshgrid(mus, log_taus))
@@ -197,13 +249,31 @@ def _joint_log(
     active: BoolArray,
 ) -> FloatArray:
     """Return the log likelihood of all subjects per hypothesis and share lifted."""
-    own = likelihood @ masses.T
-    other = lifted @ masses.T
+    own = masses @ likelihood.T
     out = np.full((masses.shape[0], len(SHARE)), -np.inf)
-    for j in np.flatnonzero(active):
-        both = (1.0 - SHARE[j]) * own + SHARE[j] * other[KIND[j]] + 1e-280
-        out[:, j] = np.log(both).sum(axis=0)
+    for kind, each in enumerate(lifted):
+        some = np.flatnonzero(active & (kind == KIND))
+        if len(some):
+            gain = masses @ each.T
+            gain -= own
+            both = SHARE[some, None, None] * gain
+            both += own
+            out[:, some] = _log_product(both).T
     return out
+
+
+def _log_product(values: FloatArray) -> FloatArray:
+    """Return the sum of logs along the last axis, of values in [0, 1].
+
+    A product of four and one logarithm is three times as fast as four logarithms.
+    """
+    np.maximum(values, _LEAST, out=values)
+    part = values.shape[-1] // 4
+    product = values[..., :part] * values[..., part : 2 * part]
+    product *= values[..., 2 * part : 3 * part]
+    product *= values[..., 3 * part : 4 * part]
+    total = np.log(product).sum(axis=-1) + np.log(values[..., 4 * part :]).sum(axis=-1)
+    return np.asarray(total, dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,12 +295,16 @@ class Yardstick:
     lifted: FloatArray
 
 
-def without_each(spread: Spread, likelihood: FloatArray) -> Yardstick:
+def without_each(
+    spread: Spread, likelihood: FloatArray, learnt: BoolArray | None = None
+) -> Yardstick:
     """Return, per subject, the honest distribution that the others alone give.
 
     Args:
         spread: The posterior from all subjects.
         likelihood: Of the subjects, as `fit_spread` took it.
+        learnt: Whom the posterior was learnt from; only they are left out of their own
+            yardstick. None stands for all.
 
     Returns:
         One row per subject; one for all where there are more than 400 of them.
@@ -253,6 +327,8 @@ def without_each(spread: Spread, likelihood: FloatArray) -> Yardstick:
         both = (1.0 - share) * own + share * other[kind] + 1e-280
         weight += spread.weight[:, j] / both
         lifted += (share * other[kind] / both) @ spread.weight[:, j]
+    if learnt is not None:
+        weight[~learnt] = spread.weight.sum(axis=1)
     return _yardstick(spread, weight / weight.sum(axis=1, keepdims=True), lifted)
 
 

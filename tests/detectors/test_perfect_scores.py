@@ -137,7 +137,7 @@ def test_an_account_names_both_questions_and_restates_the_score():
     tables, truth = simulated((COACHED,))
     agent = min(truth["perfect-scores"]["agents"])
     account = DETECTOR.account(row_of(tables, agent))
-    assert "within 120 seconds" in account.headline
+    assert "of these came" in account.headline
     assert account.observed > account.expected
     assert account.effect.low > 0
     assert 0 < account.harm < 1
