@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import kpiaudit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.evidence import assemble, ranking
+from kpiaudit.evidence import assemble, corroborate, ranking
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection, SmallestDetectable
 from kpiaudit.rulebook import columns_of, read_rules
@@ -143,6 +143,9 @@ def audit(
         _select(active)
         for run in active:
             assemble.add_findings(run, rosters[id(run)])
+        if any(run.findings for run in active):
+            progress("reading the tables: asking other sources")
+            corroborate.corroborate(active, data)
     findings = ranking.ranked(f for run in runs for f in run.findings)
     return Audit(
         report=Report(
@@ -340,7 +343,7 @@ def _status(run: Run) -> RuleStatus:
         untestable=verdicts.untestable
         + sum(int((~t.outcome.testable).sum()) for t in verdicts.tested),
         flagged=len(run.findings),
-        blind_spots=verdicts.blind_spots,
+        blind_spots=(*verdicts.blind_spots, *run.unheard),
         found=(*verdicts.found, *run.withdrawn),
         spread=spread[0] if spread else None,
         smallest_detectable=None

@@ -86,13 +86,26 @@ class Explanation:
 
 @dataclass(frozen=True, kw_only=True)
 class Corroboration:
-    """What another source says about exactly the flagged records."""
+    """What another source says about exactly the flagged records.
+
+    Args:
+        source: What was asked.
+        verdict: `supports` where the records stand out from innocent ones, `silent`
+            where they look the same, `contradicts` where they stand out the other way.
+        effect: The difference from the best innocent alternative.
+        p_value: That innocent records would show as much.
+        detail: The figures in words.
+        e_value: Weight of the answer; None where the test itself rests on it.
+        voice: Sources with the same voice speak of one episode, or have one recorder.
+    """
 
     source: str
     verdict: Verdict
     effect: Effect | None = None
     p_value: float | None = None
     detail: str = ""
+    e_value: float | None = None
+    voice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,6 +226,7 @@ class Finding:
     period_start: str | None = None
     period_end: str | None = None
     corroboration: tuple[Corroboration, ...] = ()
+    corroboration_e_value: float | None = None
     restated: Restated | None = None
     cost: Cost | None = None
     part_of: str | None = None

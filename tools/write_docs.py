@@ -1,6 +1,6 @@
 """Write the generated pages: rules, detectors, tables, and the README's finding.
 
-`--check` compares all but the last, which tests/test_sample.py holds to the sample data.
+`--check` compares all but the last, which tests/test_sample.py holds to the data.
 """
 
 from __future__ import annotations

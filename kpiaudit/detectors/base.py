@@ -54,6 +54,30 @@ class Explain:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """What innocent records look like, so that other sources can tell the difference.
+
+    The innocent records are everybody else's flagged ones: `records` of the floor.
+
+    Args:
+        text: These records in words, as in "after peers' short calls".
+        same_if: The innocent explanation that would look the same, as in "the line had
+            dropped".
+        selected_on: Sources by which flagged records are chosen; they can't testify.
+        counted: Sources that the test itself already rests on; they are shown, but
+            are no further evidence.
+        control: The `control` rows are a second innocent alternative, and the only one
+            for a queue or the floor.
+    """
+
+    text: str = "peers' records of the same kind"
+    same_if: str = "one of the innocent explanations held"
+    selected_on: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """A collected summary: few rows, sorted, as numpy columns.
 
@@ -240,6 +264,7 @@ class Detector(ABC):
     uses: ClassVar[tuple[str, ...]] = ()
     explanations: ClassVar[tuple[Explain, ...]] = ()
     blind: ClassVar[str] = ""
+    alternative: ClassVar[Alternative] = Alternative()
 
     since: str | None = param(
         None,
@@ -306,7 +331,8 @@ class Detector(ABC):
 
         Args:
             data: The dataset, already limited to the rule's `where`.
-            subject: Kind and id of the subject.
+            subject: Kind and id of the subject. For the floor (`("floor", "all")`) the
+                rows of everybody: other sources are asked about these.
             found: What the first stage found.
 
         Returns:

@@ -16,6 +16,7 @@ from kpiaudit.detectors import _duration_cap_floor as floor
 from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors.base import (
+    Alternative,
     Detector,
     Explain,
     Tested,
@@ -111,6 +112,11 @@ class DurationCap(Detector):
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLAIN
     blind: ClassVar[str] = (
         "Calls shaken off well before the cap, or spread over minutes, are not seen."
+    )
+    alternative: ClassVar[Alternative] = Alternative(
+        text="peers' calls that end in the same seconds",
+        same_if="the call had come to its own end there",
+        control=True,
     )
 
     cap_s: float | None = param(

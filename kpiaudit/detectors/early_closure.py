@@ -14,7 +14,14 @@ from kpiaudit.detectors import _early_closure_find as finds
 from kpiaudit.detectors import _early_closure_floor as floors
 from kpiaudit.detectors import _early_closure_questions as questions
 from kpiaudit.detectors import _early_closure_words as words
-from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+from kpiaudit.detectors.base import (
+    Alternative,
+    Detector,
+    Explain,
+    Tested,
+    Verdicts,
+    param,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,6 +123,11 @@ class EarlyClosure(Detector):
         "Closing early long before the deadline, agents with fewer than about 50 "
         "closures near the deadline, and bounces of closures that the customer never "
         "takes up again."
+    )
+    alternative: ClassVar[Alternative] = Alternative(
+        text="peers' closures before the deadline that came back as well",
+        same_if="the case had been a hard one",
+        selected_on=("ticket", "reopened"),
     )
 
     near_share: float = param(

@@ -13,7 +13,14 @@ from kpiaudit.detectors import _perfect_scores_count as count
 from kpiaudit.detectors import _perfect_scores_explain as explain
 from kpiaudit.detectors import _perfect_scores_questions as questions
 from kpiaudit.detectors import _perfect_scores_words as words
-from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+from kpiaudit.detectors.base import (
+    Alternative,
+    Detector,
+    Explain,
+    Tested,
+    Verdicts,
+    param,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,6 +148,11 @@ class PerfectScores(Detector):
     blind: ClassVar[str] = (
         "Top scores coached by everybody alike, and coaching that leaves none of the "
         "four signs: both look like a floor, or an agent, whom customers like."
+    )
+    alternative: ClassVar[Alternative] = Alternative(
+        text="peers' top scores with the same signs",
+        same_if="these customers had been pleased",
+        selected_on=("complaint", "refund", "survey"),
     )
 
     fast_s: float = param(

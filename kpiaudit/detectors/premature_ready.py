@@ -14,7 +14,14 @@ from kpiaudit.detectors import _premature_ready_find as finds
 from kpiaudit.detectors import _premature_ready_floor as floors
 from kpiaudit.detectors import _premature_ready_questions as questions
 from kpiaudit.detectors import _premature_ready_words as words
-from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+from kpiaudit.detectors.base import (
+    Alternative,
+    Detector,
+    Explain,
+    Tested,
+    Verdicts,
+    param,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,6 +136,10 @@ class PrematureReady(Detector):
         "Stamps that are early but not near the promise, agents with fewer than about "
         "50 orders near the promise, and a handover that is always falsified where "
         "neither the courier nor the customer leaves a trace."
+    )
+    alternative: ClassVar[Alternative] = Alternative(
+        text="peers' orders stamped before the promise that waited long as well",
+        same_if="the courier had come late",
     )
 
     stamp: str | None = param(

@@ -15,7 +15,14 @@ from kpiaudit.detectors import _short_calls_find as finds
 from kpiaudit.detectors import _short_calls_floor as floors
 from kpiaudit.detectors import _short_calls_questions as questions
 from kpiaudit.detectors import _short_calls_words as words
-from kpiaudit.detectors.base import Detector, Explain, Tested, Verdicts, param
+from kpiaudit.detectors.base import (
+    Alternative,
+    Detector,
+    Explain,
+    Tested,
+    Verdicts,
+    param,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +119,11 @@ class ShortCalls(Detector):
     blind: ClassVar[str] = (
         "Hanging up on callers after the first ten seconds, and a floor whose median "
         "agent hangs up on fewer callers than lines and wrong numbers can account for."
+    )
+    alternative: ClassVar[Alternative] = Alternative(
+        text="peers' short calls",
+        same_if="the line had dropped",
+        counted=("contact",),
     )
 
     max_talk_s: float = param(

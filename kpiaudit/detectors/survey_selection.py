@@ -14,7 +14,15 @@ from kpiaudit.detectors import _survey_selection_floor as flooring
 from kpiaudit.detectors import _survey_selection_restate as restating
 from kpiaudit.detectors import _survey_selection_signs as signing
 from kpiaudit.detectors import _survey_selection_words as words
-from kpiaudit.detectors.base import Account, Detector, Explain, Tested, Verdicts, param
+from kpiaudit.detectors.base import (
+    Account,
+    Alternative,
+    Detector,
+    Explain,
+    Tested,
+    Verdicts,
+    param,
+)
 from kpiaudit.findings import Effect
 
 if TYPE_CHECKING:
@@ -100,6 +108,11 @@ class SurveySelection(Detector):
     blind: ClassVar[str] = (
         "Invitations withheld by all agents alike: customers who leave early and rules "
         "of the system look the same."
+    )
+    alternative: ClassVar[Alternative] = Alternative(
+        text="peers' contacts with trouble that were not invited either",
+        same_if="these customers had left before the survey",
+        selected_on=("contact", "complaint", "refund", "reopened", "survey"),
     )
 
     repeat_hours: float = param(

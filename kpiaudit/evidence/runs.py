@@ -34,6 +34,7 @@ class Run:
         selection: Level that selection across rules leaves.
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
+        unheard: Sentences on other sources that could not be asked.
     """
 
     rule: Rule
@@ -46,6 +47,7 @@ class Run:
     selection: Selection | None = None
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
+    unheard: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,6 +141,7 @@ def finding_dict(finding: Finding, notice: str) -> dict[str, Any]:
         ],
         "period": {"start": finding.period_start, "end": finding.period_end},
         "corroboration": [_corroboration(item) for item in finding.corroboration],
+        "corroboration_e_value": number(finding.corroboration_e_value),
         "restated": _restated(finding.restated),
         "cost": None if person else _cost(finding.cost),
         "part_of": finding.part_of,
@@ -238,6 +239,8 @@ def _corroboration(item: Corroboration) -> dict[str, Any]:
         "effect": None if item.effect is None else _effect(item.effect),
         "p_value": number(item.p_value),
         "detail": item.detail,
+        "e_value": number(item.e_value),
+        "voice": item.voice,
     }
 
 

@@ -186,6 +186,9 @@ def _finding() -> dict[str, Any]:
         "innocent_explanations": _list(_ref("explanation")),
         "period": _object({"start": _DATE, "end": _DATE}),
         "corroboration": _list(_ref("corroboration")),
+        "corroboration_e_value": _said(
+            _NULLABLE, "Averaged within a voice, multiplied across voices."
+        ),
         "restated": _nullable(_ref("restated")),
         "cost": _said(_nullable(_ref("cost")), "Never given for an agent."),
         "part_of": _said(_NULLABLE_TEXT, "Id of a wider finding."),
@@ -257,6 +260,8 @@ def _corroboration() -> dict[str, Any]:
         "effect": _nullable(_ref("effect")),
         "p_value": _CHANCE,
         "detail": _TEXT,
+        "e_value": _said(_NULLABLE, "Null where the test itself rests on the source."),
+        "voice": _said(_TEXT, "Sources with the same voice count once."),
     }
 
 

@@ -1,0 +1,184 @@
+"""Which other tables can speak about flagged records, and in whose voice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kpiaudit.evidence.runs import Run
+    from kpiaudit.tables.dataset import Dataset
+
+DAY_MS = 86_400_000
+OTHERS = ("system", "third_party")
+"""Who may put a question to a customer without being the one who is asked about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Another table's answer about flagged records.
+
+    Args:
+        id: Short id, by which a detector can say that it already knows the answer.
+        name: Name in a finding.
+        voice: Sources with the same voice count once: they speak of one customer
+            episode, or have one recorder.
+        needs: Columns of the other table.
+        written: The column whose writer decides whether the source is independent.
+        joins: Columns of the detector's table of which one must be there.
+        window_ms: How long after the record; 0 if time plays no part.
+    """
+
+    id: str
+    name: str
+    voice: str
+    needs: tuple[str, ...]
+    written: str
+    joins: tuple[str, ...]
+    window_ms: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name of its columns in the counts."""
+        return f"{self.id}_{self.window_ms // DAY_MS}"
+
+    @property
+    def word(self) -> str:
+        """Its name without the time."""
+        return self.name.partition(" within ")[0]
+
+    @property
+    def table(self) -> str:
+        """The table that is asked."""
+        return self.needs[0].partition(".")[0]
+
+
+_CUSTOMER = ("customer_id",)
+_LATER = 14
+
+
+def _outcome(kind: str, voice: str = "customer") -> Source:
+    name = kind.replace("_", " ")
+    return Source(
+        id=kind,
+        name=f"{name} within {_LATER} days",
+        voice=voice,
+        needs=("outcomes.customer_id", "outcomes.at", "outcomes.kind"),
+        written="outcomes.kind",
+        joins=_CUSTOMER,
+        window_ms=_LATER * DAY_MS,
+    )
+
+
+def _contact(days: int, name: str) -> Source:
+    return Source(
+        id="contact",
+        name=f"repeat contact within {name}",
+        voice="customer",
+        needs=("calls.customer_id", "calls.call_id", "calls.at_ms"),
+        written="calls.customer_id",
+        joins=_CUSTOMER,
+        window_ms=days * DAY_MS,
+    )
+
+
+SOURCES: tuple[Source, ...] = (
+    _contact(1, "24 h"),
+    _contact(7, "7 days"),
+    Source(
+        id="ticket",
+        name="new ticket within 7 days",
+        voice="customer",
+        needs=("tickets.customer_id", "tickets.ticket_id", "tickets.opened_at"),
+        written="tickets.opened_at",
+        joins=_CUSTOMER,
+        window_ms=7 * DAY_MS,
+    ),
+    Source(
+        id="reopened",
+        name="reopened ticket",
+        voice="customer",
+        needs=("tickets.ticket_id", "tickets.reopened_at"),
+        written="tickets.reopened_at",
+        joins=("ticket_id",),
+    ),
+    *(
+        _outcome(kind)
+        for kind in ("complaint", "refund", "return", "churn", "cancellation", "social")
+    ),
+    Source(
+        id="survey",
+        name="low score in an independent survey",
+        voice="customer",
+        needs=("surveys.score", "surveys.score_max", "surveys.administered_by"),
+        written="surveys.score",
+        joins=("call_id", "ticket_id", "order_id"),
+    ),
+)
+"""Every source, in the order of the report."""
+
+MYSTERY = Source(
+    id="mystery_shop",
+    name="poor mystery shop within a day",
+    voice="observer",
+    needs=("outcomes.customer_id", "outcomes.at", "outcomes.kind", "outcomes.value"),
+    written="outcomes.kind",
+    joins=_CUSTOMER,
+    window_ms=DAY_MS,
+)
+"""A test customer's own report of the flagged contact."""
+
+
+ENDS = MappingProxyType(
+    {
+        "calls": ("ended_at", "at_ms"),
+        "surveys": ("responded_at", "sent_at", "at_ms"),
+        "tickets": ("resolved_at", "closed_at", "at_ms"),
+    }
+)
+"""Columns that say when a record was over, by table; the first filled one counts."""
+
+
+def usable(run: Run, data: Dataset) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """Return the sources that can be asked about a rule, and what others lack.
+
+    Args:
+        run: The rule with findings.
+        data: All tables.
+
+    Returns:
+        Sources; and what is missing for those that can't be asked.
+    """
+    detector = run.rule.detector
+    table = detector.table
+    out: list[Source] = []
+    lacking: dict[str, list[str]] = {}
+    timed = any(run.data.has(f"{table}.{c}") for c in ENDS.get(table, ()))
+    for source in (*SOURCES, MYSTERY):
+        if source.id in detector.alternative.selected_on:
+            continue
+        if source.table == table and source.id in {"reopened", "survey"}:
+            continue
+        missing = data.missing(source.needs)
+        joins = [c for c in source.joins if run.data.has(f"{table}.{c}")]
+        if source.id == "survey":
+            joins = [c for c in joins if data.has(f"surveys.{c}")]
+        absent = source.table if not data.has(source.table) else ""
+        if absent or missing:
+            what = f"table {absent}" if absent else ", ".join(missing)
+            lacking.setdefault(what, []).append(source.word)
+        elif not joins or (source.window_ms and not timed):
+            need = f"{table}.{source.joins[0]}" if not joins else f"an end of {table}"
+            lacking.setdefault(need, []).append(source.word)
+        elif data.origin(source.written) not in {*OTHERS, "customer"}:
+            who = data.origin(source.written)
+            what = f"a {source.written} not written by: {who}"
+            lacking.setdefault(what, []).append(source.word)
+        else:
+            out.append(source)
+    said = (
+        f"{what} (for: {', '.join(dict.fromkeys(words))})"
+        for what, words in lacking.items()
+    )
+    return tuple(out), tuple(said)

@@ -1,0 +1,225 @@
+"""What followed flagged records, against what would follow innocent ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import betaincinv, betaln, gammaln
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from kpiaudit.stats.outcome import FloatArray
+
+MIN_PEERS = 5
+"""Fewer peers than this can't say how much honest ones differ."""
+
+_PRIOR = 20.0
+"""Records with which a thin stratum leans on the wider one."""
+_ODDS = np.array([1.25, 1.5, 2.0, 3.0, 4.0, 6.0])
+"""Odds, against the innocent ones, between which the e-value spreads its bets."""
+_USUAL = 0.09
+"""Relative variance of honest agents' rates where peers can't show it: sd 0.3."""
+_SKEWED = 2.0
+"""Honest differences may have a long tail: the e-value must also hold up against a
+spread with this many times the variance,"""
+_MOST = 20.0
+"""and is cut here: no source by itself says more than twenty to one."""
+_GRID = (np.arange(100) + 0.5) / 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Innocent:
+    """Share of records followed by something, were the innocent explanation true.
+
+    Args:
+        rate: Expected share, in (0, 1).
+        weight: Records that a subject's honest share is worth: the beta distribution
+            around `rate` holds the spread between honest agents and the error with
+            which the peers' own records show it; > 0.
+        events: Events among the innocent records.
+        records: Innocent records.
+    """
+
+    rate: float
+    weight: float
+    events: float
+    records: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """How much more often something followed than innocent explanations would have it.
+
+    Args:
+        difference: Share among the subject's records less the innocent share.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        p_value: That honest records show as many, one-sided.
+        e_value: Bet against honesty: at most 1 on average if it is true.
+        ratio: Share among the subject's records over the innocent share; nan if that
+            is nil.
+        ratio_low: Lower end of its 95 % interval.
+        ratio_high: Upper end.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    e_value: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+
+def innocent(
+    *,
+    stratum: Sequence[FloatArray],
+    peer: FloatArray,
+    events: FloatArray,
+    records: FloatArray,
+    mine: Sequence[FloatArray],
+    size: FloatArray,
+    members: int = 1,
+) -> Innocent | None:
+    """Learn from peers' equivalent records what honest ones would be followed by.
+
+    The peers' rates are taken stratum by stratum, each leaning on the next wider one,
+    and averaged over the subject's own mix. Peers differ by more than chance; that
+    spread, with room for not knowing it well, and the error of the peers' own rates
+    are held in the weight.
+
+    Args:
+        stratum: Stratum of each of the peers' cells, an array of shape (n,) per level,
+            widest first.
+        peer: Peer of each cell, shape (n,).
+        events: Events per cell.
+        records: Records per cell.
+        mine: Stratum of the subject's cells, an array of shape (m,) per level.
+        size: The subject's records per cell, shape (m,).
+        members: Agents whom the subject consists of; their spread averages out.
+
+    Returns:
+        The honest share, or None if there are too few peers or records.
+
+    Source:
+        DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188 (spread by
+        moments); indirect standardisation: Breslow & Day (1987), IARC Sci. Publ. 82.
+    """
+    total, n = float(events.sum()), float(records.sum())
+    names, at = np.unique(peer[records > 0], return_inverse=True)
+    if len(names) < MIN_PEERS or n <= 0 or size.sum() <= 0:
+        return None
+    overall = (total + 0.5) / (n + 1.0)
+    theirs = np.full(len(peer), overall)
+    ours = np.full(len(size), overall)
+    for level, own in zip(stratum, mine, strict=True):
+        keys, index = np.unique(np.concatenate([level, own]), return_inverse=True)
+        inner, outer = index[: len(level)], index[len(level) :]
+        k = np.bincount(inner, weights=events, minlength=len(keys))
+        m = np.bincount(inner, weights=records, minlength=len(keys))
+        theirs = (k[inner] + _PRIOR * theirs) / (m[inner] + _PRIOR)
+        ours = (k[outer] + _PRIOR * ours) / (m[outer] + _PRIOR)
+    rate = float(np.clip((ours * size).sum() / size.sum(), 1e-6, 1 - 1e-6))
+    keep = records > 0
+    had = np.bincount(at, weights=events[keep]).astype(np.float64)
+    due = np.bincount(at, weights=(records * theirs)[keep]).astype(np.float64)
+    spread = _spread(had, due, rate)
+    variance = rate**2 * spread * (1 / members + 1 / len(names))
+    variance += rate * (1 - rate) / n
+    weight = max(rate * (1 - rate) / variance - 1.0, 0.5)
+    return Innocent(rate=rate, weight=weight, events=total, records=n)
+
+
+def _spread(had: FloatArray, due: FloatArray, rate: float) -> float:
+    """Return the relative variance between peers, with one standard error on top.
+
+    What the peers show and what is usual are weighted by how well each is known.
+    """
+    square = float((due**2).sum())
+    noise = due * (1 - rate)
+    excess = float(((had - due) ** 2 - noise).sum()) / square
+    relative = max(excess, _USUAL)
+    variance = 2 * ((noise + relative * due**2) ** 2).sum() + noise.sum()
+    precision = square**2 / max(float(variance), 1e-12)
+    usual = 1.0 / _USUAL**2
+    known = (max(excess, 0.0) * precision + _USUAL * usual) / (precision + usual)
+    return float(known + np.sqrt(1.0 / (precision + usual)))
+
+
+def contrast(events: float, records: float, honest: Innocent) -> Contrast:
+    """Hold a subject's records against the honest share.
+
+    The e-value is a likelihood ratio: odds spread over several multiples of the honest
+    ones against the honest ones, both with the same spread between agents, so that its
+    mean is 1 if the records are honest ones.
+
+    Args:
+        events: Events among the subject's records.
+        records: The subject's records, > 0.
+        honest: From `innocent`.
+
+    Source:
+        Shafer (2021), JRSS A 184:407-431 (betting); Skellam (1948), JRSS B 10:257-261
+        (the beta-binomial distribution).
+    """
+    rate, weight = honest.rate, honest.weight
+    odds = _ODDS * rate / (1 - rate)
+    raised = odds / (1 + odds)
+    seen = np.array([events])
+    wide = max((weight + 1) / _SKEWED - 1, 0.25)
+    null = max(_log_pmf(seen, records, rate, w)[0] for w in (weight, wide))
+    bets = np.array([_log_pmf(seen, records, r, weight)[0] for r in raised])
+    e_value = float(np.mean(np.exp(np.clip(bets - null, -700, 700))))
+    tail = np.arange(events, records + 1)
+    p_value = float(min(np.exp(_log_pmf(tail, records, rate, weight)).sum(), 1.0))
+    own = betaincinv(events + 0.5, records - events + 0.5, _GRID)
+    theirs = betaincinv(rate * weight, (1 - rate) * weight, _GRID)
+    low, high = np.quantile(np.subtract.outer(own, theirs), [0.025, 0.975])
+    ratios = np.divide.outer(own, np.maximum(theirs, 1e-9))
+    ratio_low, ratio_high = np.quantile(ratios, [0.025, 0.975])
+    share = events / records
+    return Contrast(
+        difference=share - rate,
+        low=float(low),
+        high=float(high),
+        p_value=p_value,
+        e_value=min(e_value, _MOST),
+        ratio=share / rate if rate > 0 else float("nan"),
+        ratio_low=float(ratio_low),
+        ratio_high=float(ratio_high),
+    )
+
+
+def _log_pmf(k: FloatArray, n: float, rate: float, weight: float) -> FloatArray:
+    """Return log P(K = k) of a beta-binomial count."""
+    a, b = max(rate * weight, 1e-9), max((1 - rate) * weight, 1e-9)
+    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    out: FloatArray = ways + betaln(k + a, n - k + b) - betaln(a, b)
+    return out
+
+
+def together(e_values: Iterable[tuple[str, float]]) -> float:
+    """Combine e-values: average those with one voice, multiply independent voices.
+
+    Args:
+        e_values: Voice and e-value of each source; sources about one customer episode
+            or from one recorder share a voice.
+
+    Returns:
+        Their combination; 1 if there is none.
+
+    Source:
+        Vovk & Wang (2021), Annals of Statistics 49:1736-1754 (the mean of dependent
+        e-values and the product of independent ones are e-values).
+
+    >>> together([("customer", 8.0), ("customer", 2.0), ("observer", 3.0)])
+    15.0
+    """
+    voices: dict[str, list[float]] = {}
+    for voice, value in e_values:
+        voices.setdefault(voice, []).append(value)
+    return float(np.prod([np.mean(values) for values in voices.values()]))
