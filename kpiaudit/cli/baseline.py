@@ -13,7 +13,7 @@ from kpiaudit.errors import RuleError
 
 @click.group("baseline")
 def command() -> None:
-    """Keep what a run said, so that the next one says only what is new.
+    """Keep what a run said: the next one says only what is new.
 
     Use the file that `kpiaudit baseline update` writes with `kpiaudit scan --baseline
     FILE`. Any earlier report of `scan --format json` will do as well.

@@ -23,7 +23,11 @@ _WORDS = {
 )
 @click.pass_context
 def command(ctx: click.Context, arguments: tuple[str, ...]) -> None:
-    """Print what `scan` would use, and where each value came from."""
+    """Print what scan would use, and where it came from.
+
+    Each SCAN OPTION is one of `kpiaudit scan`, to see what it changes. A value is taken
+    from the command line, else from KPIAUDIT_*, else from the configuration file.
+    """
     with scan.make_context("scan", list(arguments), parent=ctx.parent) as inner:
         configuration = ctx.obj if isinstance(ctx.obj, Configuration) else None
         path = configuration.path if configuration else None

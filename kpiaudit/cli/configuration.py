@@ -11,6 +11,9 @@ import click
 from kpiaudit.errors import RuleError, guess
 
 FILE = "kpiaudit.yaml"
+_WITHOUT = {"init", "explain", "demo", "schema", "score-sheet", "completion"}
+_OF_SCAN = {"formats", "output", "fail_on", "exit_zero", "baseline", "new_only"}
+"""Other commands have an --output of their own: the report's is not meant for them."""
 _LIST = ("paths", "rules", "select", "ignore", "format")
 _PATHS = ("paths", "rules", "mapping", "output", "baseline")
 KEYS = {
@@ -142,11 +145,20 @@ def _relative(value: str, path: Path) -> str:
 
 
 def install(ctx: click.Context, given: str | None) -> None:
-    """Make the configuration file's values the defaults of every command."""
+    """Make the configuration file's values the defaults of every command.
+
+    A file that nobody named is not read for commands that make no use of one: a slip
+    in it must not stop `init --force` from writing another.
+    """
+    if ctx.invoked_subcommand in _WITHOUT and not given:
+        return
     path = Path(given) if given else find()
     configuration = Configuration() if path is None else read(path)
     ctx.obj = configuration
     defaults = configuration.defaults()
     group = ctx.command
     commands = group.list_commands(ctx) if isinstance(group, click.Group) else []
-    ctx.default_map = dict.fromkeys(commands, defaults)
+    reading = {key: value for key, value in defaults.items() if key not in _OF_SCAN}
+    ctx.default_map = {
+        name: defaults if name == "scan" else reading for name in commands
+    }

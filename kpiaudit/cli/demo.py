@@ -12,10 +12,19 @@ from kpiaudit.cli.writing import say
 
 @click.command("demo")
 @click.argument("folder", type=click.Path(file_okay=False))
-@click.option("--seed", default=20260302, show_default=True, help="Of the simulation.")
-@click.option("--gzip", "packed", is_flag=True, help="Write .csv.gz files.")
+@click.option(
+    "--seed",
+    default=20260302,
+    show_default=True,
+    help="Another seed gives another centre.",
+)
+@click.option("--gzip", "packed", is_flag=True, help="Write packed files (.csv.gz).")
 def command(folder: str, seed: int, packed: bool) -> None:
-    """Write sample exports, with planted patterns and innocent look-alikes, to DIR."""
+    """Write sample exports with planted patterns to FOLDER.
+
+    Beside the patterns there are innocent look-alikes, which a scan should leave alone.
+    FOLDER is made if it does not exist.
+    """
     from kpiaudit.tables.simulate import demo, write
 
     write(demo(seed=seed), Path(folder))

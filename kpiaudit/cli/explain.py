@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kpiaudit.cli import completing
 from kpiaudit.cli.writing import write
 
 if TYPE_CHECKING:
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("detector")
+@click.argument("detector", shell_complete=completing.detectors)
 def command(detector: str) -> None:
-    """Explain a detector: evidence, parameters, columns, innocent explanations."""
+    """Explain a detector: evidence, parameters, what else it is.
+
+    DETECTOR is an id that `kpiaudit rules` lists, such as short-calls.
+    """
     from kpiaudit.detectors import catalogue
 
     kind = catalogue.detector(detector, where="explain")

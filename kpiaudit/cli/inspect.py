@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     help="How to print it.",
 )
 def command(source: options.Source, choice: options.Choice, form: str) -> None:
-    """Say what each file was taken for, and which rules that enables."""
+    """Say what each file was taken for, and which rules can run.
+
+    For each file in PATH (default: the current folder): its table, its columns and who
+    wrote them, and what could not be read. Exit status 3 if a file can't be used.
+    """
     from kpiaudit.tables.load import inspect
 
     rules = choice.read()
@@ -42,31 +46,34 @@ def command(source: options.Source, choice: options.Choice, form: str) -> None:
         raise Failed(3, f"{len(broken)} of {len(reports)} files can't be used")
 
 
-def _present(reports: Sequence[FileReport]) -> set[str]:
+def columns_given(reports: Sequence[FileReport]) -> set[str]:
+    """Return the `table.column` names that files give."""
     return {f"{c.table}.{c.name}" for report in reports for c in report.columns}
 
 
 def _json(reports: Sequence[FileReport], rules: Sequence[Rule]) -> str:
-    present = _present(reports)
+    present = columns_given(reports)
     content = {
         "files": [asdict(report) for report in reports],
         "rules": [
-            {"rule": rule.id, "missing": _missing(rule, present)} for rule in rules
+            {"rule": rule.id, "missing": columns_missing(rule, present)}
+            for rule in rules
         ],
     }
     return json.dumps(content, indent=2) + "\n"
 
 
-def _missing(rule: Rule, present: set[str]) -> list[str]:
+def columns_missing(rule: Rule, present: set[str]) -> list[str]:
+    """Return the `table.column` names that a rule needs and nothing gives."""
     return [name for name in rule.detector.needs if name not in present]
 
 
 def _text(reports: Sequence[FileReport], rules: Sequence[Rule]) -> str:
     lines = [line for report in reports for line in _file(report)]
     lines.append("Rules that these files enable")
-    present = _present(reports)
+    present = columns_given(reports)
     for rule in rules:
-        missing = _missing(rule, present)
+        missing = columns_missing(rule, present)
         weaker = [name for name in rule.detector.uses if name not in present]
         if missing:
             lines.append(f"  no   {rule.id}: missing {', '.join(missing)}")

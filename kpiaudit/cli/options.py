@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kpiaudit.cli import completing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -73,25 +75,30 @@ class Choice:
 
 
 _SOURCE = (
-    click.argument("paths", nargs=-1, metavar="[PATH]..."),
+    click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path()),
     click.option(
         "--table",
         "tables",
         multiple=True,
         metavar="TABLE=PATH",
-        help="This file feeds that table, whatever its name; - is standard input.",
+        shell_complete=completing.tables,
+        help="This file feeds that table, whatever its name, such as calls=cdr.csv; "
+        "calls=- reads standard input. Repeatable.",
     ),
     click.option(
         "--mapping",
         envvar="KPIAUDIT_MAPPING",
         metavar="FILE",
-        help="Which columns are which.",
+        type=click.Path(),
+        help="Which source columns are which of ours (YAML, docs/mapping.md).",
     ),
     click.option(
         "--preset",
         envvar="KPIAUDIT_PRESET",
         metavar="NAME",
-        help="A mapping that ships with us.",
+        shell_complete=completing.presets,
+        help="Use this mapping that ships with kpiaudit (docs/presets.md) instead of "
+        "the one that the headers call for.",
     ),
     click.option(
         "--timezone",
@@ -99,7 +106,9 @@ _SOURCE = (
         default="UTC",
         show_default=True,
         metavar="ZONE",
-        help="Zone of instants without an offset.",
+        shell_complete=completing.zones,
+        help="Zone of instants without an offset, and of days and hours, such as "
+        "Europe/Warsaw.",
     ),
     click.option(
         "--engine",
@@ -113,13 +122,13 @@ _SOURCE = (
         "--since",
         envvar="KPIAUDIT_SINCE",
         metavar="DATE",
-        help="Only records from this day on.",
+        help="Only records that started on this day or later, such as 2026-03-01.",
     ),
     click.option(
         "--until",
         envvar="KPIAUDIT_UNTIL",
         metavar="DATE",
-        help="Only records up to this day.",
+        help="Only records that started on this day or earlier.",
     ),
     click.option(
         "--max-unreadable",
@@ -128,7 +137,8 @@ _SOURCE = (
         default=0.05,
         show_default=True,
         metavar="SHARE",
-        help="How damaged a file may be before it is refused.",
+        help="Share of a file's rows, or of a column's cells, that may be unreadable "
+        "before the file is refused.",
     ),
 )
 
@@ -138,21 +148,25 @@ _CHOICE = (
         envvar="KPIAUDIT_RULES",
         multiple=True,
         metavar="FILE_OR_FOLDER",
-        help="More rules; one with a shipped rule's id replaces it.",
+        type=click.Path(),
+        help="More rules (YAML, rules/README.md); one with a shipped rule's id "
+        "replaces it. Repeatable.",
     ),
     click.option(
         "--select",
         envvar="KPIAUDIT_SELECT",
         multiple=True,
         metavar="ID",
-        help="Only these rules.",
+        shell_complete=completing.rules,
+        help="Only this rule, or the rules of this detector. Repeatable.",
     ),
     click.option(
         "--ignore",
         envvar="KPIAUDIT_IGNORE",
         multiple=True,
         metavar="ID",
-        help="Without these rules.",
+        shell_complete=completing.rules,
+        help="Without this rule, or the rules of this detector. Repeatable.",
     ),
 )
 

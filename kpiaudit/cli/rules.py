@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @click.command("rules")
 @options.choice
 @click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How."
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print them.",
 )
 def command(choice: options.Choice, form: str) -> None:
     """List the rules that would run, and with which parameters."""

@@ -16,44 +16,28 @@ if TYPE_CHECKING:
     from types import FrameType
 
 COMMANDS = {
-    "scan": (
-        "scan",
-        "Scan exports (files, folders or globs; default: here) and print findings.",
-    ),
+    "scan": ("scan", "Scan exports and print what warrants review."),
     "inspect": (
         "inspect",
-        "Say what each file was taken for, and which rules that enables.",
+        "Say what each file was taken for, and which rules can run.",
     ),
+    "init": ("init", "Write a commented kpiaudit.yaml for the exports in PATH."),
     "rules": ("rules", "List the rules that would run, and with which parameters."),
     "explain": (
         "explain",
-        "Explain a detector: evidence, parameters, columns, innocent explanations.",
+        "Explain a detector: evidence, parameters, what else it is.",
     ),
-    "show": (
-        "show",
-        "Print the records behind the finding FINDING_ID of a scan of PATH.",
-    ),
-    "score-sheet": (
-        "score_sheet",
-        "Compare what the listener heard in flagged and in control records of SHEET.",
-    ),
-    "convert": (
-        "convert",
-        "Convert exports to canonical Parquet, for repeated or large scans.",
-    ),
-    "demo": (
-        "demo",
-        "Write sample exports, with planted patterns and innocent look-alikes, to DIR.",
-    ),
-    "schema": ("schema", "Print the JSON Schema of the report."),
+    "show": ("show", "Print the records behind a finding."),
+    "score-sheet": ("score_sheet", "Compare what a listener heard with the findings."),
+    "convert": ("convert", "Convert exports to canonical Parquet, for repeated scans."),
+    "demo": ("demo", "Write sample exports with planted patterns to FOLDER."),
+    "schema": ("schema", "Print a JSON Schema, or check a file against it."),
     "baseline": (
         "baseline",
-        "Keep what a run said, so that the next one says only what is new.",
+        "Keep what a run said: the next one says only what is new.",
     ),
-    "config": (
-        "config",
-        "Print what `scan` would use, and where each value came from.",
-    ),
+    "config": ("config", "Print what scan would use, and where it came from."),
+    "completion": ("completion", "Print the completion script of a shell."),
 }
 """Module and first line of each command, so that the list costs no import."""
 
@@ -100,7 +84,9 @@ class _LazyGroup(click.Group):
     "--config",
     metavar="FILE",
     envvar="KPIAUDIT_CONFIG",
-    help="Instead of the nearest kpiaudit.yaml, upward from here.",
+    type=click.Path(),
+    help="Read the settings there, instead of in the nearest kpiaudit.yaml, from the "
+    "current folder upward. It stands before the command.",
 )
 @click.pass_context
 def cli(ctx: click.Context, config: str | None) -> None:
@@ -108,7 +94,7 @@ def cli(ctx: click.Context, config: str | None) -> None:
 
     Start with `kpiaudit inspect PATH` to see what a file was taken for, then run
     `kpiaudit scan PATH`. A finding is a pattern that warrants review by a person; it
-    is no proof.
+    is no proof. `kpiaudit COMMAND --help` says more on each command.
     """
     from kpiaudit.cli import configuration
 

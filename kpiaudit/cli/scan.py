@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kpiaudit.cli import options
+from kpiaudit.cli import completing, options
+from kpiaudit.cli.completing import FORMATS
 from kpiaudit.cli.run import Failed
 from kpiaudit.cli.writing import colour, say, terminal_width, write
 
@@ -18,10 +19,19 @@ if TYPE_CHECKING:
     from kpiaudit.history.baseline import Baseline
     from kpiaudit.history.suppressions import Suppression
 
-FORMATS = ("text", "json", "ndjson", "csv", "markdown", "html", "junit", "sarif")
+_EPILOG = """\
+Every option but -q, -v and --no-progress can be set in kpiaudit.yaml (`kpiaudit init`
+writes one), and but for --table also in the environment, such as
+KPIAUDIT_FAIL_ON=high. The command line wins over the environment, which wins over the
+file.
+
+Exit status: 0 nothing at or above --fail-on; 1 findings; 2 bad usage or configuration;
+3 input that can't be used; 4 an error of kpiaudit's own; 130 interrupted. The last line
+on standard error says why it is not 0.
+"""
 
 
-@click.command("scan")
+@click.command("scan", epilog=_EPILOG)
 @options.source
 @options.choice
 @click.option(
@@ -30,14 +40,17 @@ FORMATS = ("text", "json", "ndjson", "csv", "markdown", "html", "junit", "sarif"
     multiple=True,
     metavar="FORMAT[=FILE]",
     envvar="KPIAUDIT_FORMAT",
-    help=f"One of {', '.join(FORMATS)}; repeatable, with a file each.  [default: text]",
+    shell_complete=completing.formats,
+    help=f"One of {', '.join(FORMATS)}. Repeatable with a file each, such as --format "
+    "text --format json=report.json.  [default: text]",
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     envvar="KPIAUDIT_OUTPUT",
-    help="Write there instead.",
+    type=click.Path(allow_dash=True),
+    help="Write the report there instead of to standard output, whole or not at all.",
 )
 @click.option(
     "--fail-on",
@@ -45,29 +58,46 @@ FORMATS = ("text", "json", "ndjson", "csv", "markdown", "html", "junit", "sarif"
     default="low",
     show_default=True,
     envvar="KPIAUDIT_FAIL_ON",
-    help="Findings of at least this severity make the exit status 1.",
+    help="Findings of at least this severity (harm) make the exit status 1.",
 )
 @click.option(
     "--exit-zero",
     is_flag=True,
     envvar="KPIAUDIT_EXIT_ZERO",
-    help="Turn exit status 1 into 0.",
+    help="Turn exit status 1, and only that, into 0.",
 )
 @click.option(
     "--baseline",
     metavar="FILE",
     envvar="KPIAUDIT_BASELINE",
-    help="Compare with a baseline file or an earlier JSON report.",
+    type=click.Path(),
+    help="Say what is new, known, worsened, improved and gone since this file of "
+    "`kpiaudit baseline update`, or since an earlier JSON report.",
 )
 @click.option(
     "--new-only",
     is_flag=True,
     envvar="KPIAUDIT_NEW_ONLY",
-    help="Only new and worsened findings count for the exit status.",
+    help="Only new and worsened findings make the exit status 1; needs --baseline.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="No notes on standard error.")
-@click.option("-v", "--verbose", count=True, help="More figures in the text report.")
-@click.option("--no-progress", is_flag=True, help="No progress on a terminal.")
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="No notes and no progress on standard error; errors are still said.",
+)
+@click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    help="In the text report, also p and q "
+    "values, parameters and who wrote the columns.",
+)
+@click.option(
+    "--no-progress",
+    is_flag=True,
+    help="No progress on standard error, which only a terminal shows anyway.",
+)
 @click.pass_context
 def command(  # noqa: PLR0913, PLR0917 - one argument an option
     ctx: click.Context,
@@ -83,7 +113,12 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     verbose: int,
     no_progress: bool,
 ) -> None:
-    """Scan exports (files, folders or globs; default: here) and print findings."""
+    """Scan exports and print what warrants review.
+
+    PATH is a file, a folder or a glob; without one it is the current folder. A folder
+    of files named after the tables (calls.csv, surveys.parquet, tickets-2026-03.csv.gz)
+    needs no options; `kpiaudit inspect` says what a file was taken for.
+    """
     targets = _targets(formats, output)
     if new_only and baseline is None:
         raise click.UsageError("--new-only needs --baseline FILE to compare with.")

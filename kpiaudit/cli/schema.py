@@ -29,7 +29,7 @@ _SHOWN = 5
     "does, 3 if it does not.",
 )
 def command(kind: str, file: str | None) -> None:
-    """Print the JSON Schema (draft 2020-12) of KIND, or check a file against it.
+    """Print a JSON Schema, or check a file against it.
 
     KIND is `report` (what --format json prints; the default), `finding` (a line of
     --format ndjson) or `baseline` (what `kpiaudit baseline update` writes).

@@ -12,9 +12,18 @@ from kpiaudit.errors import TableError
 
 @click.command("score-sheet")
 @click.argument("sheet", type=click.Path(dir_okay=False))
-@click.option("--key", metavar="FILE", help="Of the sheet.  [default: SHEET.key.csv]")
+@click.option(
+    "--key",
+    metavar="FILE",
+    type=click.Path(),
+    help="The key that was written with the sheet.  [default: SHEET.key.csv]",
+)
 def command(sheet: str, key: str | None) -> None:
-    """Compare what the listener heard in flagged and in control records of SHEET."""
+    """Compare what a listener heard with the findings.
+
+    SHEET is a check sheet of `kpiaudit show FINDING_ID PATH --check-sheet N`, filled
+    in. It holds flagged and other records, and the listener does not know which.
+    """
     from kpiaudit.evidence.listening import score_sheet
 
     blind, answers = _read(sheet), _read(key or f"{sheet}.key.csv")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=20,
     show_default=True,
-    help="Records to print.",
+    help="How many records to print.",
 )
 @click.option(
     "--format",
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     "--check-sheet",
     type=click.IntRange(5, 500),
     metavar="N",
-    help="Write a blind sheet of N flagged and N control records instead.",
+    help="Instead, write a sheet of N flagged and N control records in mixed order, "
+    "for somebody who listens to them without knowing which is which.",
 )
 @click.option(
     "-o",
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
     default="check-sheet.csv",
     show_default=True,
     metavar="FILE",
-    help="Of the check sheet; its key goes beside it, as FILE.key.csv.",
+    type=click.Path(),
+    help="Where the check sheet goes; its key goes beside it, as FILE.key.csv.",
 )
 def command(
     finding_id: str,
@@ -58,7 +60,11 @@ def command(
     check_sheet: int | None,
     output: str,
 ) -> None:
-    """Print the records behind the finding FINDING_ID of a scan of PATH."""
+    """Print the records behind a finding.
+
+    FINDING_ID is what a report gives as the finding's id. PATH and the options are
+    those of the scan that found it: it is run again.
+    """
     from kpiaudit import audit
     from kpiaudit.evidence import sheets
 
