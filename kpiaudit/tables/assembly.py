@@ -23,6 +23,33 @@ QUEUE_CALLS = (
 QUEUE_SPELLS = ("agent", "state", "reason", "since", "until", "changed")
 """Columns of a spell: `changed` is `system` where Asterisk itself paused the agent."""
 
+_SEGMENT = "participants[].sessions[].segments[]."
+GENESYS = (
+    *("conversationId", "conversationStart", "originatingDirection"),
+    *("participants[].purpose", "participants[].userId", "participants[].teamId"),
+    *(f"participants[].sessions[].{n}" for n in ("mediaType", "ani", "dnis")),
+    "participants[].sessions[].destinationAddresses",
+    *(f"participants[].sessions[].metrics[].{n}" for n in ("name", "value")),
+    *(_SEGMENT + n for n in ("segmentType", "segmentStart", "segmentEnd")),
+    *(_SEGMENT + n for n in ("disconnectType", "queueId", "wrapUpCode")),
+    *(f"surveys[].{n}" for n in ("surveyId", "userId", "eventTime", "surveyStatus")),
+    *(f"surveys[].{n}" for n in ("surveyCompletedDate", "oSurveyTotalScore")),
+    "surveys[].surveyPromoterScore",
+)
+"""Paths into a conversation of Genesys Cloud."""
+GENESYS_LEGS = (
+    *("conversationId", "originatingDirection", "mediaType", "ani", "dnis"),
+    *("destination", "userId", "teamId", "queueId", "entered", "connected", "ended"),
+    *("talked", "held", "wrapped", "waited", "disconnectType", "wrapUpCode"),
+    *("notResponding", "abandoned", "blind", "consult"),
+)
+"""Columns of a leg: three instants, four durations in ms, and marks that are `true`."""
+GENESYS_SURVEYS = (
+    *("conversationId", "surveyId", "userId", "queueId", "eventTime", "surveyStatus"),
+    *("surveyCompletedDate", "oSurveyTotalScore", "surveyPromoterScore"),
+)
+"""Columns of a survey, named as in the conversation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
@@ -31,10 +58,12 @@ class Assembly:
     Args:
         takes: Source columns that are read.
         gives: Columns of the rows that are made, by table.
+        nested: Whether rows are made of each JSON record by itself, not of all events.
     """
 
     takes: tuple[str, ...]
     gives: Mapping[str, tuple[str, ...]]
+    nested: bool = False
 
 
 ASSEMBLIES: Mapping[str, Assembly] = MappingProxyType(
@@ -42,7 +71,12 @@ ASSEMBLIES: Mapping[str, Assembly] = MappingProxyType(
         "asterisk-queue-log": Assembly(
             takes=(*QUEUE_LOG, *PARAMETERS),
             gives={"calls": QUEUE_CALLS, "agent_states": QUEUE_SPELLS},
-        )
+        ),
+        "genesys-cloud-conversations": Assembly(
+            takes=GENESYS,
+            gives={"calls": GENESYS_LEGS, "surveys": GENESYS_SURVEYS},
+            nested=True,
+        ),
     }
 )
 """What a mapping may name with `assemble`."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kpiaudit.tables.columns import Converted
-    from kpiaudit.tables.read import Read
+    from kpiaudit.tables.reading import Read
     from kpiaudit.tables.ready import Period
 
 

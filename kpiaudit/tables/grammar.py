@@ -18,7 +18,7 @@ from kpiaudit.tables.plain_yaml import read_yaml
 _TOP = (
     *("name", "about", "confidence", "evidence", "notes", "headers", "tables"),
     *("header", "skip_rows", "encoding", "separator", "timezone", "null"),
-    *("records", "explode", "assemble"),
+    *("records", "explode", "assemble", "complete"),
 )
 _BODY = (
     *("table", "columns", "values", "units", "drop", "only", "keep", "origin"),
@@ -114,6 +114,7 @@ def read_mapping(
         null=yv.texts(item.get("null"), f"{where}, 'null'"),
         records=item.get("records"),
         explode=yv.texts(item.get("explode"), f"{where}, 'explode'"),
+        complete=groups(item.get("complete"), f"{where}, 'complete'"),
         assemble=assemble,
         takes=ASSEMBLIES[assemble].takes if assemble else (),
         about=str(item.get("about", "")),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from kpiaudit.errors import TableError
+from kpiaudit.tables.assembly import ASSEMBLIES
 from kpiaudit.tables.columns import ROW
 from kpiaudit.tables.source import recoded
 from kpiaudit.tables.spill import Pile
@@ -52,6 +53,8 @@ def read_json(
     Raises:
         TableError: No list of records was found, or the document is broken.
     """
+    if told.assemble:
+        return _made(source, sniffed, told)
     raw = RawTable(pile=Pile(), encoding=sniffed.encoding)
     plain = not told.explode and all("." not in w and "[" not in w for w in wanted)
     if sniffed.format == "ndjson":
@@ -67,6 +70,47 @@ def read_json(
     else:
         _take(raw, _document(source, sniffed, told), wanted, told)
     return raw
+
+
+def _made(source: Source, sniffed: Sniffed, told: SourceMapping) -> RawTable:
+    """Let code make the rows of each record."""
+    from kpiaudit.tables.genesys import rows_of_conversation  # noqa: PLC0415  # rare
+
+    assembly = ASSEMBLIES[told.assemble or ""]
+    if not assembly.nested:
+        raise TableError(
+            f"{source.display}: '{told.assemble}' is no format of JSON records. Choose "
+            "another mapping or preset."
+        )
+    raw = RawTable(pile=Pile(), encoding=sniffed.encoding)
+    held: dict[str, list[dict[str, Any]]] = {table: [] for table in assembly.gives}
+    raw.made = {table: RawTable(pile=Pile()) for table in assembly.gives}
+    first: list[int] = []
+    for row, record in enumerate(_records(source, sniffed, told), 1):
+        if not isinstance(record, dict):
+            raw.broken += 1
+            first = [*first, row][:5]
+            continue
+        raw.rows += 1
+        for table, cells in rows_of_conversation(record):
+            held[table].append(cells | {ROW: row})
+            if len(held[table]) >= _LINES:
+                _pile_up(raw.made[table], held[table], assembly.gives[table])
+    for table, rows in held.items():
+        _pile_up(raw.made[table], rows, assembly.gives[table])
+    raw.first_broken = tuple(first)
+    return raw
+
+
+def _pile_up(
+    table: RawTable, rows: list[dict[str, Any]], names: tuple[str, ...]
+) -> None:
+    """Put rows on a table's pile, and let go of them."""
+    types = dict.fromkeys(names, pl.String()) | {ROW: pl.Int64()}
+    columns = {name: [row.get(name) for row in rows] for name in types}
+    table.pile.add(pl.DataFrame(columns, schema=types))
+    table.rows += len(rows)
+    rows.clear()
 
 
 def _fast(lines: list[bytes], wanted: tuple[str, ...]) -> pl.DataFrame | None:

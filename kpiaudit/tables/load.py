@@ -14,7 +14,8 @@ from kpiaudit.tables.columns import AmbiguousDatesError
 from kpiaudit.tables.discover import discover, named_sources
 from kpiaudit.tables.engines.choose import elsewhere
 from kpiaudit.tables.grammar import read_mappings
-from kpiaudit.tables.read import Options, Read, read_frame, read_source
+from kpiaudit.tables.read import read_frame, read_source
+from kpiaudit.tables.reading import Options, Read
 from kpiaudit.tables.recognise import Known, UnrecognisedError
 from kpiaudit.tables.report import (
     FileReport,

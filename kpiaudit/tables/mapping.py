@@ -187,6 +187,7 @@ class SourceMapping:
         records: Dotted path to the list of records in a JSON document.
         explode: Dotted path to a list inside each record: one row per item.
         about: What the format is, and what the mapping rests on, in words.
+        complete: Rows for which none of these holds show that the export was cut off.
         assemble: Name of the code that makes rows where records are none; the cells
             then name the columns of those rows.
         takes: Source columns that this code reads.
@@ -207,6 +208,7 @@ class SourceMapping:
     null: tuple[str, ...] = ()
     records: str | None = None
     explode: tuple[str, ...] = ()
+    complete: tuple[When, ...] = ()
     assemble: str | None = None
     takes: tuple[str, ...] = ()
     about: str = ""
@@ -218,7 +220,9 @@ class SourceMapping:
         """Return every source column that the mapping reads."""
         if self.takes:
             return self.takes
-        return tuple(dict.fromkeys(n for t in self.targets for n in t.needs()))
+        found = [n for t in self.targets for n in t.needs()]
+        found += [c.column for group in self.complete for c in group]
+        return tuple(dict.fromkeys(found))
 
 
 def template_parts(template: str) -> tuple[tuple[str, str | None], ...]:

@@ -3,95 +3,27 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
 from kpiaudit.errors import TableError
-from kpiaudit.findings import Input
-from kpiaudit.tables import schema
-from kpiaudit.tables.assembly import assembled
 from kpiaudit.tables.cells import as_text
 from kpiaudit.tables.columns import ROW, Context
-from kpiaudit.tables.mapping import fold
+from kpiaudit.tables.reading import Read, converted, positions, refuse_cut_off
 from kpiaudit.tables.recognise import recognise
 from kpiaudit.tables.sniff import Sniffed, sniff
 from kpiaudit.tables.source import Source
 from kpiaudit.tables.spill import Pile
-from kpiaudit.tables.textcells import convert_text
 from kpiaudit.tables.textfile import RawTable, read_csv
 from kpiaudit.tables.typedfile import convert_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kpiaudit.tables.columns import Converted
-    from kpiaudit.tables.dates import Order
-    from kpiaudit.tables.mapping import SourceMapping
-    from kpiaudit.tables.recognise import Known, Match
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What holds for every file.
-
-    Args:
-        known: Mappings and presets.
-        timezone: Zone of instants without an offset.
-        max_unreadable: Share of broken rows or unreadable cells that is tolerated.
-        order: Order of day and month, where a file itself does not tell.
-    """
-
-    known: Known
-    timezone: str
-    max_unreadable: float
-    order: Order | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """One file that was read.
-
-    Args:
-        display: Path as given.
-        sniffed: What it is.
-        header: Its columns.
-        match: What it was taken for, and why.
-        converted: Canonical tables out of it.
-        rows: Rows read.
-        rejected: Rows whose structure is broken.
-        sha256: Of its bytes.
-        notes: Kind, count and sentence about the whole file.
-    """
-
-    display: str
-    sniffed: Sniffed
-    header: tuple[str, ...]
-    match: Match
-    converted: tuple[Converted, ...]
-    rows: int
-    rejected: int = 0
-    sha256: str | None = None
-    notes: tuple[tuple[str, int, str], ...] = field(default=())
-
-    def order(self) -> Order | None:
-        """Return the order of day and month, if the file told it."""
-        return next((c.order for c in self.converted if c.order), None)
-
-    def inputs(self) -> tuple[Input, ...]:
-        """Return what the report says of the file, once a table."""
-        return tuple(
-            Input(
-                table=c.table,
-                path=self.display,
-                rows=c.rows,
-                rejected=self.rejected,
-                sha256=self.sha256,
-                preset=self.match.mapping.name,
-            )
-            for c in self.converted
-        )
+    from kpiaudit.tables.reading import Options
+    from kpiaudit.tables.recognise import Match
 
 
 def read_source(source: Source, options: Options) -> Read:
@@ -109,7 +41,9 @@ def read_source(source: Source, options: Options) -> Read:
         return _read_csv(source, sniffed, options)
     if sniffed.format == "queue_log":
         return _read_queue_log(source, sniffed, options)
-    return _read_json(source, sniffed, options, told)
+    from kpiaudit.tables.readjson import read_json_source  # noqa: PLC0415  # rare
+
+    return read_json_source(source, sniffed, options, told)
 
 
 def read_frame(table: str, frame: Any, options: Options) -> Read:
@@ -177,10 +111,13 @@ def _convert_lazy(
 ) -> Read:
     header = tuple(frame.collect_schema().names())
     match = recognise(source, header, options.known)
-    columns = _positions(match.mapping, header, source)
+    columns = positions(match.mapping, header, source)
     frame = frame.select([pl.col(header[i]).alias(name) for name, i in columns.items()])
     if match.mapping.assemble:
         return _assembled_frame(frame, source, sniffed, match, options)
+    asked = {c.column for group in match.mapping.complete for c in group} & set(columns)
+    if asked:
+        refuse_cut_off(source, [frame.select(sorted(asked)).collect()], match.mapping)
     context = Context(
         display=source.display,
         timezone=options.timezone,
@@ -216,13 +153,13 @@ def _assembled_frame(
     raw = RawTable(pile=Pile())
     raw.pile.add(numbered.collect())
     raw.rows = raw.pile.height
-    read = _converted(source, sniffed, tuple(types.names()), match, raw, options)
+    read = converted(source, sniffed, tuple(types.names()), match, raw, options)
     return replace(read, sha256=source.sha256())
 
 
 def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
     match = recognise(source, sniffed.header, options.known)
-    columns = _positions(match.mapping, sniffed.header, source)
+    columns = positions(match.mapping, sniffed.header, source)
     with ThreadPoolExecutor(1) as pool:
         # Hashing lets go of the interpreter: it costs no time beside the reading.
         sha256 = pool.submit(source.sha256)
@@ -242,7 +179,7 @@ def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
             )
         )
     sniffed = replace(sniffed, encoding=raw.encoding)
-    read = _converted(source, sniffed, sniffed.header, match, named, options)
+    read = converted(source, sniffed, sniffed.header, match, named, options)
     return replace(read, sha256=sha256.result())
 
 
@@ -252,160 +189,5 @@ def _read_queue_log(source: Source, sniffed: Sniffed, options: Options) -> Read:
     match = recognise(source, sniffed.header, options.known)
     raw = read_queue_log(source, sniffed)
     sniffed = replace(sniffed, encoding=raw.encoding)
-    read = _converted(source, sniffed, sniffed.header, match, raw, options)
+    read = converted(source, sniffed, sniffed.header, match, raw, options)
     return replace(read, sha256=source.sha256())
-
-
-def _assembled(
-    raw: RawTable, mapping: SourceMapping, options: Options
-) -> dict[str, RawTable]:
-    """Return the rows of each table: the file's own, or those made of its records."""
-    if not mapping.assemble or not raw.rows:
-        return dict.fromkeys((t.table for t in mapping.targets), raw)
-    zone = mapping.timezone or options.timezone
-    made = assembled(mapping.assemble, raw, zone)
-    return {t.table: made[t.table] for t in mapping.targets}
-
-
-def _read_json(
-    source: Source, sniffed: Sniffed, options: Options, told: SourceMapping | None
-) -> Read:
-    from kpiaudit.tables.jsonfile import json_header, read_json  # noqa: PLC0415
-
-    header = json_header(source, sniffed, told)
-    match = recognise(source, header, options.known)
-    mapping = match.mapping
-    late: list[str] = []
-    if mapping.name == "canonical":
-        # A key that first appears late in the file must not be missed.
-        table = mapping.targets[0].table
-        late = [n for n in schema.names(table) if n not in mapping.targets[0].cells]
-        match = recognise(replace(source, table=table), (*header, *late), options.known)
-        header = (*header, *late)
-        mapping = match.mapping
-    columns = _positions(mapping, header, source, exact=True)
-    raw = read_json(
-        source, sniffed, tuple(header[i] for i in columns.values()), mapping
-    )
-    renamed = {header[i]: name for name, i in columns.items() if header[i] != name}
-    if renamed:
-        raw.pile.frames = [frame.rename(renamed) for frame in raw.pile.frames]
-    if late:
-        match = _without_absent(match, raw, late)
-        header = tuple(n for n in header if n not in late or n in _filled(raw))
-    read = _converted(source, sniffed, header, match, raw, options)
-    return replace(read, sha256=source.sha256())
-
-
-def _filled(raw: RawTable) -> set[str]:
-    return {
-        name
-        for part in raw.pile.parts()
-        for name in part.columns
-        if part[name].null_count() < part.height
-    }
-
-
-def _without_absent(match: Match, raw: RawTable, late: list[str]) -> Match:
-    """Leave out the columns that were looked for in every record, and never found."""
-    absent = set(late) - _filled(raw)
-    targets = tuple(
-        replace(t, cells={k: c for k, c in t.cells.items() if k not in absent})
-        for t in match.mapping.targets
-    )
-    return replace(match, mapping=replace(match.mapping, targets=targets))
-
-
-def _converted(
-    source: Source,
-    sniffed: Sniffed,
-    header: tuple[str, ...],
-    match: Match,
-    raw: RawTable,
-    options: Options,
-) -> Read:
-    mapping = match.mapping
-    tables = _assembled(raw, mapping, options)
-    total = raw.rows + raw.broken
-    if not total:
-        raise TableError(
-            f"{source.display}: there are no rows below the header. Export it again."
-        )
-    first = ", ".join(map(str, raw.first_broken))
-    if raw.broken > options.max_unreadable * total:
-        raise TableError(
-            f"{source.display}: {raw.broken:,} of {total:,} rows "
-            f"({raw.broken / total:.1%}) are broken: their number of fields, quotes or "
-            f"bytes are wrong (first: data rows {first}). Export it again, or allow "
-            "more with --max-unreadable."
-        )
-    if not raw.rows:
-        raise TableError(f"{source.display}: every row is broken (first: {first}).")
-    if raw.broken:
-        raw.notes.append(
-            (
-                "rejected-rows",
-                raw.broken,
-                (
-                    "rows were left out: their number of fields, their quotes or bytes "
-                    f"are wrong (first: data rows {first})"
-                ),
-            )
-        )
-    context = Context(
-        display=source.display,
-        timezone=options.timezone,
-        max_unreadable=options.max_unreadable,
-        order=options.order,
-        separator=sniffed.separator,
-    )
-    converted = tuple(
-        convert_text(tables[target.table], target, mapping, context)
-        for target in mapping.targets
-    )
-    for piece in converted if mapping.assemble else ():
-        piece.notes += tables[piece.table].notes
-    raw.pile.clear()
-    return Read(
-        display=source.display,
-        sniffed=sniffed,
-        header=header,
-        match=match,
-        converted=converted,
-        rows=raw.rows,
-        rejected=raw.broken,
-        notes=tuple(raw.notes),
-    )
-
-
-def _positions(
-    mapping: SourceMapping,
-    header: tuple[str, ...],
-    source: Source,
-    *,
-    exact: bool = False,
-) -> dict[str, int]:
-    """Return where each source column that the mapping reads stands.
-
-    Raises:
-        TableError: One of them stands there twice, or none is there at all.
-    """
-    folded = [fold(name) for name in header]
-    found: dict[str, int] = {}
-    taken: set[int] = set()
-    for name in mapping.needs():
-        places = [i for i, h in enumerate(header) if h == name]
-        places = places or [i for i, f in enumerate(folded) if f == fold(name)]
-        if len(places) > 1:
-            raise TableError(
-                f"{source.display}: the column '{name}' stands {len(places)} times in "
-                "the header. Rename all but one."
-            )
-        if places and not (exact and places[0] in taken):
-            found[name] = places[0]
-            taken.add(places[0])
-    if not found:
-        raise TableError(
-            f"{source.display}: none of the mapped columns is there. Mend the mapping."
-        )
-    return found

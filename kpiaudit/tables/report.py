@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.errors import KpiauditError
     from kpiaudit.tables.columns import Converted
-    from kpiaudit.tables.read import Read
+    from kpiaudit.tables.reading import Read
 
 
 @dataclass(frozen=True, kw_only=True)

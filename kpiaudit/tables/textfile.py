@@ -42,6 +42,7 @@ class RawTable:
         first_broken: Numbers of the first few.
         encoding: In which it was read.
         notes: Kind, count and sentence of what else was met.
+        made: Rows that code has made of the records, by table.
     """
 
     pile: Pile
@@ -50,6 +51,7 @@ class RawTable:
     first_broken: tuple[int, ...] = ()
     encoding: str = "utf-8"
     notes: list[tuple[str, int, str]] = field(default_factory=list)
+    made: dict[str, RawTable] = field(default_factory=dict)
 
     def rows_of(self) -> int:
         """Count the rows of the frames: of JSON, one record may give several."""

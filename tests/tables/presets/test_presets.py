@@ -11,15 +11,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
+from kpiaudit.errors import TableError
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import discover
 from kpiaudit.tables.grammar import read_presets
 from kpiaudit.tables.load import load
 from kpiaudit.tables.mapping import fold
-from kpiaudit.tables.read import Options, read_source
+from kpiaudit.tables.read import read_source
+from kpiaudit.tables.reading import Options
 from kpiaudit.tables.recognise import Known, recognise
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -201,3 +204,33 @@ def test_columns_that_an_export_leaves_out_are_absent(tmp_path):
     data = load([tmp_path / "export.csv"])
     assert data.missing(["tickets.due_at", "tickets.paused_s"])
     assert data.has("tickets.resolved_at", "tickets.closed_at")
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_cut_off_export_is_refused(tmp_path, form):
+    text = fixture("genesys-cloud-interactions").read_text(encoding="utf-8")
+    path = tmp_path / f"export.{form}"
+    frame = pl.read_csv(text.replace("YES", "NO", 1).encode(), infer_schema=False)
+    frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
+    with pytest.raises(TableError, match="1 rows say that the export was cut off"):
+        load([path])
+
+
+def test_what_is_damaged_in_a_conversation_is_counted(tmp_path):
+    text = fixture("genesys-cloud-conversations").read_text(encoding="utf-8")
+    text = text.replace('"value": 182500', '"value": "x"')
+    (tmp_path / "export.json").write_text(text, encoding="utf-8")
+    data = load([tmp_path / "export.json"], max_unreadable=0.5)
+    (note,) = [n for n in data.notes if n.kind == "unreadable-cells"]
+    assert (note.count, note.table) == (1, "calls")
+    assert data.frames["calls"].to_native().collect()["talk_s"].null_count() == 3
+
+
+def test_conversations_without_surveys_are_calls_alone(tmp_path):
+    document = json.loads(fixture("genesys-cloud-conversations").read_text("utf-8"))
+    document["conversations"][0].pop("surveys")
+    lines = [json.dumps(record) for record in document["conversations"]]
+    (tmp_path / "export.ndjson").write_text("\n".join(lines), encoding="utf-8")
+    data = load([tmp_path / "export.ndjson"])
+    assert [i.table for i in data.inputs] == ["calls"]
+    assert not [n for n in data.notes if n.kind == "no-rows"]
