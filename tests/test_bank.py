@@ -61,9 +61,38 @@ def test_the_spread_between_servers_is_reported(report: kpiaudit.Report) -> None
 
 @pytest.mark.slow
 def test_both_ratios_of_repeat_calls_are_told(report: kpiaudit.Report) -> None:
-    names = [evidence.name for evidence in report.findings[0].evidence]
-    assert any("peers' short calls" in name for name in names)
-    assert any("own longer calls" in name for name in names)
+    told = {
+        evidence.name.rpartition(" after ")[2]: evidence
+        for evidence in report.findings[0].evidence
+        if evidence.name.startswith("redial") and "times as often" in evidence.name
+    }
+    own, peers = told["the agent's own longer calls"], told["peers' short calls"]
+    assert own.value is not None
+    assert peers.value is not None
+    assert 6 < own.value < 12
+    assert 1.7 < peers.value < 2.6
+    assert "95 % interval" in own.text
+    assert "95 % interval" in peers.text
+    assert "does not count" in own.text
+    assert "the one that counts" in peers.text
+
+
+@pytest.mark.slow
+def test_calls_handled_are_restated_and_repeats_are_weighed_against_short_calls(
+    report: kpiaudit.Report,
+) -> None:
+    first = report.findings[0]
+    assert first.restated is not None
+    assert first.restated.kpi == "calls handled"
+    assert first.restated.restated < first.restated.reported  # type: ignore[operator]
+    again = [c for c in first.corroboration if c.source.startswith("repeat contact")]
+    assert [c.source.rpartition("within ")[2] for c in again] == [
+        "15 minutes",
+        "24 h",
+        "7 days",
+    ]
+    assert all("peers' short calls" in c.detail for c in again)
+    assert all(c.e_value is None for c in again)
 
 
 def test_no_committed_file_holds_a_servers_name() -> None:

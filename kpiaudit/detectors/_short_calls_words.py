@@ -20,8 +20,18 @@ from kpiaudit.findings import (
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Row
     from kpiaudit.findings import Grade
+    from kpiaudit.stats.outcome import BoolArray
 
 _BIN_S = 2
+_SHORT_CALLS_FAIL = (
+    "This does not count: it only says that short calls fail, whoever ends them."
+)
+_THIS_COUNTS = (
+    "Of the two this is the one that counts; all queues together, while the other "
+    "sources are held against the same queue and hour."
+)
+_EXTREME = 0.05
+"""Agents with a smaller p-value are no peers when shares are compared in words."""
 
 
 def agent(row: Row, *, max_talk_s: float, next_talk_s: float) -> Account:
@@ -161,7 +171,7 @@ def _agent_evidence(
             "repeat_",
             "redial after short calls, odds against peers' short calls",
         )
-        out += _against_longer(row)
+        out += _redials(row)
     out += _ended(row)
     out += _days(row)
     return tuple(out)
@@ -183,25 +193,45 @@ def _ratio(row: Row, prefix: str, name: str) -> list[Evidence]:
     ]
 
 
-def _against_longer(row: Row) -> list[Evidence]:
+def _redials(row: Row) -> list[Evidence]:
+    """Return how often callers rang again, against both yardsticks; one counts."""
     counts = row.summaries["counts"]
-    mine = counts["agent_id"].astype(str) == row.id
-    known, again = (
-        float(counts.floats(name)[mine].sum())
-        for name in ("long_known", "long_redialled")
-    )
-    if known <= 0:
-        return []
-    share = again / known
-    return [
-        Evidence(
-            name="redial after the agent's own longer calls",
-            value=share,
-            unit="share",
-            text=f"{share:.1%}: the difference to short calls only says that short "
-            "calls fail, whoever ends them",
+    names = counts["agent_id"].astype(str)
+    mine = names == row.id
+    extreme = row.tested.ids[np.nan_to_num(row.outcome.p_value, nan=1.0) <= _EXTREME]
+    peers = ~mine & ~np.isin(names, extreme.astype(str))
+
+    def pair(kind: str, rows: BoolArray) -> tuple[float, float]:
+        again, known = (
+            float(counts.floats(f"{kind}_{part}")[rows].sum())
+            for part in ("redialled", "known")
         )
-    ]
+        return again, known
+
+    short = pair("short", mine)
+    yardsticks = (
+        ("the agent's own longer calls", pair("long", mine), _SHORT_CALLS_FAIL),
+        ("peers' short calls", pair("short", peers), _THIS_COUNTS),
+    )
+    out = []
+    for name, base, verdict in yardsticks:
+        if not (short[0] and base[0]):
+            continue
+        ratio = short[0] / short[1] * base[1] / base[0]
+        # Variance of a log ratio of shares: Katz & others (1978), Biometrics 34:469.
+        spread = sum((1 - k / n) / k for k, n in (short, base))
+        half = np.exp(1.96 * np.sqrt(spread))
+        out.append(
+            Evidence(
+                name=f"redial after short calls, times as often as after {name}",
+                value=ratio,
+                unit="ratio",
+                text=f"95 % interval {ratio / half:.1f} to {ratio * half:.1f}; "
+                f"{short[0] / short[1]:.1%} of {short[1]:,.0f} against "
+                f"{base[0] / base[1]:.1%} of {base[1]:,.0f}. {verdict}",
+            )
+        )
+    return out
 
 
 def _ended(row: Row) -> list[Evidence]:

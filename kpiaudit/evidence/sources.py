@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from kpiaudit.evidence.runs import Run
     from kpiaudit.tables.dataset import Dataset
 
-DAY_MS = 86_400_000
+MINUTE_MS = 60_000
+DAY_MS = 1440 * MINUTE_MS
 OTHERS = ("system", "third_party")
 """Who may put a question to a customer without being the one who is asked about."""
 
@@ -41,7 +42,7 @@ class Source:
     @property
     def key(self) -> str:
         """Name of its columns in the counts."""
-        return f"{self.id}_{self.window_ms // DAY_MS}"
+        return f"{self.id}_{self.window_ms // MINUTE_MS}"
 
     @property
     def word(self) -> str:
@@ -71,7 +72,7 @@ def _outcome(kind: str, voice: str = "customer") -> Source:
     )
 
 
-def _contact(days: int, name: str) -> Source:
+def _contact(minutes: int, name: str) -> Source:
     return Source(
         id="contact",
         name=f"repeat contact within {name}",
@@ -79,13 +80,14 @@ def _contact(days: int, name: str) -> Source:
         needs=("calls.customer_id", "calls.call_id", "calls.at_ms"),
         written="calls.customer_id",
         joins=_CUSTOMER,
-        window_ms=days * DAY_MS,
+        window_ms=minutes * MINUTE_MS,
     )
 
 
 SOURCES: tuple[Source, ...] = (
-    _contact(1, "24 h"),
-    _contact(7, "7 days"),
+    _contact(15, "15 minutes"),
+    _contact(1440, "24 h"),
+    _contact(7 * 1440, "7 days"),
     Source(
         id="ticket",
         name="new ticket within 7 days",

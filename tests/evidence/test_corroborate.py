@@ -159,7 +159,7 @@ def test_windows_that_end_after_the_export_do_not_count():
     counted = collect(following.counts(run, data, chosen))["followed"]
     last = given["outcomes"]["at"].max()
     known = given["calls"].filter(pl.col("ended_at").dt.offset_by("14d") <= last)
-    assert counted["n_complaint_14"].sum() == len(known)
+    assert counted["n_complaint_20160"].sum() == len(known)
 
 
 def test_legs_of_one_call_are_no_repeat_contact_and_a_new_call_is():
@@ -182,8 +182,8 @@ def test_legs_of_one_call_are_no_repeat_contact_and_a_new_call_is():
     counted = collect(following.counts(run, data, chosen))["followed"]
     # Short calls within half an hour of each other count once: K1's second leg is not
     # flagged, K2 follows K1, and nothing follows K2.
-    assert counted["n_contact_1"].sum() == 2
-    assert counted["k_contact_1"].sum() == 1
+    assert counted["n_contact_1440"].sum() == 2
+    assert counted["k_contact_1440"].sum() == 1
 
 
 def test_duckdb_counts_the_same_as_polars():
