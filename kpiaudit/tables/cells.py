@@ -23,6 +23,9 @@ NULLS = frozenset(
 ) | {"NaN", "(null)", "<null>", "#NULL!", "#VALUE!", "#REF!", "#DIV/0!"}
 """Texts that stand for an empty cell."""
 
+_YEARS_MS = (-62_135_596_800_000, 253_402_300_799_999)
+_DAY_MS = 86_400_000
+
 
 def as_text(  # noqa: PLR0911  # one return a type
     column: pl.Expr, dtype: pl.DataType
@@ -35,6 +38,7 @@ def as_text(  # noqa: PLR0911  # one return a type
     """
     if dtype == pl.String:
         return column
+    column = within_years(column, dtype)
     if isinstance(dtype, pl.Datetime):
         if dtype.time_zone is None:
             return column.dt.strftime("%Y-%m-%dT%H:%M:%S%.3f")
@@ -55,6 +59,16 @@ def as_text(  # noqa: PLR0911  # one return a type
     if dtype == pl.Binary:
         return column.cast(pl.String, strict=False)
     return column.cast(pl.String)
+
+
+def within_years(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Empty what is no date or time of the years 1 to 9999: polars panics on it."""
+    if isinstance(dtype, pl.Datetime):
+        return pl.when(column.dt.epoch("ms").is_between(*_YEARS_MS)).then(column)
+    if dtype == pl.Date:
+        days = column.cast(pl.Int32).cast(pl.Int64)
+        return pl.when((days * _DAY_MS).is_between(*_YEARS_MS)).then(column)
+    return column
 
 
 def text_cell(

@@ -182,7 +182,8 @@ def _days(table: str, frame: Frame) -> Iterator[DataNote]:
         return
     count = dict(zip(days["day"].to_list(), days["n"].to_list(), strict=True))
     first, last = min(count), max(count)
-    gone = [d for d in range(first, last) if d not in count and _usual(d, count) >= 0.7]
+    usually = _usual(count)
+    gone = [d for d in range(first, last) if d not in count and usually[d % 7] >= 0.7]
     if gone and table in {"calls", "tickets", "surveys", "agent_states"}:
         shown = ", ".join(str(_date(d)) for d in gone[:5])
         yield DataNote(
@@ -207,10 +208,18 @@ def _days(table: str, frame: Frame) -> Iterator[DataNote]:
         )
 
 
-def _usual(day: int, count: dict[int, int]) -> float:
-    """Return on which share of the same weekdays there are rows."""
-    same = [d for d in range(min(count), max(count) + 1) if d % 7 == day % 7]
-    return sum(d in count for d in same) / len(same) if len(same) > 2 else 0.0
+def _usual(count: dict[int, int]) -> list[float]:
+    """Return, by day modulo 7, on which share of these weekdays there are rows.
+
+    One wrong year makes a span of decades: what is counted here is counted once.
+    """
+    first, last = min(count), max(count)
+    shares: list[float] = []
+    for weekday in range(7):
+        met = sum(day % 7 == weekday for day in count)
+        all_of_them = (last - weekday) // 7 - (first - 1 - weekday) // 7
+        shares.append(met / all_of_them if all_of_them > 2 else 0.0)
+    return shares
 
 
 def _date(day: int) -> date:

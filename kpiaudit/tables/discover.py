@@ -94,8 +94,7 @@ def _file(
     path: Path, shown: str, *, named: bool, held: bool = False
 ) -> Iterator[Source]:
     if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = zip_members(archive)
+        members = _members(path, shown)
         if not members:
             raise TableError(f"{shown}: the archive is empty. Export it again.")
         if members != ["xl/workbook.xml"] and "[Content_Types].xml" not in members:
@@ -120,6 +119,17 @@ def _file(
         named=named,
         stray=held and named_table(path.name) is None,
     )
+
+
+def _members(path: Path, shown: str) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return zip_members(archive)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise TableError(
+            f"{shown}: the archive is cut off or damaged ({error}). Copy or export it "
+            "again."
+        ) from error
 
 
 def named_table(name: str) -> str | None:

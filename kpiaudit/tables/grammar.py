@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ def read_mappings(path: str | Path) -> tuple[SourceMapping, ...]:
     return found
 
 
+@cache
 def read_presets() -> tuple[SourceMapping, ...]:
-    """Read the presets that ship with kpiaudit, sorted by name."""
+    """Read the presets that ship with kpiaudit, once a process, sorted by name."""
     folder = resources.files("kpiaudit.tables").joinpath("presets")
     if not folder.is_dir():
         return ()

@@ -84,7 +84,7 @@ def mend(data: bytes, separator: bytes, width: int, *, last: bool) -> Mended:
                 piece = b"\n".join(lines[at : at + used])
         elif not re.search(rb'(?:^|%s) *"' % sep, line):
             piece = _inked(line, separator, width)
-        if line or used > 1:
+        if piece is not None or line.strip():
             found.take(None if piece is None else _tight(piece, separator) + b"\n")
         at += used
     found.consumed = len(data)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kpiaudit.tables.reading import Options
     from kpiaudit.tables.recognise import Match
 
+_SMALL = 2**20  # bytes of a file below which a thread costs more than it saves
+
 
 def read_source(source: Source, options: Options) -> Read:
     """Sniff, recognise and read a file.
@@ -99,7 +101,7 @@ def _read_columnar(source: Source, sniffed: Sniffed, options: Options) -> Read:
         )
         frame.collect_schema()
         return _convert_lazy(frame, source, sniffed, options)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise TableError(
             f"{source.display}: the file is cut off or damaged ({error}). Copy or "
             "export it again."
@@ -160,10 +162,15 @@ def _assembled_frame(
 def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
     match = recognise(source, sniffed.header, options.known)
     columns = positions(match.mapping, sniffed.header, source)
-    with ThreadPoolExecutor(1) as pool:
-        # Hashing lets go of the interpreter: it costs no time beside the reading.
-        sha256 = pool.submit(source.sha256)
-        raw = read_csv(source, sniffed, tuple(sorted(set(columns.values()))))
+    wanted = tuple(sorted(set(columns.values())))
+    if source.size() < _SMALL:
+        sha256, raw = source.sha256(), read_csv(source, sniffed, wanted)
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            # Hashing lets go of the interpreter: it costs no time beside the reading.
+            hashing = pool.submit(source.sha256)
+            raw = read_csv(source, sniffed, wanted)
+        sha256 = hashing.result()
     named = RawTable(
         pile=Pile(),
         rows=raw.rows,
@@ -180,7 +187,7 @@ def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
         )
     sniffed = replace(sniffed, encoding=raw.encoding)
     read = converted(source, sniffed, sniffed.header, match, named, options)
-    return replace(read, sha256=sha256.result())
+    return replace(read, sha256=sha256)
 
 
 def _read_queue_log(source: Source, sniffed: Sniffed, options: Options) -> Read:

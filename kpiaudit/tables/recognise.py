@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from kpiaudit.errors import RuleError, TableError, guess
@@ -45,8 +45,7 @@ class Known:
 
     @cached_property
     def _headers(self) -> frozenset[str]:
-        every = (*self.mappings, *self.presets)
-        return frozenset(fold(n) for m in every for n in (*m.headers, *m.needs()))
+        return _named(self.mappings) | _preset_names()
 
     def told(self) -> SourceMapping | None:
         """Return the mapping that describes files before they are opened, if any."""
@@ -55,6 +54,15 @@ class Known:
             chosen += [p for p in self.presets if p.name == self.preset]
             chosen = [m for m in chosen if _layout_told(m)]
         return chosen[0] if len(chosen) == 1 else None
+
+
+def _named(mappings: tuple[SourceMapping, ...]) -> frozenset[str]:
+    return frozenset(fold(n) for m in mappings for n in (*m.headers, *m.needs()))
+
+
+@cache
+def _preset_names() -> frozenset[str]:
+    return _named(read_presets())
 
 
 def _layout_told(mapping: SourceMapping) -> bool:

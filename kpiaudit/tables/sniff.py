@@ -214,11 +214,13 @@ def _encoding(
         return told.encoding, False
     sample = head[:4096]
     half = len(sample) // 2
-    if half and sample[1::2].count(0) > 0.4 * half and not sample[0::2].count(0):
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    # Few in the other half are characters of their own: U+0000, U+0100.
+    if half and odd > 0.4 * half and even < 0.1 * half:
         return "utf-16-le", False
-    if half and sample[0::2].count(0) > 0.4 * half and not sample[1::2].count(0):
+    if half and even > 0.4 * half and odd < 0.1 * half:
         return "utf-16-be", False
-    if b"\0" in head.split(b"\n", 1)[0]:
+    if b"\0" in re.split(rb"[\r\n]", head, maxsplit=1)[0]:
         raise _no_table(source, "binary")
     return "utf-8", False
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from kpiaudit.errors import RuleError, TableError
+from kpiaudit.tables.zstd import most_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +40,12 @@ MAGIC = (
     (b"Rar!", "rar"),
     (b"\x89PNG", "png"),
 )
+_BROKEN = (
+    *(EOFError, ValueError, KeyError, NotImplementedError, RuntimeError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile),
+)
+"""What the unpackers of the standard library raise when a file is damaged."""
+
 COMPRESSED = ("gzip", "zstd", "bzip2", "xz", "zip")
 
 
@@ -125,11 +134,8 @@ class Source:
         """
         kind = self.compression()
         try:
-            if kind == "zstd":
-                yield from _zstd(self)
-            else:
-                yield from self._blocks(kind)
-        except (EOFError, zlib.error, zipfile.BadZipFile, ValueError) as error:
+            yield from self._blocks(kind)
+        except _BROKEN as error:
             raise TableError(
                 f"{self.display}: the compressed file is cut off or damaged ({error})."
                 " Copy or export it again."
@@ -140,31 +146,43 @@ class Source:
                 "again."
             ) from error
 
-    def _blocks(self, kind: str | None) -> Iterator[bytes]:
+    def _opened(self) -> BinaryIO:
         if self.data is not None:
-            import io  # noqa: PLC0415  # standard input only
+            return io.BytesIO(self.data)
+        return cast("Path", self.path).open("rb")
 
-            raw: BinaryIO = io.BytesIO(self.data)
-        else:
-            raw = cast("Path", self.path).open("rb")
-        with raw:
+    def _blocks(self, kind: str | None) -> Iterator[bytes]:
+        with self._opened() as raw:
             if kind is None:
                 while block := raw.read(BLOCK):
                     yield block
                 return
-            size = max(self.size(), 1)
-            ratio = limit("KPIAUDIT_MAX_INFLATE_RATIO", 300)
+            if kind == "zstd":
+                self.check_inflation(most_bytes(raw))
+                yield from _zstd(self)
+                return
             out = 0
             with _opened(raw, kind, self) as stream:
                 while block := stream.read(BLOCK):
                     out += len(block)
-                    if out > FREE_INFLATION and out > ratio * size:
-                        raise TableError(
-                            f"{self.display}: inflates to more than {ratio:g} times "
-                            f"its size. If that is right, set "
-                            f"KPIAUDIT_MAX_INFLATE_RATIO to a larger number."
-                        )
+                    self.check_inflation(out)
                     yield block
+
+    def check_inflation(self, inflated: int) -> None:
+        """Refuse a file that is a bomb.
+
+        Args:
+            inflated: Bytes that came out of it, or will come.
+
+        Raises:
+            TableError: They are too many for the file's size.
+        """
+        ratio = limit("KPIAUDIT_MAX_INFLATE_RATIO", 300)
+        if inflated > FREE_INFLATION and inflated > ratio * max(self.size(), 1):
+            raise TableError(
+                f"{self.display}: inflates to more than {ratio:g} times its size. If "
+                "that is right, set KPIAUDIT_MAX_INFLATE_RATIO to a larger number."
+            )
 
 
 def _opened(raw: BinaryIO, kind: str, source: Source) -> BinaryIO:
@@ -178,8 +196,6 @@ def _opened(raw: BinaryIO, kind: str, source: Source) -> BinaryIO:
 
         return cast("BinaryIO", bz2.BZ2File(raw))
     if kind == "xz":
-        import lzma  # noqa: PLC0415
-
         return cast("BinaryIO", lzma.LZMAFile(raw))
     archive = zipfile.ZipFile(raw)
     members = zip_members(archive)
@@ -226,7 +242,8 @@ def _zstd(source: Source) -> Iterator[bytes]:
         ) from error
     for start in range(0, len(lines), 100_000):
         part = lines.slice(start, 100_000).fill_null("").to_list()
-        yield ("\n".join(part) + "\n").encode()
+        # No newline behind the last line: lines may end in a carriage return alone.
+        yield (("\n" if start else "") + "\n".join(part)).encode()
 
 
 def magic(head: bytes) -> str | None:
@@ -261,7 +278,8 @@ def recoded(blocks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     tail = (
         (decoder.decode(b"", True).encode() if decoder else b"") if not first else b""
     )
-    if pending or tail:
+    # Carriage returns that nothing follows are a line end of which the rest is missing.
+    if tail:
         yield unified(pending + tail)
 
 

@@ -231,7 +231,8 @@ def _without_headers(
     frame: pl.DataFrame, names: tuple[str, ...], wanted: tuple[int, ...]
 ) -> tuple[pl.DataFrame, int]:
     cells = [(str(i), names[i]) for i in wanted if names[i]]
-    if not cells or not (frame[cells[0][0]] == cells[0][1]).any():
+    # The names were stripped of the spaces that a repeated header still has.
+    if not cells or not (frame[cells[0][0]].str.strip_chars() == cells[0][1]).any():
         return frame, 0
     same = pl.all_horizontal(
         pl.col(c).str.strip_chars().fill_null("") == name for c, name in cells

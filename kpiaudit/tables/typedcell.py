@@ -9,7 +9,7 @@ import polars as pl
 
 from kpiaudit.tables import columns as cols
 from kpiaudit.tables import dates, parse
-from kpiaudit.tables.cells import as_text, text_cell
+from kpiaudit.tables.cells import as_text, text_cell, within_years
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,11 +119,13 @@ class TypedCell:
     def _instant(self) -> pl.Expr:
         plan = self.column.plan
         if isinstance(self.dtype, pl.Datetime):
-            value = self.value.dt.cast_time_unit("ms")
+            value = self.value if self.sure else within_years(self.value, self.dtype)
+            value = value.dt.cast_time_unit("ms")
             naive = self.dtype.time_zone is None
             ms = dates.localise(value, plan.timezone) if naive else value.dt.epoch("ms")
         elif self.dtype == pl.Date:
-            ms = dates.localise(self.value.cast(pl.Datetime("ms")), plan.timezone)
+            value = within_years(self.value, self.dtype)
+            ms = dates.localise(value.cast(pl.Datetime("ms")), plan.timezone)
         elif self.dtype.is_numeric():
             if self.milliseconds:
                 return self.value.cast(pl.Int64)

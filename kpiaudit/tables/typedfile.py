@@ -76,6 +76,7 @@ def convert_frame(
 
 def _look(frame: pl.LazyFrame, cells: list[TypedCell], context: Context) -> int:
     """Find out what decides how the columns are read; return the rows."""
+    asked = {c.column.name for c in cells if c.column.kind in WORDS and not c.sure}
     many = _look_at_words(frame, cells)
     wanted = {
         f"{name}\t{cell.column.name}": counted
@@ -83,6 +84,11 @@ def _look(frame: pl.LazyFrame, cells: list[TypedCell], context: Context) -> int:
         if cell.column.kind not in WORDS or cell in many
         for name, counted in cell.facts().items()
     } | {"rows": pl.len()}
+    # Every column is read once, or damage in it would show in some rules only.
+    asked |= {name.split("\t")[-1] for name in wanted}
+    for cell in cells:
+        if cell.column.name not in asked:
+            wanted[f"empty\t{cell.column.name}"] = cell.value.null_count()
     got: dict[str, Any] = (
         frame.select(**wanted).collect(engine="streaming").row(0, named=True)
     )
