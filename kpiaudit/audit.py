@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 import kpiaudit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.evidence import assemble, corroborate, ranking
+from kpiaudit.evidence import assemble, corroborate, power, ranking
 from kpiaudit.evidence.runs import Roster, Run
-from kpiaudit.findings import Report, RuleStatus, Selection, SmallestDetectable
+from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
-from kpiaudit.stats import multiplicity
+from kpiaudit.stats import held, multiplicity
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
 
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from kpiaudit.findings import Finding, Input
     from kpiaudit.rulebook import Rule
     from kpiaudit.tables.dataset import Dataset, Frame
-
-ALL_RULES = 0.10
-"""Error rate over all rules together; see `multiplicity.select_families`. A rule is
-never read at more than its own `max_q`, so this only matters from three rules on."""
 
 
 def _silent(_: str) -> None:
@@ -143,6 +139,9 @@ def audit(
         _select(active)
         for run in active:
             assemble.add_findings(run, rosters[id(run)])
+            if run.reason is None:
+                progress(f"asking what {run.rule.id} could have found")
+                run.smallest = power.smallest_of(run)
         if any(run.findings for run in active):
             progress("reading the tables: asking other sources")
             corroborate.corroborate(active, data)
@@ -277,9 +276,10 @@ def _roster(data: Dataset, table: str) -> Frame:
 
 def _test(run: Run) -> None:
     rule = run.rule
-    run.verdicts = rule.detector.test(
-        run.summaries, run.found, min_effect=rule.min_effect
-    )
+    with held.keeping() as run.yardsticks:
+        run.verdicts = rule.detector.test(
+            run.summaries, run.found, min_effect=rule.min_effect
+        )
     tested = run.verdicts.tested
     if run.verdicts.skipped is not None:
         run.reason = run.verdicts.skipped
@@ -306,7 +306,7 @@ def _select(runs: Sequence[Run]) -> None:
     # A rule with its own max_q is compared on the scale of its own threshold.
     usual = 0.05
     scaled = np.array([smallest(r) * usual / max(r.rule.max_q, 1e-9) for r in runs])
-    selected, level = multiplicity.select_families(scaled, ALL_RULES)
+    selected, level = multiplicity.select_families(scaled, power.ALL_RULES)
     families = int((~np.isnan(scaled)).sum())
     for run in runs:
         run.selection = Selection(
@@ -332,7 +332,6 @@ def _status(run: Run) -> RuleStatus:
         )
     agents = [t for t in verdicts.tested if t.kind == "agent"] or list(verdicts.tested)
     spread = [t.outcome.facts["spread"] for t in agents if "spread" in t.outcome.facts]
-    smallest = agents[0].outcome.smallest_detectable if agents else float("nan")
     return RuleStatus(
         id=run.rule.id,
         detector=detector.id,
@@ -346,9 +345,7 @@ def _status(run: Run) -> RuleStatus:
         blind_spots=(*verdicts.blind_spots, *run.unheard),
         found=(*verdicts.found, *run.withdrawn),
         spread=spread[0] if spread else None,
-        smallest_detectable=None
-        if np.isnan(smallest)
-        else SmallestDetectable(value=float(smallest), unit=agents[0].unit),
+        smallest_detectable=run.smallest,
         selection=run.selection,
     )
 

@@ -116,17 +116,24 @@ def _around(calls: dict[str, np.ndarray], found, ids: np.ndarray):
         name: table(**{c: np.concatenate([r[c] for r in rows]) for c in rows[0]})
         for name, rows in parts.items()
     }
-    rows = grouped([calls["agent"]], calls=np.ones(len(calls["agent"])))
-    zero = np.zeros(len(rows["0"]))
-    return out | {
-        "totals": table(
-            agent_id=ids[rows["0"]],
-            calls=rows["calls"],
-            ms=zero,
-            past=zero,
-            past_ms=zero,
-        )
+    totals = [_totals(calls, cap, ids) for cap in found["caps"]]
+    columns = {
+        name: np.concatenate([each[name] for each in totals]) for name in totals[0]
     }
+    return out | {"totals": table(**columns)}
+
+
+def _totals(calls: dict[str, np.ndarray], cap, ids: np.ndarray):
+    past = calls["second"] >= cap.halves[0][1]
+    rows = grouped(
+        [calls["agent"]],
+        calls=np.ones(len(past)),
+        ms=1000 * calls["second"],
+        past=past,
+        past_ms=1000 * calls["second"] * past,
+    )
+    agents = ids[rows.pop("0")]
+    return {"cap_s": np.full(len(agents), cap.cap_s), "agent_id": agents} | rows
 
 
 def _one_cap(calls: dict[str, np.ndarray], cap, layout, ids: np.ndarray):

@@ -265,6 +265,8 @@ class Detector(ABC):
     explanations: ClassVar[tuple[Explain, ...]] = ()
     blind: ClassVar[str] = ""
     alternative: ClassVar[Alternative] = Alternative()
+    stake: ClassVar[str] = ""
+    """What `plant` takes a share of, such as `an agent's calls`; empty without it."""
 
     since: str | None = param(
         None,
@@ -339,6 +341,26 @@ class Detector(ABC):
             `flagged`: the rows behind the finding; `control`: comparable rows of the
             same subject that the finding does not rest on.
         """
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        """Put the pattern into some agents' counts, to see whether it would be found.
+
+        A detector that has this says its smallest detectable effect; without it that
+        is left open.
+
+        Args:
+            summaries: What `summarize` gave, collected; not to be changed.
+            found: What the first stage found.
+            agents: Share of what is at stake (`stake`) that each of them games.
+            seed: Fixes the random numbers.
+
+        Returns:
+            All summaries, those agents' counts changed; None if it can't be done.
+        """
+        del summaries, found, agents, seed
+        return None
 
     @classmethod
     def first_line(cls) -> str:

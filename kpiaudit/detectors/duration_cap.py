@@ -15,6 +15,7 @@ from kpiaudit.detectors import _duration_cap_find as first
 from kpiaudit.detectors import _duration_cap_floor as floor
 from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
+from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
@@ -118,6 +119,7 @@ class DurationCap(Detector):
         same_if="the call had come to its own end there",
         control=True,
     )
+    stake: ClassVar[str] = "an agent's calls that pass the cap"
 
     cap_s: float | None = param(
         None, unit="s", doc="The cap on a call's length; null looks for it.", low=30
@@ -312,6 +314,13 @@ class DurationCap(Detector):
             blind_spots=words.blind_spots({}, found),
             found=found["sentences"],
         )
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        if "agents" not in summaries or not len(summaries["agents"]):
+            return None
+        return planting.duration_cap(summaries, agents, seed)
 
     def account(self, row: Row) -> Account:
         cap = words.cap_of(row)

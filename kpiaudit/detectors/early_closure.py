@@ -14,6 +14,7 @@ from kpiaudit.detectors import _early_closure_find as finds
 from kpiaudit.detectors import _early_closure_floor as floors
 from kpiaudit.detectors import _early_closure_questions as questions
 from kpiaudit.detectors import _early_closure_words as words
+from kpiaudit.detectors import _plant_clocks as planting
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
@@ -129,6 +130,7 @@ class EarlyClosure(Detector):
         same_if="the case had been a hard one",
         selected_on=("ticket", "reopened"),
     )
+    stake: ClassVar[str] = "an agent's tickets that would be late"
 
     near_share: float = param(
         0.1,
@@ -245,6 +247,13 @@ class EarlyClosure(Detector):
             blind_spots=words.blind_spots(found, no_floor=floor is None),
             found=said,
         )
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        if found.get("mode", "due") == "none":
+            return None
+        return planting.early_closure(summaries, agents, seed)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

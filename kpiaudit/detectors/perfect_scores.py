@@ -13,6 +13,7 @@ from kpiaudit.detectors import _perfect_scores_count as count
 from kpiaudit.detectors import _perfect_scores_explain as explain
 from kpiaudit.detectors import _perfect_scores_questions as questions
 from kpiaudit.detectors import _perfect_scores_words as words
+from kpiaudit.detectors import _plant_surveys as planting
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
@@ -154,6 +155,7 @@ class PerfectScores(Detector):
         same_if="these customers had been pleased",
         selected_on=("complaint", "refund", "survey"),
     )
+    stake: ClassVar[str] = "an agent's answers"
 
     fast_s: float = param(
         120.0, unit="s", doc="An answer within this time of the invitation is fast."
@@ -230,6 +232,11 @@ class PerfectScores(Detector):
             )
         tested = Tested(kind="agent", ids=cells.ids, outcome=outcome, unit="answers")
         return Verdicts(tested=(tested,), blind_spots=spots, found=said)
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        return planting.perfect_scores(summaries, agents, seed)
 
     def account(self, row: Row) -> Account:
         return words.agent(row, fast_s=self.fast_s)

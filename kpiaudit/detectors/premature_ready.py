@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _plant_clocks as planting
 from kpiaudit.detectors import _premature_ready_count as count
 from kpiaudit.detectors import _premature_ready_explain as explain
 from kpiaudit.detectors import _premature_ready_find as finds
@@ -141,6 +142,7 @@ class PrematureReady(Detector):
         text="peers' orders stamped before the promise that waited long as well",
         same_if="the courier had come late",
     )
+    stake: ClassVar[str] = "an agent's orders that would be late"
 
     stamp: str | None = param(
         None,
@@ -345,6 +347,11 @@ class PrematureReady(Detector):
             if outcome is not None:
                 outcomes[index] = outcome
         return questions.strongest(outcomes) if outcomes else None
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        return planting.premature_ready(summaries, agents, seed)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors import _short_calls_answers as answers
 from kpiaudit.detectors import _short_calls_count as count
 from kpiaudit.detectors import _short_calls_explain as explain
@@ -125,6 +126,7 @@ class ShortCalls(Detector):
         same_if="the line had dropped",
         counted=("contact",),
     )
+    stake: ClassVar[str] = "an agent's calls"
 
     max_talk_s: float = param(
         10.0, unit="s", doc="A call with less talk than this is short.", low=1.0
@@ -245,6 +247,11 @@ class ShortCalls(Detector):
                 "be seen."
             )
         return tuple(out)
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        return planting.short_calls(summaries, agents, seed)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _plant_surveys as planting
 from kpiaudit.detectors import _survey_selection_counts as counting
 from kpiaudit.detectors import _survey_selection_find as finding
 from kpiaudit.detectors import _survey_selection_floor as flooring
@@ -114,6 +115,7 @@ class SurveySelection(Detector):
         same_if="these customers had left before the survey",
         selected_on=("contact", "complaint", "refund", "reopened", "survey"),
     )
+    stake: ClassVar[str] = "an agent's invitations after trouble"
 
     repeat_hours: float = param(
         24.0,
@@ -214,6 +216,12 @@ class SurveySelection(Detector):
                 *flooring.described(summaries, found, cells.signs()[0]),
             ),
         )
+
+    def plant(
+        self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
+    ) -> Summaries | None:
+        signs = signing.Cells.of(summaries["cells"]).signs()
+        return planting.survey_selection(summaries, agents, seed, signs=signs)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.detectors.base import Verdicts
+from kpiaudit.stats.held import Yardsticks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpiaudit.detectors.base import Found, Summaries, Summary
-    from kpiaudit.findings import Finding, Selection
+    from kpiaudit.findings import Finding, Selection, SmallestDetectable
     from kpiaudit.rulebook import Rule
     from kpiaudit.stats.outcome import FloatArray
     from kpiaudit.tables.dataset import Dataset
@@ -30,8 +31,10 @@ class Run:
         found: What its first stage found.
         summaries: Its collected summaries.
         verdicts: What its test said.
+        yardsticks: What its test fitted, to measure planted agents by.
         q_value: q-values per kind of subject, in the order of `verdicts.tested`.
         selection: Level that selection across rules leaves.
+        smallest: What it could have found, with 80 % power.
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
         unheard: Sentences on other sources that could not be asked.
@@ -43,8 +46,10 @@ class Run:
     found: Found = field(default_factory=dict)
     summaries: Summaries = field(default_factory=dict)
     verdicts: Verdicts = field(default_factory=Verdicts)
+    yardsticks: Yardsticks = field(default_factory=Yardsticks)
     q_value: tuple[FloatArray, ...] = ()
     selection: Selection | None = None
+    smallest: SmallestDetectable | None = None
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     unheard: list[str] = field(default_factory=list)

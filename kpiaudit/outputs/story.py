@@ -238,12 +238,16 @@ def rule_lines(rule: RuleStatus, *, verbose: int = 0) -> tuple[str, ...]:
 
 def _smallest(rule: RuleStatus) -> str:
     item = rule.smallest_detectable
-    if item is None or item.value is None or not math.isfinite(item.value):
+    if item is None:
         return ""
-    return (
-        f"smallest effect that would show: {amount(item.value, item.unit)}, "
-        f"in {100 * item.power:.0f} of 100 such cases"
-    )
+    chance = f"with {100 * item.power:.0f}% probability"
+    _, shared, stake = item.unit.partition("share of ")
+    if item.value is None or not math.isfinite(item.value):
+        return f"could not have been sure to see even all of {stake or item.unit}"
+    if shared:
+        share = f"{100 * item.value:.2g}" if item.value < 0.995 else "100"
+        return f"would have seen {share}% or more of {stake} {chance}"
+    return f"would have seen {amount(item.value, item.unit)} {chance}"
 
 
 def _placebo(rule: RuleStatus) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.stats import held, planted
 from kpiaudit.stats.asymmetry import asymmetry
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.stats.predictive import (
@@ -21,7 +22,6 @@ from kpiaudit.stats.predictive import (
     odds_ratio,
     p_values,
     quantile,
-    smallest_excess,
     spread_to_break,
 )
 from kpiaudit.stats.reference import Counts, peer_log_odds
@@ -89,12 +89,75 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         return _untestable(counts)
     phi = np.ones(n_subjects) if dispersion is None else np.maximum(dispersion, 1.0)
     question = _Question(peers=peers, phi=phi, events=min_excess, ratio=min_ratio)
-    spread, model = _fit(counts, question, peers.astype(np.float64), width=0.2)
+    labels = stratum[trials > 0].astype(np.int64)
+    # Not the allowed excess events, which may follow from the counts themselves.
+    settings = ("excess", min_ratio, min_trials)
+    per_subject = [counts.per_subject(each) for each in (counts.k, counts.n)]
+    sums = held.sums([*per_subject, peers * per_subject[1].mean()])
+    measure = held.look_up(settings, sums)
+    if measure is not None:
+        return measure(counts, labels, question, usable)
+    spread, model, odds = _fit(counts, question, peers.astype(np.float64), width=0.2)
     if counts.n_strata > 1:
         # Strong patterns raise the peers' rates and hide each other: take them out.
         trust, width = peers * (1.0 - model.yardstick.lifted), spread.mean_sd
-        spread, model = _fit(counts, question, trust, width=width, near=spread)
-    return _outcome(spread, model, usable, peers)
+        spread, model, odds = _fit(counts, question, trust, width=width, near=spread)
+    outcome = _outcome(spread, model, usable, peers)
+    rates = planted.Rates(subject=counts.subject, stratum=labels, log_odds=odds)
+
+    def again(
+        other: Counts, labels: IntArray, question: _Question, usable: BoolArray
+    ) -> Outcome:
+        k, n = other.per_subject(other.k), other.per_subject(other.n)
+        rows = np.flatnonzero((k != model.k) | (n != model.n))
+        if not len(rows):
+            return outcome
+        some, mine = planted.part_of_counts(other, rows)
+        log_odds = rates.at(other.subject[mine], labels[mine]) + some.offset
+        fresh = _measured(model, some, log_odds, question, rows)
+        return planted.measured(
+            outcome,
+            fresh,
+            rows,
+            testable=usable[rows],
+            forced=np.zeros(len(rows)),
+        )
+
+    held.keep(settings, sums, again)
+    return outcome
+
+
+def _measured(
+    model: Model,
+    counts: Counts,
+    log_odds: FloatArray,
+    question: _Question,
+    rows: IntArray,
+) -> Model:
+    """Return the model of some rows' other counts, by the yardstick of before."""
+    response = Response.of(counts, log_odds)
+    k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
+    honest, null = planted.null_moments(
+        response,
+        model.grid.points,
+        n=n,
+        ratio=question.ratio,
+        events=question.events,
+    )
+    v0 = response.at(np.zeros(1))[1][:, 0]
+    return Model(
+        grid=model.grid,
+        k=k,
+        n=n,
+        phi=np.maximum(question.phi[rows], v0 * _BLUR**2),
+        peers=model.peers[rows],
+        mean=honest[0],
+        variance=honest[1],
+        null_mean=null[0],
+        null_variance=null[1],
+        likelihood=model.likelihood[rows],
+        yardstick=planted.some_rows(model.yardstick, rows),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +217,8 @@ def _fit(
     *,
     width: float,
     near: Spread | None = None,
-) -> tuple[Spread, Model]:
-    """Fit the honest spread; return it and what it says of every subject."""
+) -> tuple[Spread, Model, FloatArray]:
+    """Fit the honest spread; return it, what it says of everybody, peers' log-odds."""
     learn = question.peers
     log_odds, peers = peer_log_odds(counts, trust, spread=width)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
@@ -170,13 +233,9 @@ def _fit(
     likelihood = response.likelihood(k, noise, grid.points)
     spread = fit_spread(likelihood[_chosen(learn, y, n)], grid, start=start, near=near)
     yardstick = without_each(spread, likelihood, learn)
-    mean, variance = response.at(grid.points)
-    null_mean, null_variance = mean, variance
-    if question.ratio > 1.0:
-        null_mean, null_variance = response.at(grid.points + np.log(question.ratio))
-    null = (null_mean, null_variance)
-    if question.events > 0.0:
-        null = _raise((mean, variance), null, n=n, by=question.events)
+    (mean, variance), null = planted.null_moments(
+        response, grid.points, n=n, ratio=question.ratio, events=question.events
+    )
     model = Model(
         grid=grid,
         k=k,
@@ -190,25 +249,7 @@ def _fit(
         likelihood=likelihood,
         yardstick=yardstick,
     )
-    return spread, model
-
-
-def _raise(
-    honest: tuple[FloatArray, FloatArray],
-    null: tuple[FloatArray, FloatArray],
-    *,
-    n: FloatArray,
-    by: float,
-) -> tuple[FloatArray, FloatArray]:
-    """Add the allowed excess events where that is more than the allowed ratio."""
-    (mean, variance), (null_mean, null_variance) = honest, null
-    size = np.maximum(n, 1.0)[:, None]
-    raised = np.minimum(mean + by, size * (1.0 - 1e-9))
-    rate = np.clip(raised / size, 1e-12, 1.0 - 1e-9)
-    old = np.clip(mean / size, 1e-12, 1.0 - 1e-9)
-    more = variance * (rate * (1.0 - rate)) / (old * (1.0 - old))
-    take = raised > null_mean
-    return np.where(take, raised, null_mean), np.where(take, more, null_variance)
+    return spread, model, log_odds - counts.offset
 
 
 def _guess(y: FloatArray, noise: FloatArray) -> tuple[float, float]:
@@ -263,7 +304,6 @@ def _outcome(
         facts=_facts(spread, model, peers),
         interval=interval,
         breaking_point=breaking_point,
-        smallest_detectable=smallest_excess(model, usable & ~np.isnan(p)),
     )
 
 

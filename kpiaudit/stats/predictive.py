@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import betaincinv, ndtri
 
-from kpiaudit.stats.tails import fast_upper_tail, upper_tail
+from kpiaudit.stats.tails import fast_upper_tail
 
 if TYPE_CHECKING:
-    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
+    from kpiaudit.stats.outcome import FloatArray, IntArray
     from kpiaudit.stats.shapes import Grid
     from kpiaudit.stats.spread import Spread, Yardstick
 
@@ -170,31 +170,3 @@ def spread_to_break(
     lost = p > p_threshold
     first = np.where(lost.any(axis=1), np.argmax(lost, axis=1), len(multiples) - 1)
     return np.asarray(multiples[first], dtype=np.float64)
-
-
-def smallest_excess(model: Model, testable: BoolArray) -> float:
-    """Return the excess that the subject of median exposure would show at 80 %."""
-    if not testable.any():
-        return float("nan")
-    rows = np.flatnonzero(testable)
-    row = rows[np.argsort(model.n[rows], kind="stable")[len(rows) // 2]]
-    level = 0.05 / len(rows)
-    at = np.array([row])
-    mean, variance = model.null_mean[row], model.spread_variance()[row]
-    n = model.n[row]
-    low, high = 0.0, n + 1.0
-    while high - low > 1.0:
-        k = np.floor((low + high) / 2.0)
-        p = model.predictive(at, upper_tail(np.array([[k]]), mean, variance))[0]
-        low, high = (low, k) if p <= level else (k, high)
-    if high > n:
-        return float("nan")
-    needed, least, most = high, 0.0, n
-    weights = model.weights(at)[0]
-    for _ in range(40):
-        more = (least + most) / 2.0
-        raised = np.minimum(mean + more, n * (1.0 - 1e-9))
-        wide = variance * raised * (n - raised) / np.maximum(mean * (n - mean), 1e-300)
-        power = weights @ upper_tail(np.array(needed), raised, np.maximum(wide, 1e-9))
-        least, most = (least, more) if power >= 0.8 else (more, most)
-    return float(most)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import bdtr, stdtr, stdtrit
 
-from kpiaudit.stats import predictive
+from kpiaudit.stats import held, planted, predictive
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import odds_ratio, peers_log_odds
 from kpiaudit.stats.outcome import Outcome
@@ -90,13 +90,58 @@ def withheld(
     )
     if not (tables.per_subject(tables.trouble) >= min_trouble).any():
         return _nothing(tables)
+    settings = ("withheld", min_trouble, min_ratio)
+    counts = (tables.contacts, tables.invited, tables.trouble, tables.both)
+    per_subject = [tables.per_subject(each) for each in counts]
+    sums = held.sums([*per_subject, question.peers * per_subject[0].mean()])
+    measure = held.look_up(settings, sums)
+    if measure is not None:
+        return measure(tables, sums, question)
     fit = _fit(tables, question, None if learn is None else learn.astype(np.float64))
     if fit is None:
         return _nothing(tables)
     if len(np.unique(tables.stratum)) > 1 and (fit.lifted > _DOUBTFUL).any():
         # Strong patterns lower the peers' odds ratios and hide each other: out.
         fit = _fit(tables, question, question.peers * (1.0 - fit.lifted)) or fit
-    return _outcome(fit, tables)
+    outcome, last = _outcome(fit, tables), fit
+
+    def again(other: Tables, new: FloatArray, question: _Question) -> Outcome:
+        # All but the last column, which says who is a peer.
+        rows = np.flatnonzero((new != sums)[:, :-1].any(axis=1))
+        return _measured(outcome, last, other, rows, question)
+
+    held.keep(settings, sums, again)
+    return outcome
+
+
+def _measured(
+    outcome: Outcome, fit: _Fit, tables: Tables, rows: IntArray, question: _Question
+) -> Outcome:
+    """Measure the subjects whose tables have changed by the yardstick of the others."""
+    if not len(rows):
+        return outcome
+    some = planted.part_of_tables(tables, rows)
+    offset = fit.rates.at(rows[some.subject], some.stratum)
+    old = fit.model
+    moments = _moments(
+        some, offset, replace(question, phi=question.phi[rows]), old.grid
+    )
+    model = predictive.Model(
+        grid=old.grid,
+        peers=old.peers[rows],
+        likelihood=old.likelihood[rows],
+        yardstick=planted.some_rows(old.yardstick, rows),
+        **moments.along,
+    )
+    trouble = some.per_subject(some.trouble)
+    return planted.measured(
+        outcome,
+        model,
+        rows,
+        testable=(moments.information >= _MIN_INFORMATION)
+        & (trouble >= question.least),
+        forced=trouble - model.n,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +164,51 @@ class _Fit:
     lifted: FloatArray
     testable: BoolArray
     information: FloatArray
+    rates: planted.Rates
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moments:
+    """What subjects' tables say along the grid.
+
+    Args:
+        log_norm: Log of the conditional distribution's norm.
+        information: Conditional variance at the grid's centre.
+        along: Fields of `predictive.Model`.
+    """
+
+    log_norm: FloatArray
+    information: FloatArray
+    along: dict[str, FloatArray]
+
+
+def _moments(
+    tables: Tables, offset: FloatArray, question: _Question, grid: Grid
+) -> _Moments:
+    """Return moments of the missing invitations, honest and with the allowed excess."""
+    log_norm, mean, variance = _along(tables, offset, grid.points)
+    information = variance[:, int(np.argmin(np.abs(grid.points)))]
+    # Counted from the fewest missing invitations that the margins allow.
+    reach = tables.per_subject(np.minimum(tables.trouble, tables.invited))
+    mean = np.maximum(reach[:, None] - mean, 1e-9)
+    null = (mean, variance)
+    if question.ratio > 1.0:
+        _, more, wide = _along(tables, offset, grid.points + np.log(question.ratio))
+        null = (np.maximum(reach[:, None] - more, 1e-9), wide)
+    raised = np.minimum(mean + question.events, reach[:, None] * (1.0 - 1e-9))
+    return _Moments(
+        log_norm=log_norm,
+        information=information,
+        along={
+            "k": reach - tables.per_subject(tables.both),
+            "n": reach,
+            "phi": np.maximum(question.phi, information * _BLUR**2),
+            "mean": mean,
+            "variance": variance,
+            "null_mean": np.maximum(null[0], raised),
+            "null_variance": null[1],
+        },
+    )
 
 
 def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit | None:
@@ -126,9 +216,8 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     offset, unsure = peers_log_odds(tables, trust)
     grid = Grid.around(0.0)
     invited = tables.per_subject(tables.both)
-    log_norm, mean, variance = _along(tables, offset, grid.points)
-    centre = int(np.argmin(np.abs(grid.points)))
-    information = variance[:, centre]
+    moments = _moments(tables, offset, question, grid)
+    information = moments.information
     known = information >= _MIN_INFORMATION
     learn = known & question.peers
     if learn.sum() <= _MIN_PEERS:
@@ -138,35 +227,20 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
         / np.maximum(tables.per_subject(_information(tables)), 1e-300)[tables.subject]
     )
     peers = tables.per_subject(share**2 * unsure)
-    phi = np.maximum(question.phi, information * _BLUR**2)
-    noise = phi + peers * information
-    log = (-invited[:, None] * grid.points - log_norm) / noise[:, None]
+    noise = moments.along["phi"] + peers * information
+    log = (-invited[:, None] * grid.points - moments.log_norm) / noise[:, None]
     likelihood = np.exp(log - log.max(axis=1, keepdims=True))
     rows = np.flatnonzero(learn)
     sample = rows[:: -(-len(rows) // _FIT_AT_MOST)]
     spread = fit_spread(likelihood[sample], grid, start=_START)
     spread = _expected(spread, len(sample))
     yardstick = without_each(spread, likelihood, question.peers)
-    # Counted from the fewest missing invitations that the margins allow.
-    reach = tables.per_subject(np.minimum(tables.trouble, tables.invited))
-    mean = np.maximum(reach[:, None] - mean, 1e-9)
-    null = (mean, variance)
-    if question.ratio > 1.0:
-        _, more, wide = _along(tables, offset, grid.points + np.log(question.ratio))
-        null = (np.maximum(reach[:, None] - more, 1e-9), wide)
-    raised = np.minimum(mean + question.events, reach[:, None] * (1.0 - 1e-9))
     model = predictive.Model(
         grid=grid,
-        k=reach - invited,
-        n=reach,
-        phi=phi,
         peers=peers,
-        mean=mean,
-        variance=variance,
-        null_mean=np.maximum(null[0], raised),
-        null_variance=null[1],
         likelihood=likelihood,
         yardstick=yardstick,
+        **moments.along,
     )
     trouble = tables.per_subject(tables.trouble)
     return _Fit(
@@ -175,6 +249,9 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
         lifted=yardstick.lifted,
         testable=known & (trouble >= question.least),
         information=information,
+        rates=planted.Rates(
+            subject=tables.subject, stratum=tables.stratum, log_odds=offset
+        ),
     )
 
 
@@ -252,7 +329,6 @@ def _outcome(fit: _Fit, tables: Tables) -> Outcome:
         },
         interval=interval,
         breaking_point=breaking_point,
-        smallest_detectable=predictive.smallest_excess(model, ~np.isnan(p)),
     )
 
 

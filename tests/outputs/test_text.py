@@ -33,7 +33,7 @@ def test_no_findings_is_said_to_be_no_certificate(empty: Report) -> None:
     said = " ".join(text.render(empty).split())
     assert "No findings" in said
     assert "Looked for: duration-cap; up to 120 subjects" in said
-    assert "smallest effect that would show: 6.0% of calls" in said
+    assert "would have seen 6% or more of calls with 80% probability" in said
     assert "This is no certificate." in said
 
 

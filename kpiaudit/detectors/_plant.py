@@ -1,0 +1,101 @@
+"""Planting a pattern into collected counts: what the planted rows share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpiaudit.detectors.base import Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kpiaudit.stats.outcome import FloatArray, IntArray
+
+
+@dataclass(kw_only=True)
+class Rows:
+    """Some agents' rows of a summary, whose counts are being moved.
+
+    Args:
+        summary: The summary as collected.
+        at: Positions of the rows that belong to planted agents.
+        share: Share of the contacts at stake that each of them games, shape (len(at),).
+        rng: Random numbers.
+    """
+
+    summary: Summary
+    at: IntArray
+    share: FloatArray
+    rng: np.random.Generator
+
+    def __post_init__(self) -> None:
+        """Copy the integer columns of these rows."""
+        self._new: dict[str, IntArray] = {}
+
+    @classmethod
+    def of(
+        cls, summary: Summary, agents: Mapping[str, float], rng: np.random.Generator
+    ) -> Rows:
+        """Take the rows of some agents."""
+        names = sorted(agents)
+        who = summary["agent_id"].astype(str)
+        place = np.searchsorted(names, who).clip(0, len(names) - 1)
+        mine = np.array(names)[place] == who
+        shares = np.array([agents[name] for name in names], dtype=np.float64)
+        at = np.flatnonzero(mine).astype(np.int64)
+        return cls(summary=summary, at=at, share=shares[place[at]], rng=rng)
+
+    def has(self, *names: str) -> bool:
+        """Say whether the summary has all of these columns."""
+        return all(name in self.summary for name in names)
+
+    def __getitem__(self, name: str) -> IntArray:
+        """Return a count of these rows, as it is by now."""
+        if name in self._new:
+            return self._new[name]
+        return self.summary.ints(name)[self.at]
+
+    def add(self, name: str, more: IntArray) -> None:
+        """Add to a count; a column that there is not is passed over."""
+        if name in self.summary:
+            self._new[name] = np.maximum(self[name] + more, 0)
+
+    def drawn(self, number: IntArray, chance: FloatArray | float) -> IntArray:
+        """Draw how many of so many, each with this chance."""
+        p = np.clip(np.broadcast_to(chance, number.shape), 0.0, 1.0)
+        return self.rng.binomial(np.maximum(number, 0), p).astype(np.int64)
+
+    def gamed(self, number: IntArray) -> IntArray:
+        """Draw how many of so many are gamed, by each agent's share."""
+        return self.drawn(number, self.share)
+
+    def done(self) -> Summary:
+        """Return the whole summary with the new counts."""
+        columns: dict[str, Any] = dict(self.summary.columns)
+        for name, values in self._new.items():
+            column = self.summary.ints(name).copy()
+            column[self.at] = values
+            columns[name] = column
+        return Summary(columns=columns)
+
+
+def taken(rows: Rows, number: IntArray, events: IntArray, trials: IntArray) -> IntArray:
+    """Draw how many events go with so many trials; what is left is possible."""
+    some = rows.drawn(number, part(events, trials))
+    least = np.maximum(number - (trials - events), 0)
+    out: IntArray = np.clip(some, least, np.minimum(events, number))
+    return out
+
+
+def rate(events: IntArray, trials: IntArray) -> float:
+    """Return a rate over all rows; 0 of nothing."""
+    return float(events.sum() / max(int(trials.sum()), 1))
+
+
+def part(some: IntArray, whole: IntArray) -> FloatArray:
+    """Return a share per row; 0 of nothing."""
+    out: FloatArray = np.clip(some / np.maximum(whole, 1), 0.0, 1.0)
+    return out

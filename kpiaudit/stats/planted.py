@@ -1,0 +1,170 @@
+"""Some subjects' other counts, measured by a yardstick that the rest has given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kpiaudit.stats.predictive import Model, p_values
+from kpiaudit.stats.spread import Yardstick
+
+if TYPE_CHECKING:
+    from kpiaudit.stats.odds import Tables
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
+    from kpiaudit.stats.reference import Counts
+    from kpiaudit.stats.response import Response
+
+Moments = tuple["FloatArray", "FloatArray"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """Log-odds that peers give per subject and stratum.
+
+    Args:
+        subject: Index per row.
+        stratum: Label per row.
+        log_odds: Of peers per row.
+    """
+
+    subject: IntArray
+    stratum: IntArray
+    log_odds: FloatArray
+
+    def at(self, subject: IntArray, stratum: IntArray) -> FloatArray:
+        """Return the log-odds of other rows; unseen ones take the stratum's mean."""
+        labels, index = np.unique(self.stratum, return_inverse=True)
+        total = np.bincount(index, weights=self.log_odds)
+        mean = total / np.maximum(np.bincount(index), 1)
+        place = np.searchsorted(labels, stratum).clip(0, max(len(labels) - 1, 0))
+        same = labels[place] == stratum
+        overall = float(self.log_odds.mean()) if len(self.log_odds) else 0.0
+        out: FloatArray = np.where(same, mean[place], overall)
+        known = dict(
+            zip(
+                zip(self.subject.tolist(), self.stratum.tolist(), strict=True),
+                self.log_odds.tolist(),
+                strict=True,
+            )
+        )
+        for row, key in enumerate(zip(subject.tolist(), stratum.tolist(), strict=True)):
+            if key in known:
+                out[row] = known[key]
+        return out
+
+
+def null_moments(
+    response: Response,
+    points: FloatArray,
+    *,
+    n: FloatArray,
+    ratio: float,
+    events: float,
+) -> tuple[Moments, Moments]:
+    """Return mean and variance along the grid: honest, and with the allowed excess.
+
+    Args:
+        response: Expected events as functions of added log-odds.
+        points: Where to evaluate it.
+        n: Trials per subject.
+        ratio: Odds ratio that is still allowed, >= 1.
+        events: Excess events that are still allowed, >= 0; the larger of both counts.
+    """
+    honest = response.at(points)
+    null = honest if ratio <= 1.0 else response.at(points + np.log(ratio))
+    if events > 0.0:
+        null = raised(honest, null, n=n, by=events)
+    return honest, null
+
+
+def raised(honest: Moments, null: Moments, *, n: FloatArray, by: float) -> Moments:
+    """Add the allowed excess events where that is more than the allowed ratio."""
+    (mean, variance), (null_mean, null_variance) = honest, null
+    size = np.maximum(n, 1.0)[:, None]
+    lifted = np.minimum(mean + by, size * (1.0 - 1e-9))
+    rate = np.clip(lifted / size, 1e-12, 1.0 - 1e-9)
+    old = np.clip(mean / size, 1e-12, 1.0 - 1e-9)
+    more = variance * (rate * (1.0 - rate)) / (old * (1.0 - old))
+    take = lifted > null_mean
+    return np.where(take, lifted, null_mean), np.where(take, more, null_variance)
+
+
+def measured(
+    outcome: Outcome,
+    model: Model,
+    rows: IntArray,
+    *,
+    testable: BoolArray,
+    forced: FloatArray,
+) -> Outcome:
+    """Return an outcome in which some rows have other counts.
+
+    Only what decides is measured again: p-value, counts, expectation and excess.
+
+    Args:
+        outcome: As it was.
+        model: Of those rows only.
+        rows: Which these are.
+        testable: Whether each of them has enough data.
+        forced: Events that the margins force, on top of the model's.
+    """
+    base = np.sum(model.weights(np.arange(len(rows))) * model.mean, axis=1)
+    p = np.where(testable, p_values(model), np.nan)
+    new = {
+        "p_value": p,
+        "observed": model.k + forced,
+        "expected": base + forced,
+        "effect": model.k - base,
+    }
+    arrays = {name: getattr(outcome, name).copy() for name in new}
+    for name, values in new.items():
+        arrays[name][rows] = values
+    return replace(outcome, **arrays, interval=None, breaking_point=None)
+
+
+def some_rows(yardstick: Yardstick, rows: IntArray) -> Yardstick:
+    """Return the yardsticks of some subjects; a single one serves for all."""
+    one = len(yardstick.honest) == 1
+    return Yardstick(
+        honest=yardstick.honest if one else yardstick.honest[rows],
+        demanding=yardstick.demanding if one else yardstick.demanding[rows],
+        lifted=yardstick.lifted[rows],
+    )
+
+
+def part_of_counts(counts: Counts, rows: IntArray) -> tuple[Counts, BoolArray]:
+    """Return the rows of some subjects, renumbered, and which rows these are."""
+    place = np.full(counts.n_subjects, -1)
+    place[rows] = np.arange(len(rows))
+    mine = place[counts.subject] >= 0
+    return (
+        replace(
+            counts,
+            subject=place[counts.subject[mine]],
+            stratum=counts.stratum[mine],
+            k=counts.k[mine],
+            n=counts.n[mine],
+            offset=counts.offset[mine],
+            n_subjects=len(rows),
+        ),
+        mine,
+    )
+
+
+def part_of_tables(tables: Tables, rows: IntArray) -> Tables:
+    """Return the tables of some subjects, renumbered."""
+    place = np.full(tables.n_subjects, -1)
+    place[rows] = np.arange(len(rows))
+    mine = place[tables.subject] >= 0
+    return replace(
+        tables,
+        subject=place[tables.subject[mine]],
+        stratum=tables.stratum[mine],
+        contacts=tables.contacts[mine],
+        invited=tables.invited[mine],
+        trouble=tables.trouble[mine],
+        both=tables.both[mine],
+        n_subjects=len(rows),
+    )

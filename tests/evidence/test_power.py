@@ -1,0 +1,212 @@
+"""What could have been found: planted, held against kept yardsticks, searched for."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from kpiaudit.audit import audit
+from kpiaudit.detectors import base
+from kpiaudit.detectors.base import Summary
+from kpiaudit.detectors.survey_selection import SurveySelection
+from kpiaudit.evidence import power
+from kpiaudit.evidence.runs import Run
+from kpiaudit.findings import Selection
+from kpiaudit.rulebook import read_rules
+from kpiaudit.stats import held, multiplicity
+from kpiaudit.stats.outcome import Outcome
+from kpiaudit.tables.load import load
+from kpiaudit.tables.simulate import Centre, simulate
+
+AGENTS = 24
+
+
+def surveys(seed, contacts=900):
+    """Counts of honest agents who invite half of the contacts, fewer after trouble."""
+    rng = np.random.default_rng(seed)
+    base = 0.1 * rng.standard_normal(AGENTS)
+    trouble = rng.binomial(contacts, 0.15, AGENTS)
+    easy = rng.binomial(contacts - trouble, 0.5, AGENTS)
+    hard = rng.binomial(trouble, 1 / (1 + np.exp(0.3 - base)))
+    ids = np.array([f"A{i:02d}" for i in range(AGENTS)], dtype=object)
+    cells = {
+        "agent_id": ids,
+        "contacts": np.full(AGENTS, contacts),
+        "invited": easy + hard,
+        "repeat": trouble,
+        "repeat_invited": hard,
+    }
+    days = {"agent_id": ids, "days": np.full(AGENTS, 40)}
+    return {"cells": Summary(columns=cells), "agents": Summary(columns=days)}
+
+
+def audited(summaries):
+    rule = SimpleNamespace(detector=SurveySelection(), min_effect=None, max_q=0.05)
+    run = Run(rule=rule, data=None, summaries=summaries)
+    with held.keeping() as run.yardsticks:
+        run.verdicts = rule.detector.test(summaries, run.found, min_effect=None)
+    return run, run.verdicts.tested[-1]
+
+
+@pytest.fixture(scope="module")
+def honest():
+    return audited(surveys(1))
+
+
+def test_a_kept_yardstick_gives_the_p_value_of_a_new_fit(honest):
+    run, agents = honest
+    shares = {"A03": 0.4}
+    fast = power.measure_of(run, agents, exact=False)(shares, 5)
+    slow = power.measure_of(run, agents, exact=True)(shares, 5)
+    assert slow["A03"] < 0.05
+    assert np.log10(fast["A03"]) == pytest.approx(np.log10(slow["A03"]), abs=0.1)
+
+
+def test_unplanted_counts_measured_again_are_what_they_were(honest):
+    run, agents = honest
+    with held.against(run.yardsticks):
+        again = run.rule.detector.test(run.summaries, {}, min_effect=None)
+    np.testing.assert_array_equal(
+        again.tested[-1].outcome.p_value, agents.outcome.p_value
+    )
+
+
+def test_nothing_is_kept_or_looked_up_outside_of_its_block(honest):
+    run, _ = honest
+    fitted = len(run.yardsticks.kept)
+    run.rule.detector.test(run.summaries, {}, min_effect=None)
+    assert fitted > 0
+    assert len(run.yardsticks.kept) == fitted
+
+
+def test_the_share_said_is_found_in_about_four_of_five_plants(honest):
+    run, agents = honest
+    share = power.smallest(run).share
+    mark = power.threshold(run.verdicts.tested, agents, 0.05)
+    measure = power.measure_of(run, agents, exact=False)
+    rows = power.typical(agents, mark, low=0.25, high=0.75)
+    ids = agents.ids[rows].astype(str)
+    hits = [
+        measure({agent: share}, 100 * seed + i)[agent] <= mark
+        for seed in range(4)
+        for i, agent in enumerate(ids)
+    ]
+    assert 0.6 <= np.mean(hits) <= 0.97
+    less = [measure({a: share / 2}, 7)[a] <= mark for a in ids]
+    assert np.mean(less) < 0.4
+
+
+def test_where_not_even_all_would_show_no_share_is_claimed():
+    run, _ = audited(surveys(2, contacts=140))
+    assert np.isnan(power.smallest(run).share)
+    assert power.smallest_of(run).value is None
+
+
+def test_a_detector_that_plants_nothing_claims_nothing(honest):
+    run, _ = honest
+
+    class Silent(SurveySelection):
+        def plant(self, summaries, found, agents, seed):
+            return None
+
+    rule = SimpleNamespace(detector=Silent(), min_effect=None, max_q=0.05)
+    silent = Run(rule=rule, data=None, summaries=run.summaries, verdicts=run.verdicts)
+    assert power.smallest(silent) is None
+
+
+def outcome_of(p):
+    nan = np.full(len(p), np.nan)
+    rest = ("trials", "observed", "expected", "effect", "low", "high")
+    ratios = ("ratio", "ratio_low", "ratio_high")
+    return Outcome(p_value=np.array(p), **dict.fromkeys((*rest, *ratios), nan))
+
+
+def test_the_threshold_is_where_one_more_agent_is_reported():
+    floor = base.Tested(
+        kind="floor", ids=np.array(["all"]), outcome=outcome_of([0.4]), share=0.2
+    )
+    p = [1e-6, 0.3, 0.9, 0.5, np.nan, 0.04]
+    ids = np.array(list("abcdef"), dtype=object)
+    agents = base.Tested(kind="agent", ids=ids, outcome=outcome_of(p), share=0.8)
+    mark = power.threshold([floor, agents], agents, 0.05)
+
+    def q_of(value):
+        new = [value if each == 0.9 else each for each in p if not np.isnan(each)]
+        weights = multiplicity.kind_weights([1, 5], [0.2, 0.8])
+        return multiplicity.q_values(np.array([0.4, *new]), weights)[3]
+
+    assert q_of(mark * 0.999) <= 0.05 < q_of(mark * 1.001)
+
+
+def test_a_rule_that_shows_nothing_yet_counts_as_one_more_of_the_selected(honest):
+    run, _ = honest
+    quiet = Run(rule=run.rule, data=None, q_value=(np.array([0.6]),))
+    quiet.selection = Selection(rules=6, selected=1, level=0.1 / 6)
+    assert power.level_of(quiet) == pytest.approx(0.2 / 6)
+    shown = Run(rule=run.rule, data=None, q_value=(np.array([1e-6]),))
+    shown.selection = Selection(rules=6, selected=1, level=0.1 / 6)
+    assert power.level_of(shown) == pytest.approx(0.1 / 6)
+
+
+def test_the_crossing_is_that_of_the_line_the_scores_lie_on():
+    rng = np.random.default_rng(3)
+    shares = np.log(0.2) + 0.5 * rng.standard_normal(400)
+    # A width of 0.25: three in four are found at exp(0.25 x 0.67) times 0.2.
+    scores = 1.0 / 0.25 * (shares - np.log(0.2)) + rng.standard_normal(400)
+    want = np.log(0.2) + 0.25 * norm.ppf(0.75)
+    assert power.crossing(shares, scores) == pytest.approx(want, abs=0.06)
+
+
+@pytest.fixture(scope="module")
+def small():
+    made = simulate(Centre(seed=3, agents=8, days=14))
+    data = load((), tables={name: [frame] for name, frame in made.tables.items()})
+    return {run.rule.id: run for run in audit(data, read_rules(())).runs}
+
+
+PAIRS = {
+    "short-calls": [("short", "calls"), ("short_redialled", "short_known")],
+    "survey-selection": [("invited", "contacts"), ("repeat_invited", "repeat")],
+    "perfect-scores": [
+        ("top", "answers"),
+        ("signed_top", "top"),
+        ("fast_top", "timed_top"),
+    ],
+    "premature-ready": [
+        ("near_long", "near_known"),
+        ("near", "orders"),
+        ("long", "known"),
+    ],
+    "early-closure": [
+        ("near_bounced", "near_known"),
+        ("near", "open_late"),
+        ("bounced", "known"),
+    ],
+}
+
+
+@pytest.mark.parametrize("rule", sorted(PAIRS))
+def test_planting_raises_the_events_of_that_agent_alone_and_stays_possible(small, rule):
+    run = small[rule]
+    name = "counts" if "counts" in run.summaries else "cells"
+    before = run.summaries[name]
+    agent = str(before["agent_id"][0])
+    after = run.rule.detector.plant(run.summaries, run.found, {agent: 0.6}, 1)[name]
+    mine = before["agent_id"] == agent
+    for events, trials in PAIRS[rule]:
+        assert np.all(after.ints(events) <= after.ints(trials)), (events, trials)
+    changed = {c for c in before.columns if np.any(after[c][mine] != before[c][mine])}
+    assert changed
+    for column in before.columns:
+        assert np.all(after[column] == before[column]) or column in changed
+        np.testing.assert_array_equal(after[column][~mine], before[column][~mine])
+
+
+def test_every_rule_that_plants_says_what_it_could_have_found(small):
+    for run in small.values():
+        if run.reason is None and any(t.kind == "agent" for t in run.verdicts.tested):
+            assert run.rule.detector.stake
+            assert run.smallest is None or run.smallest.unit.startswith("share of ")
