@@ -18,8 +18,6 @@ BOUNCE = 0.5
 """Share of the tickets closed for the clock's sake that come back: assumed."""
 LONG = 2 / 3
 """Share of the orders stamped for the clock's sake that wait among the longest."""
-SCORE, SCORE_SQUARED = 3.7, 15.4
-"""Mean of the wait's score, and of its square, for waits among the longest seventh."""
 WAIT = 1.5
 """Wait of these orders, in multiples of the agent's usual one."""
 
@@ -85,8 +83,7 @@ def _stamped(rows: Rows) -> Summary:
     long = rows.drawn(known, LONG)
     after = rows.drawn(moved, part(_or(rows, "just_after"), late))
     rows.add("just_after", -after)
-    rows.add("sides", -np.minimum(after, _or(rows, "sides")))
-    if rows.has("score"):
+    if rows.has("long", "far_wait_ms"):
         _waits(rows, known, long)
     rows.add("near", moved)
     rows.add("met", moved)
@@ -100,13 +97,6 @@ def _waits(rows: Rows, known: IntArray, long: IntArray) -> None:
     far = np.maximum(rows["known"] - rows["near_known"], 1)
     before = taken(rows, known, rows["long"] - rows["near_long"], far)
     rows.add("long", long - before)
-    old = (rows["score"] - rows["near_score"]) / far
-    gain = np.round(SCORE * known).astype(np.int64)
-    rows.add("near_score", gain)
-    rows.add("score", gain - np.round(old * known).astype(np.int64))
-    squared = np.round(SCORE_SQUARED * known).astype(np.int64)
-    usual = rows["score_squared"] / np.maximum(rows["known"], 1)
-    rows.add("score_squared", squared - np.round(usual * known).astype(np.int64))
     wait = rows["far_wait_ms"] / far
     rows.add("near_wait_ms", np.round(WAIT * wait * known).astype(np.int64))
     rows.add("far_wait_ms", -np.round(wait * known).astype(np.int64))
