@@ -47,8 +47,10 @@ def compare(
         does not fit in time and on suppressions that do not hold.
     """
     live = {s.finding: s for s in suppressions if today is None or s.until >= today}
+    ended = {s.finding for s in suppressions} - live.keys()
     findings = tuple(
-        _stated(finding, baseline, live.get(finding.id)) for finding in report.findings
+        _stated(finding, baseline, live.get(finding.id), ended=finding.id in ended)
+        for finding in report.findings
     )
     notes = [*_suppression_notes(report, suppressions, live, today)]
     if baseline is None:
@@ -167,7 +169,11 @@ def _covers(entry: Suppression, finding: Finding) -> bool:
 
 
 def _stated(
-    finding: Finding, baseline: Baseline | None, accepted: Suppression | None
+    finding: Finding,
+    baseline: Baseline | None,
+    accepted: Suppression | None,
+    *,
+    ended: bool,
 ) -> Finding:
     suppressed = (
         Suppressed(reason=accepted.reason, until=accepted.until.isoformat())
@@ -176,7 +182,7 @@ def _stated(
     )
     known = None if baseline is None else baseline.known.get(finding.id)
     state = None if baseline is None else _state(finding, known)
-    if known is not None and known.accepted and suppressed is None:
+    if known is not None and suppressed is None and (known.accepted or ended):
         # It was never settled, only put off: once that has ended, it is to be said.
         state = "worsened" if state == "worsened" else "new"
     return replace(finding, state=state, suppressed=suppressed)

@@ -100,12 +100,22 @@ def gone_lines(report: Report, rule: str | None = None) -> tuple[str, ...]:
     """
     if report.compared is None:
         return ()
+    unclear = {item.id: item.untestable for item in report.rules}
     return tuple(
         f"{gone.subject}: {gone.rule} ({gone.id})"
-        + ("" if gone.tested else ", which was not tested this time")
+        + _why_gone(gone.tested, unclear.get(gone.rule, 0))
         for gone in report.compared.gone
         if rule in {None, gone.rule}
     )
+
+
+def _why_gone(tested: bool, unclear: int) -> str:
+    if not tested:
+        return ", which was not tested this time"
+    if unclear:
+        # A month that is half there must not read as an all-clear.
+        return f", unless it is among the {unclear:,} with too little data to say"
+    return ""
 
 
 def _see(finding: Finding) -> str:

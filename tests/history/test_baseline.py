@@ -307,3 +307,15 @@ def test_without_dates_a_suppression_holds_and_that_is_said() -> None:
 @pytest.mark.parametrize("until", ["2026-06-30", date(2026, 6, 30), MOMENT], ids=str)
 def test_a_last_day_may_be_text_a_date_or_a_moment(until: object) -> None:
     assert _accepted(until=until).until == date(2026, 6, 30)
+
+
+def test_an_expired_entry_counts_even_where_the_baseline_knew_the_finding(
+    tmp_path: Path,
+) -> None:
+    earlier = _known(tmp_path, _finding("A1", 20))
+    now = compare(
+        _report(_finding("A1", 21)), earlier, [_accepted()], today=date(2026, 7, 31)
+    )
+    assert now.findings[0].state == "new"
+    removed = compare(_report(_finding("A1", 21)), earlier, today=date(2026, 7, 31))
+    assert removed.findings[0].state == "known"

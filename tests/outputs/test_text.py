@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from kpiaudit.findings import Histogram, Report, Subject
+from kpiaudit.findings import Compared, Gone, Histogram, Report, Subject
 from kpiaudit.outputs import text
 from kpiaudit.outputs.chart import characters, svg
 
@@ -107,3 +107,15 @@ def test_a_cutoff_outside_the_chart_is_not_drawn() -> None:
     item = Histogram(start=0, width=1, counts=(1, 2), mark=99)
     assert "^" not in "".join(characters(item, width=60))
     assert 'class="mark"' not in svg(item)
+
+
+def test_a_gone_finding_is_no_all_clear_where_the_data_are_thin(report: Report) -> None:
+    gone = Gone(
+        id="duration-cap-1", rule="duration-cap", subject="agent A1", tested=True
+    )
+    compared = Compared(baseline="march.json", gone=(gone,))
+    thin, *others = report.rules
+    for untestable, said in ((0, False), (12, True)):
+        rules = (replace(thin, untestable=untestable), *others)
+        shown = text.render(replace(report, rules=rules, compared=compared), width=200)
+        assert ("among the 12 with too little data" in shown) is said
