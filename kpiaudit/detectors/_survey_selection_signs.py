@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
 from kpiaudit.stats import peers, selection
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
 ORDER = (*INDEPENDENT, *OWN)
-INDEPENDENT_SHARE = 0.5
-"""Share of an agent's error budget that goes to signs which the agent did not write."""
+_OTHERS, _OWN, _EVERY = 0.4, 0.3, 0.3
+"""Shares of an agent's error budget: signs that others recorded, notes, and all."""
+_TOGETHER = 0.5
+"""Correlation of honest agents' answers by two signs: one habit, and some contacts."""
+_HABIT = 0.2
+"""Honest differences on the log-odds scale, beside which the noise of counts weighs."""
+_CARRIED = 0.05
+"""The signs that others recorded carry a finding if they reach this level alone."""
 
 _FIELDS = ("trials", "observed", "expected", "effect", "low", "high")
 _RATIOS = ("ratio", "ratio_low", "ratio_high")
@@ -93,10 +100,13 @@ class Question:
 def tested(cells: Cells, question: Question) -> Outcome:
     """Test every agent by every sign and combine the signs.
 
-    Signs of one kind of recorder are combined by Simes' rule, which holds for signs
-    that tend to go together; signs that others recorded and what the agent noted down
-    (the complaint flag, or "not resolved" where there are too few flags) share the
-    error budget. An agent with one kind only has all of it there.
+    Signs tell of the same habit by different contacts, so that several weak answers
+    are a clear one: their normal scores are added, weighted by what each sign can tell,
+    as answers that go together; Simes' rule stands beside it where one sign tells all.
+    The signs that others recorded, what the agent noted
+    down (the complaint flag, or "not resolved" where there are too few flags), and all
+    of them share the error budget: false notes can't hide what others recorded, and
+    notes may add to it. An agent with one kind only has all of the budget there.
 
     Args:
         cells: Counts per agent and stratum.
@@ -104,13 +114,14 @@ def tested(cells: Cells, question: Question) -> Outcome:
 
     Returns:
         The outcome of each agent's most telling sign, with the combined p-value.
-        `extra` holds `sign` (index into `ORDER`), `independent` (1 where the finding
-        does not need the agent's own notes), and per sign `p.<sign>`,
+        `extra` holds `sign` (index into `ORDER`), `independent` (1 where the signs that
+        others recorded reach the 5 % level by themselves), and per sign `p.<sign>`,
         `ratio.<sign>`, `low.<sign>`, `high.<sign>`, `trials.<sign>`.
 
     Source:
-        Simes (1986), Biometrika 73:751-754; Holm & others' weighted Bonferroni as in
-        Genovese, Roeder & Wasserman (2006), Biometrika 93:509-524.
+        Simes (1986), Biometrika 73:751-754; Hartung (1999), Biometrical Journal
+        41:849-855 (adding normal scores that go together); Genovese, Roeder &
+        Wasserman (2006), Biometrika 93:509-524 (shares of an error budget).
     """
     by_sign = {
         sign: selection.withheld(
@@ -126,13 +137,22 @@ def tested(cells: Cells, question: Question) -> Outcome:
         # Two notes of one person are one voice: the plainer one speaks if it can.
         silent = np.isnan(p["flagged"])
         p["unresolved"] = np.where(silent, p["unresolved"], np.nan)
-    others = _simes([p[s] for s in INDEPENDENT if s in p], size)
-    own = _simes([p[s] for s in OWN if s in p], size)
-    both = ~np.isnan(others) & ~np.isnan(own)
-    first = np.where(both, others / INDEPENDENT_SHARE, others)
-    second = np.where(both, own / (1.0 - INDEPENDENT_SHARE), own)
-    combined = np.minimum(np.fmin(first, second), 1.0)
-    independent = ~(second < np.where(np.isnan(first), np.inf, first))
+    told = {sign: outcome.extra["information"] for sign, outcome in by_sign.items()}
+    named = [s for s in INDEPENDENT if s in p]
+    # One sign may tell all and the rest nothing, or each of them a little.
+    others = 2.0 * np.fmin(
+        _added(named, p, told, size), _simes([p[s] for s in named], size)
+    )
+    own = _added([s for s in OWN if s in p], p, told, size)
+    every = _added([s for s in ORDER if s in p], p, told, size)
+    shared = ~np.isnan(others) & ~np.isnan(own)
+    asked = np.where(
+        shared,
+        np.array([others / _OTHERS, own / _OWN, every / _EVERY]),
+        np.array([others, own, every]),
+    )
+    combined = np.fmin.reduce(np.minimum(asked, 1.0))
+    independent = (others <= _CARRIED) | (asked[0] <= np.fmin(asked[1], asked[2]))
     driver = _driver(p, independent, size)
     factor = combined / np.maximum(_picked(p, driver), 1e-300)
     return _gathered(by_sign, driver, combined, independent, factor)
@@ -147,6 +167,29 @@ def _simes(values: Sequence[FloatArray], size: int) -> FloatArray:
     ranks = np.arange(1, len(p) + 1)[:, None]
     scaled = np.where(np.isnan(p), np.inf, p * count / ranks)
     return np.where(count > 0, np.minimum(scaled.min(axis=0), 1.0), np.nan)
+
+
+def _added(
+    signs: Sequence[str],
+    p: dict[str, FloatArray],
+    information: dict[str, FloatArray],
+    size: int,
+) -> FloatArray:
+    """Add up the signs' normal scores; nan where no sign was testable."""
+    total, squares, weights = np.zeros(size), np.zeros(size), np.zeros(size)
+    for sign in signs:
+        tested = ~np.isnan(p[sign])
+        noise = 1.0 / np.maximum(np.nan_to_num(information[sign]), 1e-9)
+        # What a sign can tell is known from its margins, whoever was invited.
+        weight = np.where(tested, 1.0 / np.sqrt(noise + _HABIT**2), 0.0)
+        score = -ndtri(np.clip(np.where(tested, p[sign], 0.5), 1e-300, 1.0 - 1e-12))
+        total += weight * score
+        squares += weight**2
+        weights += weight
+    spread = np.sqrt((1.0 - _TOGETHER) * squares + _TOGETHER * weights**2)
+    some = weights > 0.0
+    added = ndtr(-total / np.where(some, spread, 1.0))
+    return np.asarray(np.where(some, added, np.nan), dtype=np.float64)
 
 
 def _driver(

@@ -54,11 +54,13 @@ class SurveySelection(Detector):
     held against the odds ratio of the other agents, allowing for how much honest agents
     differ in it. Each sign is tested by itself: a complaint to the house, a refund or
     credit, a ticket opened again, a long hold, a caller passed on, a repeat contact;
-    these were not written by the agent. The agent's own complaint flag and "not
-    resolved" are tested apart, get the smaller share of the error budget, and a finding
-    that rests on them alone is weak. Contacts that a system rule keeps from the survey
-    (marked so in the log, within the contact limit of a customer, too short, on a day
-    without surveys) are left out before anything is counted. Whether trouble that
+    these were not written by the agent. Their answers are added up, as answers that go
+    together. The agent's own complaint flag and "not resolved" are tested apart, and
+    together with the others; the three answers share the error budget (four, three and
+    three tenths of it), and a finding that the others' signs do not carry by
+    themselves is weak. Contacts that a system rule keeps from the survey (marked so in
+    the log, within the contact limit of a customer, too short, on a day without
+    surveys) are left out before anything is counted. Whether trouble that
     others recorded is missing from the agent's notes is reported beside it.
 
     ## Innocent explanations
@@ -71,12 +73,13 @@ class SurveySelection(Detector):
 
     ## Source
     Cornfield (1956) for the conditional test; Mantel & Haenszel (1959) and Robins,
-    Breslow & Greenland (1986) for the odds ratios; Maclure (1991) for comparisons
+    Breslow & Greenland (1986) for the odds ratios; Hartung (1999) for adding up signs
+    that go together; Maclure (1991) for comparisons
     within customers; Manski (1990) for the bounds of the score.
     """
 
     id: ClassVar[str] = "survey-selection"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     kpi: ClassVar[str] = "csat"
     level: ClassVar[int] = 3
     table: ClassVar[str] = "calls"

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.spread import Spread
 
 _START = 0.2
-_USUAL_SPREAD = 0.25
-_FEW = 24.0
+_USUAL_SPREAD = 0.2
 _MIN_INFORMATION = 1.0
 _MIN_PEERS = 3
 _MIN_CHANGED = 8
@@ -233,7 +232,7 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     rows = np.flatnonzero(learn)
     sample = rows[:: -(-len(rows) // _FIT_AT_MOST)]
     spread = fit_spread(likelihood[sample], grid, start=_START)
-    spread = _expected(spread, len(sample))
+    spread = _expected(spread)
     yardstick = without_each(spread, likelihood, question.peers)
     model = predictive.Model(
         grid=grid,
@@ -255,15 +254,14 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     )
 
 
-def _expected(spread: Spread, n: int) -> Spread:
+def _expected(spread: Spread) -> Spread:
     """Weigh the posterior by how wide honest log odds ratios usually are.
 
     Rates of honest agents may differ threefold; whether they treat contacts with
     trouble otherwise than those without differs less, and a half-normal prior says so.
-    Few subjects can't show a skewed spread, so there the prior is wider.
+    It matters where few subjects can't show their spread; many overrule it.
     """
-    width = _USUAL_SPREAD * np.sqrt(1.0 + _FEW / n)
-    weight = spread.weight * np.exp(-0.5 * (spread.sd / width) ** 2)[:, None]
+    weight = spread.weight * np.exp(-0.5 * (spread.sd / _USUAL_SPREAD) ** 2)[:, None]
     return replace(spread, weight=weight / weight.sum())
 
 

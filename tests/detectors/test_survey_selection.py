@@ -9,7 +9,9 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import norm
 
+from kpiaudit.detectors._survey_selection_signs import ORDER, _added
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.survey_selection import SurveySelection
 from kpiaudit.stats.multiplicity import q_values
@@ -348,3 +350,27 @@ def test_a_floor_that_withholds_since_a_target_began_is_found():
 def test_without_a_day_to_compare_with_the_floor_is_a_blind_spot():
     got = verdicts(simulated()[0])[-1]
     assert DETECTOR.blind in got.blind_spots
+
+
+def test_signs_add_up_and_one_that_tells_nothing_hides_little():
+    rng = np.random.default_rng(7)
+    shared = rng.standard_normal(50_000)
+    z = {
+        name: np.sqrt(0.5) * (shared + rng.standard_normal(50_000))
+        for name in ("complained", "redress", "repeat")
+    }
+    p = {name: norm.sf(each) for name, each in z.items()}
+    told = {name: np.full(50_000, 20.0) for name in z}
+    honest = _added(list(z), p, told, 50_000)
+    for level in (0.001, 0.05):
+        assert np.mean(honest <= level) == pytest.approx(level, rel=0.3)
+
+    def added(values, information):
+        names = ORDER[: len(values)]
+        each = {n: np.array([v]) for n, v in zip(names, values, strict=True)}
+        told = {n: np.array([i]) for n, i in zip(names, information, strict=True)}
+        return float(_added(names, each, told, 1)[0])
+
+    assert added([0.01, 0.01, 0.01], [20, 20, 20]) < 0.005
+    assert added([0.01, 0.5], [20, 0.2]) < added([0.01, 0.5], [20, 20])
+    assert np.isnan(added([np.nan], [20]))
