@@ -8,9 +8,11 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors._duration_cap_find import LONGEST_S
+from kpiaudit.tables.neighbours import Sequence, with_neighbours
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from collections.abc import Sequence as Several
 
     from kpiaudit.detectors._duration_cap_find import Cap, Layout
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -69,7 +71,7 @@ def usable_calls(
     return frame.filter(~nw.col("day").is_null()) if days else frame
 
 
-def seconds(data: Dataset, measures: Sequence[str], since_day: int | None) -> Frame:
+def seconds(data: Dataset, measures: Several[str], since_day: int | None) -> Frame:
     """Count calls per whole second, for each measure of length that there is."""
     keys = ("measure", "period", "site_id", "queue", "second")
     parts = []
@@ -96,7 +98,7 @@ def _one(condition: nw.Expr) -> nw.Expr:
 
 
 def placed(
-    calls: Frame, cap: Cap, layouts: Sequence[Layout], window: int, parity: bool
+    calls: Frame, cap: Cap, layouts: Several[Layout], window: int, parity: bool
 ) -> Frame:
     """Keep the calls around a cutoff, with `cap_s`, `layout` and `zone`.
 
@@ -144,7 +146,7 @@ def placed(
     ).filter(nw.col("zone") >= 0)
 
 
-def zone_counts(frame: Frame, keys: Sequence[str]) -> Frame:
+def zone_counts(frame: Frame, keys: Several[str]) -> Frame:
     """Count calls per zone: `below`, `near`, `over`, `beyond`."""
     names = {"below": BELOW, "near": NEAR, "over": OVER, "beyond": BEYOND}
     flags: dict[str, Any] = {n: _one(nw.col("zone") == z) for n, z in names.items()}
@@ -192,7 +194,7 @@ def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
     """Count calls near the cutoff, and around it, that the customer follows up.
 
     Args:
-        frame: Placed calls with `next_ms`, the customer's next contact.
+        frame: Placed calls, from `with_next_contact`.
         last_ms: End of the export; later windows would not lie inside it.
         hours: Length of the window.
     """
@@ -202,7 +204,8 @@ def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
         & ~nw.col("customer_id").is_null()
         & (nw.col("at_ms") <= last_ms - horizon)
     )
-    again = (nw.col("next_ms") - nw.col("at_ms") <= horizon).fill_null(value=False)
+    again = (nw.col("next_gap_ms") <= horizon) & (nw.col("next_same") == 0)
+    again = again.fill_null(value=False)
     near = nw.col("zone") == NEAR
     flags: dict[str, Any] = {
         "near": _one(near),
@@ -217,24 +220,19 @@ def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
     )
 
 
-def with_next_contact(data: Dataset) -> Frame:
-    """Return the calls with `next_ms`: the same customer's next contact, if any.
+def with_next_contact(data: Dataset, hours: float) -> Frame:
+    """Return the calls with how long after them the same customer's next row comes.
 
-    Legs of one contact share `call_id`; a leg is no new contact.
+    Legs of one contact share `call_id`; a leg is no new contact (`next_same`).
     """
     calls = data.table("calls").filter(~nw.col("customer_id").is_null())
-    order = ("at_ms", "call_id") if has(data, "call_id") else ("at_ms",)
-    later = calls.with_columns(
-        next_ms=nw.col("at_ms").shift(-1).over("customer_id", order_by=order)
+    how = Sequence(
+        per="customer_id",
+        at="at_ms",
+        id="call_id" if has(data, "call_id") else None,
+        horizon_ms=int(hours * 3_600_000),
     )
-    if not has(data, "call_id"):
-        return later
-    following = nw.col("call_id").shift(-1).over("customer_id", order_by=order)
-    later = later.with_columns(next_id=following)
-    leg = (nw.col("next_id") == nw.col("call_id")).fill_null(value=False)
-    return later.with_columns(next_ms=nw.when(~leg).then(nw.col("next_ms"))).drop(
-        "next_id"
-    )
+    return with_neighbours(calls, how)
 
 
 def places(frame: Frame, column: str) -> Frame:

@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from kpiaudit.tables.neighbours import Sequence, with_neighbours
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from collections.abc import Sequence as Several
 
     from kpiaudit.detectors.base import Found
     from kpiaudit.tables.dataset import Dataset, Frame
 
 BLOCKS_MS = (600_000, 3_600_000)
 """Lengths of the blocks in which an outage is looked for: ten minutes and an hour."""
+
+LONGEST_MS = 2_000_000_000
+"""A call's length and the wait for its redial, together, are less than 23 days."""
 
 DENSITY_S = 60
 """Durations below this many seconds are counted second by second."""
@@ -101,7 +107,6 @@ def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
 
 
 def _sequence(frame: Frame, data: Dataset, windows: Windows, last_ms: int) -> Frame:
-    order = ("at_ms", "call_id")
     end = nw.col("at_ms") + (nw.col("talk_s") * 1000).cast(nw.Int64)
     if has(data, "ended_at"):
         end = (
@@ -109,19 +114,22 @@ def _sequence(frame: Frame, data: Dataset, windows: Windows, last_ms: int) -> Fr
             .then(end)
             .otherwise(nw.col("ended_at"))
         )
-    short_at = nw.when(nw.col("short") == 1).then(nw.col("at_ms"))
-    frame = frame.with_columns(end_ms=end, short_at=short_at).with_columns(
-        next_at=nw.col("at_ms").shift(-1).over("caller", order_by=order),
-        next_id=nw.col("call_id").shift(-1).over("caller", order_by=order),
-        before_at=nw.col("short_at").shift(1).over("caller", order_by=order),
+    how = Sequence(
+        per="caller",
+        at="at_ms",
+        id="call_id",
+        mark="short",
+        horizon_ms=max(LONGEST_MS, windows.redial_ms, windows.episode_ms),
     )
-    soon = nw.col("next_at") - nw.col("end_ms") <= windows.redial_ms
-    near = nw.col("at_ms") - nw.col("before_at") <= windows.episode_ms
+    frame = with_neighbours(frame.with_columns(end_ms=end), how)
+    after_end = nw.col("at_ms") + nw.col("next_gap_ms") - nw.col("end_ms")
+    soon = after_end <= windows.redial_ms
+    near = nw.col("mark_gap_ms") <= windows.episode_ms
     whole = nw.col("end_ms") + windows.redial_ms <= last_ms
     return frame.with_columns(
         again=flag((nw.col("short") == 1) & near),
         known=flag((nw.col("named") == 1) & whole),
-        redial=flag(soon & (nw.col("next_id") != nw.col("call_id"))),
+        redial=flag(soon & (nw.col("next_same") == 0)),
     )
 
 
@@ -140,7 +148,7 @@ def text(column: str) -> Any:
     return nw.col(column).fill_null("").alias(column)
 
 
-def totals(keys: Sequence[str], frame: Frame) -> Frame:
+def totals(keys: Several[str], frame: Frame) -> Frame:
     """Sum up calls, short ones and what followed, per combination of `keys`."""
     one = 1 - nw.col("again")
     known = nw.col("known") * one

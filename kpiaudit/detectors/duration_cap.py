@@ -220,7 +220,7 @@ class DurationCap(Detector):
                 data,
                 found["measure"],
                 self.since_day,
-                counts.with_next_contact(data),
+                counts.with_next_contact(data, self.repeat_hours),
             )
             out["repeats"] = counts.repeats(placed(followed), last, self.repeat_hours)
         equipment = [c for c in ("station", "trunk") if data.has(f"calls.{c}")]
