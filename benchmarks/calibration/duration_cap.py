@@ -65,6 +65,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         events=events,
         trials=trials,
         honest=_honest(cell.family, cell.sd),
+        durations=(agent, second),
     )
 
 

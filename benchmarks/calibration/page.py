@@ -34,6 +34,7 @@ def write() -> None:
         "power": _power(counts),
         "others_honest": _others_honest(counts),
         "others_power": _others_power(counts),
+        "others_slow": _others_slow(counts),
         "whole": whole.section(tally.where(rows, path="full")),
         "versions": _versions(rows),
     }
@@ -98,7 +99,12 @@ def _named(key: tuple[object, ...]) -> str:
 def _missed(rows: Rows) -> str:
     lines = []
     for (name, family, agents, sd, mode), some in tally.by(
-        tally.where(rows, gamers=0), "detector", "family", "agents", "sd", "mode"
+        tally.where(rows, gamers=0, mode=MODES.__contains__),
+        "detector",
+        "family",
+        "agents",
+        "sd",
+        "mode",
     ).items():
         got = tally.share(some, tally.alarmed)
         if got.value > TARGET:
@@ -159,7 +165,7 @@ def _large(rows: Rows) -> str:
 def _power(rows: Rows) -> str:
     out = []
     for name in DETECTORS:
-        mine = tally.where(rows, detector=name, gamers=lambda g: g > 0)
+        mine = tally.where(rows, detector=name, gamers=lambda g: g > 0, mode="")
         strengths = _strengths(name)
         body = []
         for (agents, gamers), some in tally.by(mine, "agents", "gamers").items():
@@ -195,6 +201,8 @@ _WORDS = {
     "z3": "z-score above 3",
     "funnel": "funnel plot with overdispersion",
     "oracle": "oracle",
+    "rddensity": "rddensity per agent",
+    "forest": "isolation forest",
 }
 
 
@@ -225,7 +233,7 @@ def _others_power(rows: Rows) -> str:
     out = []
     names = ("kpiaudit", *rivals.NAMES)
     for detector in ("short-calls", "duration-cap"):
-        mine = tally.where(rows, detector=detector, gamers=lambda g: g > 0)
+        mine = tally.where(rows, detector=detector, gamers=lambda g: g > 0, mode="")
         body = []
         for (agents, strength), some in tally.by(mine, "agents", "strength").items():
             found = {m: tally.power(_as(m, some)) for m in names}
@@ -241,6 +249,26 @@ def _others_power(rows: Rows) -> str:
         ]
         out.append(f"#### {detector}\n\n{_table(head, body)}")
     return "\n\n".join(out)
+
+
+def _others_slow(rows: Rows) -> str:
+    names = ("kpiaudit", "rddensity", "forest", "oracle")
+    mine = tally.where(rows, detector="duration-cap", mode="rivals")
+    body = []
+    for (gamers, strength), some in tally.by(mine, "gamers", "strength").items():
+        each = [_as(m, some) for m in names]
+        if gamers:
+            label = f"3 of 30, strength {percent(strength)} ({len(some)})"
+            cells = [
+                f"{percent(tally.power(r))} / {percent(tally.false_share(r))}"
+                for r in each
+            ]
+        else:
+            label = f"nobody: centres with anybody flagged ({len(some)})"
+            cells = [percent(tally.share(r, tally.alarmed).value) for r in each]
+        body.append([label, *cells])
+    head = ["Agents who do it (centres)", *(_WORDS[m] for m in names)]
+    return _table(head, body)
 
 
 def _versions(rows: Rows) -> str:

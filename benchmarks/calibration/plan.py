@@ -14,7 +14,7 @@ DETECTORS = (
     "premature-ready",
     "perfect-scores",
 )
-PARTS = ("honest", "wide", "large", "power", "full")
+PARTS = ("honest", "wide", "large", "power", "rivals", "full")
 SIZES = (8, 30, 120)
 MODES = {
     "": "",
@@ -91,9 +91,23 @@ def _power(name: str) -> list[tuple[Cell, int]]:
     ]
 
 
+def _rivals(name: str) -> list[tuple[Cell, int]]:
+    """Return the centres that methods for single calls are tried on as well."""
+    if name != "duration-cap":
+        return []
+    strengths = import_module("calibration.duration_cap").STRENGTHS
+    some = [Cell(detector=name, agents=30, mode="rivals")]
+    some += [
+        Cell(detector=name, agents=30, gamers=3, strength=strength, mode="rivals")
+        for strength in strengths
+    ]
+    return [(cell, 20) for cell in some]
+
+
 _PLANS = {
     "honest": _honest,
     "wide": _wide,
     "large": _large,
     "power": _power,
+    "rivals": _rivals,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 LEVEL = 0.05
 NAMES = ("binomial", "z3", "funnel", "oracle")
+SLOW = ("rddensity", "forest")
+FOREST_SHARE = 0.05
+"""Isolation forests flag a share that the analyst fixes: the library's usual 5 %."""
 
 
 def flags(made: Made) -> dict[str, np.ndarray]:
@@ -31,6 +35,45 @@ def flags(made: Made) -> dict[str, np.ndarray]:
         "funnel": _funnel(k, n, base) <= LEVEL,
         "oracle": q_values(_oracle(k, n, made.honest)) <= LEVEL,
     }
+
+
+def slow(made: Made, *, cutoff: int) -> dict[str, np.ndarray]:
+    """Return whom the methods flag that see single calls or several averages.
+
+    rddensity: a jump of the density of one agent's durations at the cutoff, whole
+    seconds moved to their middle, Benjamini-Hochberg at 5 %, agents whose density is
+    higher below it. Isolation forest: on each agent's averages.
+
+    Source:
+        Cattaneo, Jansson & Ma (2018), Stata Journal 18, 234-261 (rddensity); Liu, Ting
+        & Zhou (2008), ICDM, 413-422 (isolation forest, as in pyod).
+    """
+    from pyod.models.iforest import IForest  # noqa: PLC0415 - only for these centres
+
+    agent, second = made.durations or (np.empty(0), np.empty(0))
+    n = len(made.ids)
+    p = np.array([_jump(second[agent == i], cutoff) for i in range(n)])
+    calls = np.maximum(np.bincount(agent, minlength=n), 1)
+    features = np.column_stack(
+        [
+            made.events / np.maximum(made.trials, 1),
+            calls,
+            np.bincount(agent, weights=second, minlength=n) / calls,
+            np.bincount(agent, weights=second >= cutoff, minlength=n) / calls,
+        ]
+    )
+    forest = IForest(contamination=FOREST_SHARE, random_state=0).fit(features)
+    return {"rddensity": q_values(p) <= LEVEL, "forest": forest.labels_ == 1}
+
+
+def _jump(second: np.ndarray, cutoff: int) -> float:
+    """Return the p-value of a density that falls at the cutoff, one-sided."""
+    from rddensity import rddensity  # noqa: PLC0415 - only for these centres
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        test = rddensity(second + 0.5, c=float(cutoff)).test
+    return float(norm.cdf(test["t_jk"]))
 
 
 def _funnel(k: np.ndarray, n: np.ndarray, base: float) -> np.ndarray:

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).parent.parent / "results"
 LEVEL = 0.05
-SHARES = {"honest": 4.0, "full": 8.0, "power": 1.0, "wide": 1.0, "large": 0.5}
+SHARES = {
+    "honest": 4.0,
+    "full": 8.0,
+    "power": 1.0,
+    "wide": 1.0,
+    "large": 0.5,
+    "rivals": 0.5,
+}
 """Of the CPU time, per part; a quick detector does not wait for a slow one."""
 
 
@@ -83,9 +90,12 @@ def one(cell: Cell, seed: int) -> dict[str, Any]:
     out = counted(made, verdicts)
     out["seconds"] = round(time.process_time() - start, 3)
     if len(made.events):
+        others = rivals.flags(made)
+        if cell.mode == "rivals":
+            others |= rivals.slow(made, cutoff=module.CAP)
         out["others"] = {
             name: [int((hit & made.gamer).sum()), int((hit & ~made.gamer).sum())]
-            for name, hit in rivals.flags(made).items()
+            for name, hit in others.items()
         }
     return out
 

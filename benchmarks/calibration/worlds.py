@@ -75,6 +75,7 @@ class Made:
         trials: Trials per agent.
         honest: An honest agent's true rate as `tail_grid`, for the oracle, shape
             (n_agents or 1, n_points).
+        durations: Agent and whole seconds of every call, where single calls exist.
     """
 
     detector: Detector
@@ -86,6 +87,7 @@ class Made:
     events: np.ndarray = field(default_factory=lambda: np.empty(0))
     trials: np.ndarray = field(default_factory=lambda: np.empty(0))
     honest: np.ndarray = field(default_factory=lambda: np.empty(0))
+    durations: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
