@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpiaudit.detectors import _duration_cap_agents as agents
+from kpiaudit.detectors._places import place
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Corroboration, Effect, Explanation
 
@@ -202,34 +203,26 @@ def _place(near: Near, kind: str) -> Explanation:
 
 
 def _shared_place(row: Row, rows: Summary, kind: str, text: str) -> Explanation:
-    """Compare the agent with others at the same places, and those with everybody."""
-    mine = rows["agent_id"].astype(str) == row.id
-    own, others = rows.where(mine), rows.where(~mine)
-    weight = dict(zip(own["place"].tolist(), own.floats("trials"), strict=True))
-    there = others.where(np.isin(others["place"].astype(str), list(weight)))
-    n_there = float(there.ints("trials").sum())
-    if n_there < _MIN_THERE:
+    """Ask whether calls end early at the agent's place, or wherever the agent is."""
+    at = place(rows, "place", row.id, events="near", trials="trials")
+    if at is None or at.others[1] < _MIN_THERE:
         return Explanation(
             text=text,
             status="open",
             detail=f"hardly anybody else used the same {kind} (calls.{kind})",
         )
-    rate = own.ints("near").sum() / max(own.ints("trials").sum(), 1)
-    usual = rows.ints("near").sum() / max(rows.ints("trials").sum(), 1)
-    same = _same_places(there, weight)
-    gap = max(rate - usual, 1e-9)
-    sd = np.sqrt(max(same * (1 - same), 1e-9) / n_there)
     detail = (
-        f"at the same {kind} {same:.1%} of the others' calls around the cap end near "
-        f"it, {rate:.1%} of this agent's, {usual:.1%} of everybody's (calls.{kind})"
+        f"at {kind} {at.name} {at.here[0]:.0f} of the agent's {at.here[1]:.0f} calls "
+        f"around the cap end near it, {at.elsewhere[0]:.0f} of {at.elsewhere[1]:.0f} "
+        f"at others; colleagues had {at.others[0]:.0f} of {at.others[1]:.0f} there, "
+        f"where {at.usual:.0f} would be usual for them (calls.{kind})"
     )
-    holds = bool(same - usual > max(0.5 * gap, 2 * sd))
-    clear = same - usual + 2 * sd < 0.5 * gap and row.data.independent(f"calls.{kind}")
+    clear = at.refuted and row.data.independent(f"calls.{kind}")
     return Explanation(
         text=text,
-        status="ruled_out" if clear and not holds else "open",
+        status="ruled_out" if clear else "open",
         detail=detail,
-        holds=holds,
+        holds=at.explains,
     )
 
 
@@ -237,19 +230,3 @@ def _by_place(rows: Summary) -> tuple[Any, Any]:
     places, index = np.unique(rows["place"].astype(str), return_inverse=True)
     near = np.bincount(index, weights=rows.floats("near"), minlength=len(places))
     return near, np.bincount(index, weights=rows.floats("trials"))
-
-
-def _same_places(there: Summary, weight: dict[Any, float]) -> float:
-    """Average the others' rate over places, with the agent's own calls as weights."""
-    near: dict[Any, float] = {}
-    trials: dict[Any, float] = {}
-    for place, k, n in zip(
-        there["place"].tolist(),
-        there.floats("near"),
-        there.floats("trials"),
-        strict=True,
-    ):
-        near[place] = near.get(place, 0.0) + float(k)
-        trials[place] = trials.get(place, 0.0) + float(n)
-    pairs = [(weight[p] * near[p] / trials[p], weight[p]) for p in sorted(trials)]
-    return sum(a for a, _ in pairs) / max(sum(b for _, b in pairs), 1e-9)

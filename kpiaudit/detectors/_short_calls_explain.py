@@ -2,112 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.detectors._places import place
 from kpiaudit.findings import Explanation
 
 if TYPE_CHECKING:
-    from kpiaudit.detectors.base import Row, Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray
+    from kpiaudit.detectors._places import Place
+    from kpiaudit.detectors.base import Row
 
 EQUIPMENT = "Dropped lines that follow the equipment"
 SILENT = "Wrong numbers and silent callers"
 REPEATER = "One number calling again and again"
 AWAY = "Calls answered automatically while the agent is away"
 OUTAGE = "An outage"
-
-_SHRINK = 20.0
-"""Calls for which the floor's rate stands in where an agent hardly worked elsewhere."""
-_CLUSTERED = 2.0
-"""Short calls come in clusters: twice the Poisson variance is usual."""
-_TEN_TO_ONE = float(np.log(10.0))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """An agent at the place of most short calls, the agent elsewhere, others there.
-
-    Args:
-        name: The seat or line on which the agent had most short calls.
-        here: The agent's short calls and calls there.
-        elsewhere: The agent's short calls and calls at other places.
-        others: Others' short calls and calls there.
-        usual: Short calls that these others would have had there at their own rates.
-        odds: Log odds of "it is the place" against "it is the agent", even at first.
-    """
-
-    name: str
-    here: tuple[float, float]
-    elsewhere: tuple[float, float]
-    others: tuple[float, float]
-    usual: float
-    odds: float
-
-    @property
-    def explains(self) -> bool:
-        """Say whether the place explains it, ten to one."""
-        return self.odds > _TEN_TO_ONE
-
-    @property
-    def refuted(self) -> bool:
-        """Say whether the short calls go with the agent, ten to one."""
-        return self.odds < -_TEN_TO_ONE
-
-
-def place(rows: Summary, column: str, agent: str) -> Place | None:
-    """Ask whether short calls stay at a place or go with the agent.
-
-    If it is the place, others have the agent's rate there and the agent has the floor's
-    elsewhere; if it is the agent, others have their own usual rate there and the agent
-    takes the high one along. Others' usual rates are those of their other places:
-    colleagues who have many everywhere don't make a bad seat.
-
-    Source:
-        Case-crossover comparison: Maclure (1991), Am. J. Epidemiol. 133:144-153.
-    """
-    names, index = np.unique(rows[column].astype(str), return_inverse=True)
-    owners, owner = np.unique(rows["agent_id"].astype(str), return_inverse=True)
-    calls, short = rows.floats("calls"), rows.floats("short")
-    mine = owners[owner] == agent
-    n = _per_place(index, calls * mine, len(names)) * (names != "")
-    k = _per_place(index, short * mine, len(names)) * (names != "")
-    if not k.any():
-        return None
-    base = float(short[~mine].sum() / max(calls[~mine].sum(), 1.0))
-    at = int(np.argmax(k))
-    away = _per_place(owner, calls, len(owners))[owner] - calls
-    had = _per_place(owner, short, len(owners))[owner] - short
-    there = (index == at) & ~mine
-    usual = calls * (had + _SHRINK * base) / (away + _SHRINK)
-    here = float(k[at]), float(n[at])
-    elsewhere = float(k.sum() - k[at]), float(n.sum() - n[at])
-    others = float(short[there].sum()), float(calls[there].sum())
-    rate = here[0] / max(here[1], 1.0)
-    odds = _log_odds(others[0], rate * others[1], float(usual[there].sum()))
-    odds += _log_odds(elsewhere[0], base * elsewhere[1], rate * elsewhere[1])
-    return Place(
-        name=str(names[at]),
-        here=here,
-        elsewhere=elsewhere,
-        others=others,
-        usual=float(usual[there].sum()),
-        odds=odds,
-    )
-
-
-def _log_odds(observed: float, first: float, second: float) -> float:
-    """Return the log likelihood ratio of two expectations, for clustered counts."""
-    if min(first, second) <= 0:
-        return 0.0
-    ratio = observed * np.log(first / second) - (first - second)
-    return float(ratio / _CLUSTERED)
-
-
-def _per_place(index: IntArray, values: FloatArray, size: int) -> FloatArray:
-    return np.bincount(index, weights=values, minlength=size).astype(np.float64)
 
 
 def explanations(row: Row) -> tuple[Explanation, ...]:
@@ -130,7 +40,12 @@ def _equipment(row: Row) -> Explanation:
             "everybody's; ask for the operator's record of dropped calls.",
         )
     given = [
-        (column, place(row.summaries[column], column, row.id))
+        (
+            column,
+            place(
+                row.summaries[column], column, row.id, events="short", trials="calls"
+            ),
+        )
         for column in ("station", "trunk")
         if column in row.summaries and row.data.has(f"calls.{column}")
     ]
