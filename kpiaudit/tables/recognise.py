@@ -107,8 +107,12 @@ def recognise(source: Source, header: tuple[str, ...], known: Known) -> Match:
     if table and preset is None:
         return Match(mapping=canonical(table, header), why=why)
     if preset:
-        return Match(mapping=preset, why="its headers")
+        return Match(mapping=preset, why=_headers_of(preset))
     raise UnrecognisedError(_unrecognised(source, header, wanted))
+
+
+def _headers_of(preset: SourceMapping) -> str:
+    return f"every column that tells this format is there ({', '.join(preset.headers)})"
 
 
 def _canonical_table(source: Source, folded: list[str]) -> tuple[str | None, str]:

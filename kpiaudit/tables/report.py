@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import DERIVED_TALK
+from kpiaudit.tables.describe import how
 from kpiaudit.tables.mapping import fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from kpiaudit.errors import KpiauditError
+    from kpiaudit.findings import DataNote
     from kpiaudit.tables.columns import Converted
     from kpiaudit.tables.reading import Read
 
@@ -27,6 +29,9 @@ class ColumnReport:
         source: Source columns that it comes from; empty for a constant.
         type: How its cells are read.
         origin: Who wrote it.
+        unit: Unit of its values; empty where there is none.
+        meaning: One clause.
+        how: How its cells come about, in words.
         derived: How it was derived; empty if it was read.
         unreadable: Cells that could not be read.
     """
@@ -36,6 +41,9 @@ class ColumnReport:
     source: tuple[str, ...]
     type: str
     origin: str
+    unit: str = ""
+    meaning: str = ""
+    how: str = ""
     derived: str = ""
     unreadable: int = 0
 
@@ -54,6 +62,9 @@ class FileReport:
         tables: Canonical tables that it feeds.
         preset: Mapping that was used; `canonical` if none was needed.
         why: What it was recognised by.
+        about: What the mapping says of the format.
+        confidence: What a preset rests on; empty for canonical files and mappings.
+        cautions: What a user of the preset has to know.
         columns: Canonical columns that it gives.
         unmapped: Source columns that nothing reads.
         rows: Rows read.
@@ -71,6 +82,9 @@ class FileReport:
     tables: tuple[str, ...] = ()
     preset: str = ""
     why: str = ""
+    about: str = ""
+    confidence: str = ""
+    cautions: tuple[str, ...] = ()
     columns: tuple[ColumnReport, ...] = ()
     unmapped: tuple[str, ...] = ()
     rows: int = 0
@@ -82,6 +96,21 @@ class FileReport:
     def table(self) -> str | None:
         """Return the first table that the file feeds, None if there is none."""
         return self.tables[0] if self.tables else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """What `inspect` says.
+
+    Args:
+        files: What became of each file.
+        notes: What a scan would note of the data.
+        present: Each `table.column` that a scan would find, without the empty ones.
+    """
+
+    files: tuple[FileReport, ...]
+    notes: tuple[DataNote, ...]
+    present: frozenset[str] = frozenset()
 
 
 def report_error(path: str, error: KpiauditError) -> FileReport:
@@ -101,7 +130,7 @@ def report_unrecognised(report: FileReport) -> FileReport:
 def report_read(read: Read) -> FileReport:
     """Report a file that was read."""
     used = {fold(name) for name in read.match.mapping.needs()}
-    text = read.sniffed.format in {"csv", "ndjson", "json"}
+    text = read.sniffed.format in {"csv", "ndjson", "json", "queue_log"}
     return FileReport(
         path=read.display,
         format=read.sniffed.format,
@@ -111,8 +140,11 @@ def report_read(read: Read) -> FileReport:
         tables=tuple(c.table for c in read.converted),
         preset=read.match.mapping.name,
         why=read.match.why,
+        about=read.match.mapping.about,
+        confidence=read.match.mapping.confidence,
+        cautions=read.match.mapping.notes,
         columns=tuple(c for piece in read.converted for c in _columns(piece)),
-        unmapped=tuple(h for h in read.header if h and fold(h) not in used),
+        unmapped=tuple(_left_over(read.header, used)),
         rows=read.rows,
         rejected=read.rejected,
         unreadable={
@@ -122,6 +154,18 @@ def report_read(read: Read) -> FileReport:
         },
         notes=(*read.notes, *(note for c in read.converted for note in c.notes)),
     )
+
+
+def _left_over(header: tuple[str, ...], used: set[str]) -> Iterator[str]:
+    """Yield the columns that nothing reads; what an empty object holds may be read."""
+    for name in header:
+        whole = (f"{fold(name)}.", f"{fold(name)}[].")
+        if (
+            name
+            and fold(name) not in used
+            and not any(u.startswith(whole) for u in used)
+        ):
+            yield name
 
 
 def _columns(piece: Converted) -> Iterator[ColumnReport]:
@@ -134,6 +178,9 @@ def _columns(piece: Converted) -> Iterator[ColumnReport]:
                 source=cell.needs(),
                 type=column.type,
                 origin=piece.target.origins.get(column.name, column.origin),
+                unit=column.unit,
+                meaning=column.meaning,
+                how=how(cell, column.name),
                 unreadable=piece.unreadable.get(column.name, 0),
             )
     if (
@@ -147,5 +194,8 @@ def _columns(piece: Converted) -> Iterator[ColumnReport]:
             source=(),
             type="duration",
             origin="derived",
+            unit="s",
+            meaning="conversation without hold",
+            how=f"computed: {DERIVED_TALK}",
             derived=DERIVED_TALK,
         )

@@ -336,6 +336,23 @@ TABLES: Mapping[str, tuple[Column, ...]] = MappingProxyType(
 )
 """Every canonical table with its columns, in the order of the documentation."""
 
+ROWS: Mapping[str, str] = MappingProxyType(
+    {
+        "calls": "one row per part of a call that an agent handled, per offer that "
+        "nobody took, and per caller who reached nobody",
+        "surveys": "one row per invitation to a survey, answered or not",
+        "tickets": "one row per ticket (case, incident)",
+        "ticket_events": "one row per change of a ticket",
+        "handovers": "one row per order or parcel",
+        "agent_states": "one row per spell that an agent spent in a state",
+        "outcomes": "one row per thing that happened to a customer afterwards",
+        "agents": "one row per agent, or per period in which an entry held",
+        "incentives": "one row per bonus or target that was agreed",
+        "kpis": "one row per figure that was reported",
+    }
+)
+"""What a row of each table is, for readers."""
+
 ANCHORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "calls": ("started_at", "answered_at", "ended_at"),

@@ -262,6 +262,6 @@ def test_every_command_answers_help(run: Run) -> None:
 def test_inspect_says_what_a_file_was_taken_for(run: Run, exports: Path) -> None:
     done = run("inspect", str(exports))
     assert done.returncode == 0
-    assert "taken for: calls" in done.stdout
+    assert "taken for:     calls: one row per" in done.stdout
     assert "yes  short-calls" in done.stdout
     assert run("inspect", "nowhere.csv").returncode == 3

@@ -1,0 +1,89 @@
+"""The page of `inspect`: a person who never saw the canonical tables understands it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kpiaudit.cli.inspect import columns_missing
+from kpiaudit.cli.inspection import page
+from kpiaudit.rulebook import read_rules
+from kpiaudit.tables.examine import examine
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
+
+FIXTURES = Path(__file__).parents[1] / "tables" / "presets" / "fixtures"
+HEAD = "call_id,agent_id,started_at,talk_s,ended_by,wrap\n"
+
+
+def shown(*paths: Path) -> str:
+    rules = read_rules()
+    found = examine(paths)
+    return page(found, rules, {r.id: columns_missing(r, found.present) for r in rules})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["amazon-connect-contact-records", "asterisk-queue-log", "qualtrics-responses"],
+)
+def test_the_page_of_an_export(
+    name: str, snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(FIXTURES / name)
+    (export,) = (f for f in Path().iterdir() if f.name != "expected.yaml")
+    text = shown(export)
+    assert text == snapshot
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_damage_is_shown_with_examples(tmp_path: Path) -> None:
+    rows = [
+        f"C{i:03d},A{i % 5},2026-03-{1 + i % 28:02d} 10:00:00,60,agent,5\n"
+        for i in range(99)
+    ]
+    rows[7] = rows[7].replace(",60,", ",sixty,")
+    rows.insert(9, "C999,A1\n")
+    path = tmp_path / "calls.csv"
+    path.write_text(HEAD + "".join(rows), encoding="utf-8")
+    text = " ".join(shown(path).split())
+    assert "99 read, 1 rejected" in text
+    assert "1 cells could not be read" in text
+    assert "such as 'sixty' (first in data rows 8)" in text
+    assert "first: data rows 10" in text
+    assert "not used: wrap" in text
+
+
+def test_an_empty_column_enables_no_rule(tmp_path: Path) -> None:
+    rows = [
+        f"C{i:03d},A{i % 5},2026-03-{1 + i % 28:02d} 10:00:00,,agent,\n"
+        for i in range(99)
+    ]
+    (tmp_path / "calls.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    text = " ".join(shown(tmp_path / "calls.csv").split())
+    assert "no duration-cap" in text
+    assert "Missing: calls.talk_s (conversation without hold)" in text
+    assert "'talk_s: THAT NAME' in a mapping file" in text
+    assert "no survey-selection" in text
+    assert "It needs surveys (one row per invitation" in text
+
+
+def test_who_wrote_what_is_said_in_words(tmp_path: Path) -> None:
+    rows = [
+        f"C{i:03d},A{i % 5},2026-03-{1 + i % 28:02d} 10:00:00,60,agent,\n"
+        for i in range(99)
+    ]
+    (tmp_path / "calls.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    system, steered = shown(tmp_path / "calls.csv").split("Recorded by a system")
+    assert "call_id" in system.split("Written by a system")[1]
+    assert "ended_by" in steered
+    assert "ended_by" not in system
+
+
+def test_a_file_that_can_not_be_used_is_told_beside_others(tmp_path: Path) -> None:
+    (tmp_path / "calls.csv").write_text(HEAD, encoding="utf-8")
+    text = shown(tmp_path / "calls.csv")
+    assert "can't be used" in text
+    assert "no rows below the header" in text
