@@ -27,6 +27,7 @@ COMMANDS = {
         "explain",
         "Explain a detector: evidence, parameters, what else it is.",
     ),
+    "power": ("power", "Say what a scan could find, before relying on a clean one."),
     "show": ("show", "Print the records behind a finding."),
     "score-sheet": ("score_sheet", "Compare what a listener heard with the findings."),
     "convert": ("convert", "Convert exports to canonical Parquet, for repeated scans."),

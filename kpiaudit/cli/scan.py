@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from kpiaudit.cli import completing, options
 from kpiaudit.cli.completing import FORMATS
+from kpiaudit.cli.progress import progress
 from kpiaudit.cli.run import Failed
 from kpiaudit.cli.writing import colour, say, terminal_width, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from kpiaudit.findings import Finding, Report
     from kpiaudit.history.baseline import Baseline
@@ -124,15 +124,15 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
         raise click.UsageError("--new-only needs --baseline FILE to compare with.")
     rules = choice.read()
     earlier, accepted = _history(ctx, baseline)
-    progress = _progress(shown=not (quiet or no_progress))
-    progress("reading")
+    tell = progress(shown=not (quiet or no_progress))
+    tell("reading")
     data = source.load(rules)
     from kpiaudit.audit import audit
     from kpiaudit.history.compare import compare, failing
 
-    report = audit(data, rules, progress=progress).report
+    report = audit(data, rules, progress=tell).report
     report = compare(report, earlier, accepted, today=data.last_day())
-    progress("")
+    tell("")
     _write(report, targets, verbose=verbose)
     if not quiet and all(name != "text" for name, _ in targets):
         for note in report.notes:
@@ -208,17 +208,6 @@ def _write(
     # Files first: a reader that leaves early must not cost the others their report.
     for text, path in sorted(rendered, key=lambda entry: entry[1] is None):
         write(text, path)
-
-
-def _progress(*, shown: bool) -> Callable[[str], None]:
-    if not (shown and sys.stderr.isatty()):
-        return lambda _: None
-
-    def tell(message: str) -> None:
-        sys.stderr.write(f"\r\x1b[2K{message}{' ...' if message else ''}")
-        sys.stderr.flush()
-
-    return tell
 
 
 def _at_least(findings: Sequence[Finding], fail_on: str) -> list[Finding]:

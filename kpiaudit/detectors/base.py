@@ -267,6 +267,8 @@ class Detector(ABC):
     alternative: ClassVar[Alternative] = Alternative()
     stake: ClassVar[str] = ""
     """What `plant` takes a share of, such as `an agent's calls`; empty without it."""
+    floor_planted: ClassVar[bool] = False
+    """`plant` also reaches the counts by which the whole floor is tested."""
 
     since: str | None = param(
         None,

@@ -127,6 +127,7 @@ class ShortCalls(Detector):
         counted=("contact",),
     )
     stake: ClassVar[str] = "an agent's calls"
+    floor_planted: ClassVar[bool] = True
 
     max_talk_s: float = param(
         10.0, unit="s", doc="A call with less talk than this is short.", low=1.0

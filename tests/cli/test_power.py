@@ -1,0 +1,50 @@
+"""`kpiaudit power` on sample exports."""
+
+from __future__ import annotations
+
+import json
+
+from click.testing import CliRunner
+
+from kpiaudit.cli.run import cli
+from kpiaudit.outputs.sensitivity import render
+
+
+def test_power_says_what_one_agent_would_have_to_do(tmp_path):
+    out = tmp_path / "power.json"
+    arguments = ["power", "sample_data", "--select", "survey-selection"]
+    done = CliRunner().invoke(cli, [*arguments, "--format", "json", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    (rule,) = json.loads(out.read_text())["rules"]
+    assert rule["rule"] == "survey-selection"
+    assert set(rule["sizes"]) == {"small", "usual", "large"}
+    assert 0.0 < rule["sizes"]["usual"]["share"] < 1.0
+    assert rule["checked"][1] == 12
+    assert rule["many"] == []
+
+
+ROW = {
+    "rule": "short-calls",
+    "reason": None,
+    "stake": "an agent's calls",
+    "tested": 24,
+    "untestable": 3,
+    "sizes": {"usual": {"agents": 11, "contacts": 1475.0, "share": 0.0331}},
+    "many": [{"part": 1.0, "agents": 23, "share": None}],
+    "checked": [10, 12],
+    "missing": ["calls.station"],
+}
+
+
+def test_what_could_be_found_is_said_in_words():
+    said = " ".join(render([ROW], form="text").split())
+    assert "24 subjects tested, 3 with too little data to say" in said
+    assert "3.3% or more of an agent's calls" in said
+    assert "100% of the agents at once (23): not even all of an agent's calls" in said
+    assert "10 of 12 were found" in said
+    assert "columns that would sharpen it: calls.station" in said
+
+
+def test_a_rule_that_can_say_nothing_says_why():
+    row = ROW | {"reason": "no table surveys", "sizes": {}, "many": [], "checked": None}
+    assert "nothing can be said: no table surveys" in render([row], form="text")
