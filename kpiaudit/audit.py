@@ -118,8 +118,15 @@ def audit(
         The report and the runs behind it.
 
     Raises:
-        TableError: No rule could run on these tables.
+        TableError: No rule could run on these tables, or they were changed meanwhile.
     """
+    with data.unchanged():
+        return _audit(data, rules, progress)
+
+
+def _audit(
+    data: Dataset, rules: Sequence[Rule], progress: Callable[[str], None]
+) -> Audit:
     runs = tuple(Run(rule=rule, data=_limited(rule, data)) for rule in rules)
     for run in runs:
         run.reason = _cannot_run(run)

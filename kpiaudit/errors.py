@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +34,39 @@ class RuleError(KpiauditError):
 
 class DetectorError(KpiauditError):
     """Report a detector or a plugin that can't be loaded or breaks its contract."""
+
+
+class RunError(KpiauditError):
+    """Report what failed while it ran: a full disk, or a plugin's own error."""
+
+    exit_status = 4
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
+
+
+def unwritable(what: str, error: Exception, *, instead: str) -> KpiauditError:
+    """Return the error of a file that can't be written.
+
+    Args:
+        what: The file or folder, and what it is.
+        error: What the system, or a library on its behalf, said.
+        instead: What to do if the place is the problem and not the space.
+
+    Returns:
+        A `RunError` if there is no room, otherwise a usage error.
+    """
+    number = getattr(error, "errno", None) or _number_in(str(error))
+    said = os.strerror(number) if number else str(error)
+    if number in _FULL:
+        return RunError(f"{what} can't be written ({said}). Free some space.")
+    return KpiauditError(f"{what} can't be written ({said}). {instead}")
+
+
+def _number_in(text: str) -> int | None:
+    """Return the system's error number that a library has put into its message."""
+    found = re.search(r"\(os error (\d+)\)", text)
+    return int(found[1]) if found else None
 
 
 def guess(wrong: str, known: Iterable[str]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from pathlib import Path
 
 import click
 
 from kpiaudit.cli.writing import say
+from kpiaudit.errors import unwritable
 
 
 @click.command("demo")
@@ -27,12 +29,25 @@ def command(folder: str, seed: int, packed: bool) -> None:
     """
     from kpiaudit.tables.simulate import demo, write
 
-    write(demo(seed=seed), Path(folder))
-    if packed:
-        for path in sorted(Path(folder).glob("*.csv")):
-            # No name and no time inside, so that the same seed gives the same bytes.
-            path.with_name(f"{path.name}.gz").write_bytes(
-                gzip.compress(path.read_bytes(), 9, mtime=0)
-            )
-            path.unlink()
+    simulated = demo(seed=seed)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        # All files or none: they are written beside the folder's own and moved.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".demo-") as beside:
+            write(simulated, Path(beside))
+            for path in sorted(Path(beside).iterdir()):
+                done = _packed(path) if packed else path
+                done.replace(Path(folder) / done.name)
+    except OSError as error:
+        raise unwritable(
+            f"{folder}: the sample exports", error, instead="Choose another folder."
+        ) from error
     say(f"Sample exports are in {folder}. Next: kpiaudit scan {folder}")
+
+
+def _packed(path: Path) -> Path:
+    """Pack a file in its place."""
+    done = path.with_name(f"{path.name}.gz")
+    # No name and no time inside, so that the same seed gives the same bytes.
+    done.write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
+    return done

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import kpiaudit
+from kpiaudit.cli import streams
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -113,6 +114,7 @@ class Failed(Exception):  # noqa: N818 - an outcome, not a fault
 def run() -> NoReturn:
     """Run the command line and exit with the promised status."""
     signal.signal(signal.SIGTERM, _terminated)
+    streams.complete()
     status, message = _status_of(sys.argv[1:])
     if message:
         click.echo(f"kpiaudit: {message}", err=True)
@@ -147,7 +149,8 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
         return code, "terminated" if code == TERMINATED else ""
     except MemoryError:
         return INTERNAL, "out of memory. Scan fewer tables or a shorter period."
-    except Exception as error:  # noqa: BLE001 - the last resort, printed and never 0
+    except BaseException as error:  # noqa: BLE001 - the last resort, printed, never 0
+        # A panic of polars is no Exception, and must not end as Python's own status 1.
         return _error(error)
     return (result if isinstance(result, int) else 0), ""
 
@@ -157,7 +160,7 @@ def _usage(error: click.ClickException) -> str:
     return f" See '{context.command_path} --help'." if context else ""
 
 
-def _error(error: Exception) -> tuple[int, str]:
+def _error(error: BaseException) -> tuple[int, str]:
     from kpiaudit.errors import KpiauditError
 
     if isinstance(error, KpiauditError):
@@ -165,7 +168,7 @@ def _error(error: Exception) -> tuple[int, str]:
     return INTERNAL, _internal(error)
 
 
-def _internal(error: Exception) -> str:
+def _internal(error: BaseException) -> str:
     import traceback
 
     if os.environ.get("KPIAUDIT_TRACEBACK"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import click
 
 from kpiaudit.cli.run import INTERNAL, Failed
+from kpiaudit.errors import unwritable
 
 
 def write(text: str, output: str | None) -> None:
@@ -26,8 +26,9 @@ def write(text: str, output: str | None) -> None:
         output: A path, or None or `-` for standard output.
 
     Raises:
-        Failed: It can't be written: no such folder, no permission (status 2), or no
-            space (status 4).
+        KpiauditError: It can't be written: no such folder, no permission (status 2),
+            or no space (status 4).
+        Failed: Standard output can't be written (status 4).
     """
     if output is None or output == "-":
         _to_stdout(text)
@@ -39,11 +40,10 @@ def write(text: str, output: str | None) -> None:
         else:
             _replace(path, text)
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
-        raise Failed(
-            INTERNAL if full else 2,
-            f"{output}: the report can't be written ({error.strerror}). "
-            + ("Free some space." if full else "Choose another path with --output."),
+        raise unwritable(
+            f"{output}: the report",
+            error,
+            instead="Choose another path with --output.",
         ) from error
 
 

@@ -73,6 +73,7 @@ def build(
         derived=parts.derived,
         period=parts.period,
         rows=parts.rows,
+        files=tuple(r.again for r in found if r.again),
     )
 
 

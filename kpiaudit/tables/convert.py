@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from kpiaudit.errors import TableError
+from kpiaudit.errors import TableError, unwritable
 from kpiaudit.tables import schema
 
 if TYPE_CHECKING:
@@ -34,15 +34,16 @@ def convert(data: Dataset, folder: Path) -> tuple[Path, ...]:
         The files, in the order of the tables.
 
     Raises:
-        TableError: A file can't be written.
+        KpiauditError: A file can't be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return tuple(_write(data, table, folder) for table in sorted(data.frames))
-    except OSError as error:
-        raise TableError(
-            f"{folder}: the tables can't be written ({error.strerror or error}). "
-            "Choose another folder with --output."
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise unwritable(
+            f"{folder}: the tables",
+            error,
+            instead="Choose another folder with --output.",
         ) from error
 
 

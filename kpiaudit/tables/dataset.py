@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from kpiaudit.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import date
 
     import narwhals as nw
 
     from kpiaudit.findings import DataNote, Input
+    from kpiaudit.tables.source import Source, Stamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -43,6 +45,8 @@ class Dataset:
         derived: How a derived column came about, by `table.column`, in a sentence.
         period: First and last anchor instant per table, Int64 milliseconds.
         rows: Rows per table.
+        files: Files that are read again whenever a frame is collected, with what told
+            them apart (`Source.stamp`) when they were first read.
     """
 
     frames: Mapping[str, Frame]
@@ -54,6 +58,20 @@ class Dataset:
     derived: Mapping[str, str] = field(default_factory=dict)
     period: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[tuple[Source, Stamp], ...] = ()
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Refuse what was made of files that somebody changed in the meantime.
+
+        Raises:
+            TableError: A file was changed or removed since it was first read.
+        """
+        try:
+            yield
+        finally:
+            for source, stamp in self.files:
+                source.check_unchanged(stamp)
 
     def has(self, *names: str) -> bool:
         """Say whether every `table.column` (or `table`) is there."""

@@ -189,7 +189,12 @@ def _standard_input(table: str, stdin: BinaryIO | None) -> Source:
         import sys  # noqa: PLC0415  # looked up when asked for, not at import
 
         stdin = sys.stdin.buffer
-    data = stdin.read()
+    try:
+        data = stdin.read()
+    except OSError as error:
+        raise TableError(
+            f"Standard input can't be read ({error.strerror}). Pipe an export into it."
+        ) from error
     if not data:
         raise TableError("Standard input is empty. Pipe an export into it.")
     return Source(display="-", data=data, table=table, named=True)

@@ -35,6 +35,14 @@ def read_source(source: Source, options: Options) -> Read:
         TableError: It can't be used.
         UnrecognisedError: Nothing recognises it.
     """
+    stamp = source.stamp()
+    read = _read(source, options)
+    source.check_unchanged(stamp)
+    lazy = read.sniffed.format in {"parquet", "arrow"}
+    return replace(read, again=(source, stamp)) if lazy else read
+
+
+def _read(source: Source, options: Options) -> Read:
     told = options.known.told()
     sniffed = sniff(source, options.known.headers, told)
     if sniffed.format in {"parquet", "arrow"}:

@@ -58,6 +58,7 @@ class Read:
         rejected: Rows whose structure is broken.
         sha256: Of its bytes.
         notes: Kind, count and sentence about the whole file.
+        again: The file and its stamp, if its frames read it again when collected.
     """
 
     display: str
@@ -69,6 +70,7 @@ class Read:
     rejected: int = 0
     sha256: str | None = None
     notes: tuple[tuple[str, int, str], ...] = field(default=())
+    again: tuple[Source, Stamp] | None = None
 
     def order(self) -> Order | None:
         """Return the order of day and month, if the file told it."""

@@ -10,7 +10,7 @@ import os
 import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from kpiaudit.errors import RuleError, TableError
 from kpiaudit.tables.zstd import most_bytes
@@ -40,6 +40,8 @@ MAGIC = (
     (b"Rar!", "rar"),
     (b"\x89PNG", "png"),
 )
+Stamp: TypeAlias = "tuple[int, int, int] | None"
+
 _BROKEN = (
     *(EOFError, ValueError, KeyError, NotImplementedError, RuntimeError),
     *(zlib.error, lzma.LZMAError, zipfile.BadZipFile, zipfile.LargeZipFile),
@@ -105,21 +107,50 @@ class Source:
         """Return the hash of the file's bytes; None for what is no local file."""
         if self.path is None:
             return None
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def size(self) -> int:
         """Return the bytes on disk."""
         if self.data is not None:
             return len(self.data)
-        return self.path.stat().st_size if self.path else 0
+        stamp = self.stamp()
+        return stamp[0] if stamp else 0
+
+    def stamp(self) -> Stamp:
+        """Return size, time of the last change and number of the file, if it is one."""
+        if self.path is None:
+            return None
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise self._unreadable(error) from error
+        return found.st_size, found.st_mtime_ns, found.st_ino
+
+    def check_unchanged(self, stamp: Stamp) -> None:
+        """Refuse a file that is another one than it was.
+
+        Raises:
+            TableError: It was changed or removed.
+        """
+        if self.stamp() != stamp:
+            raise TableError(
+                f"{self.display}: the file was changed while it was read. Wait until "
+                "it is written, then run again."
+            )
 
     def first(self, count: int = 64) -> bytes:
         """Return the first bytes as they stand on disk."""
         if self.data is not None:
             return self.data[:count]
-        with cast("Path", self.path).open("rb") as file:
-            return file.read(count)
+        try:
+            with cast("Path", self.path).open("rb") as file:
+                return file.read(count)
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def compression(self) -> str | None:
         """Return the compression by magic bytes, whatever the name says."""
@@ -141,10 +172,13 @@ class Source:
                 " Copy or export it again."
             ) from error
         except OSError as error:
-            raise TableError(
-                f"{self.display}: the file can't be read ({error}). Copy or export it "
-                "again."
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError) -> TableError:
+        return TableError(
+            f"{self.display}: the file can't be read ({error.strerror or error}). Copy "
+            "or export it again."
+        )
 
     def _opened(self) -> BinaryIO:
         if self.data is not None:
