@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import kpiaudit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.evidence import assemble, corroborate, power, ranking
+from kpiaudit.evidence import assemble, corroborate, plugins, power, ranking
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
@@ -119,8 +119,9 @@ def audit(
 
     Raises:
         TableError: No rule could run on these tables, or they were changed meanwhile.
+        RunError: A plugin failed.
     """
-    with data.unchanged():
+    with data.unchanged(), plugins.named(rules, data):
         return _audit(data, rules, progress)
 
 

@@ -75,7 +75,9 @@ class Choice:
 
 
 _SOURCE = (
-    click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path()),
+    click.argument(
+        "paths", nargs=-1, metavar="[PATH]...", type=click.Path(readable=False)
+    ),
     click.option(
         "--table",
         "tables",

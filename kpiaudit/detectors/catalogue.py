@@ -68,6 +68,16 @@ def detector(name: str, *, where: str) -> type[Detector]:
     return known[name]
 
 
+def origin_of(kind: type[Detector]) -> str | None:
+    """Return which plugin of which package a detector is from; None for our own."""
+    if kind.__module__.startswith("kpiaudit."):
+        return None
+    for entry in entry_points(group=GROUP):
+        if entry.value == f"{kind.__module__}:{kind.__qualname__}":
+            return _origin(entry)
+    return f"the module {kind.__module__}"
+
+
 def load_plugin(entry: EntryPoint) -> type[Detector]:
     """Load one plugin and check that it keeps the contract of a detector.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import signal
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,6 +190,8 @@ def _standard_input(table: str, stdin: BinaryIO | None) -> Source:
         import sys  # noqa: PLC0415  # looked up when asked for, not at import
 
         stdin = sys.stdin.buffer
+    # polars lets reads go on after Ctrl-C: an interrupt would wait for the next byte.
+    signal.siginterrupt(signal.SIGINT, True)
     try:
         data = stdin.read()
     except OSError as error:

@@ -37,9 +37,19 @@ def read_source(source: Source, options: Options) -> Read:
     """
     stamp = source.stamp()
     read = _read(source, options)
+    if read.sniffed.format in {"parquet", "arrow"}:
+        source.check_unchanged(stamp)
+        return replace(read, again=(source, stamp))
+    if source.has_grown(stamp):
+        # The log of a running switch never stands still.
+        note = (
+            "file-grew",
+            1,
+            "the file grew while it was read; run again for the end",
+        )
+        return replace(read, notes=(*read.notes, note))
     source.check_unchanged(stamp)
-    lazy = read.sniffed.format in {"parquet", "arrow"}
-    return replace(read, again=(source, stamp)) if lazy else read
+    return read
 
 
 def _read(source: Source, options: Options) -> Read:

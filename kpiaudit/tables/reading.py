@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.mapping import SourceMapping
     from kpiaudit.tables.recognise import Known, Match
     from kpiaudit.tables.sniff import Sniffed
-    from kpiaudit.tables.source import Source
+    from kpiaudit.tables.source import Source, Stamp
     from kpiaudit.tables.textfile import RawTable
 
 

@@ -130,6 +130,11 @@ class Source:
             raise self._unreadable(error) from error
         return found.st_size, found.st_mtime_ns, found.st_ino
 
+    def has_grown(self, stamp: Stamp) -> bool:
+        """Say whether something was written to the end of the file meanwhile."""
+        now = self.stamp()
+        return bool(stamp and now and now[0] > stamp[0] and now[2] == stamp[2])
+
     def check_unchanged(self, stamp: Stamp) -> None:
         """Refuse a file that is another one than it was.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from kpiaudit.errors import unwritable
 from kpiaudit.tables.source import limit
 
 if TYPE_CHECKING:
@@ -24,15 +26,34 @@ def memory_bytes() -> int:
 
 def spill_folder() -> Path:
     """Return a new temporary folder, which goes when the program ends."""
-    folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
+    with _room(Path("TMPDIR")):
+        folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def _room(path: Path) -> Iterator[None]:
+    """Say where space is missing.
+
+    Raises:
+        KpiauditError: The temporary file can't be written.
+    """
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise unwritable(
+            f"{path}: temporary files",
+            error,
+            instead="Name another folder with the environment variable TMPDIR.",
+        ) from error
 
 
 def sunk(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Write a lazy frame to a temporary Parquet file and read it from there."""
     path = spill_folder() / "rest.parquet"
-    frame.sink_parquet(path, compression="lz4")
+    with _room(path):
+        frame.sink_parquet(path, compression="lz4")
     return pl.scan_parquet(path)
 
 
@@ -62,7 +83,8 @@ class Pile:
             self._folder = spill_folder()
         for frame in self.frames:
             path = self._folder / f"{self._files:06d}.parquet"
-            frame.write_parquet(path, compression="lz4", statistics=False)
+            with _room(path):
+                frame.write_parquet(path, compression="lz4", statistics=False)
             self._files += 1
         self.frames = []
         self.size = 0

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from kpiaudit.errors import TableError
+from kpiaudit.tables import read as reading
 from kpiaudit.tables.load import load
 from kpiaudit.tables.zstd import most_bytes
 
@@ -184,3 +185,36 @@ def test_damage_in_a_column_that_no_rule_reads_is_seen(tmp_path):
             continue
         held.frames["calls"].to_native().collect()
     assert refused
+
+
+def meddling(monkeypatch: pytest.MonkeyPatch, path: Path, change: str) -> None:
+    """Change a file after its header was read, and before its rows are."""
+    real = reading.recognise
+
+    def recognise(*args: object) -> object:
+        if change == "removed":
+            path.unlink()
+        elif change == "cut":
+            path.write_bytes(path.read_bytes()[:300])
+        elif change == "grown":
+            with path.open("a") as file:
+                file.write("\n" + rows(1)[0].replace("C000", "C999"))
+        else:
+            path.write_bytes(path.read_bytes().replace(b"C00", b"D00"))
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "recognise", recognise)
+
+
+@pytest.mark.parametrize("change", ["removed", "cut", "rewritten"])
+def test_a_file_that_changes_under_the_reader_is_refused(tmp_path, monkeypatch, change):
+    meddling(monkeypatch, tmp_path / "calls.csv", change)
+    with pytest.raises(TableError, match=r"changed while it was read|can't be read"):
+        read(tmp_path, "\n".join([HEAD, *rows()]))
+
+
+def test_a_file_that_grows_under_the_reader_is_read_with_a_note(tmp_path, monkeypatch):
+    meddling(monkeypatch, tmp_path / "calls.csv", "grown")
+    data = read(tmp_path, "\n".join([HEAD, *rows()]))
+    assert counts(data) == (31, 0)
+    assert kinds(data)["file-grew"] == 1
