@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check wheel docs clean
+.PHONY: demo test test-spark check wheel docs clean
 
 demo: $(STAMP)
 	$(BIN)/kpiaudit scan sample_data --exit-zero
@@ -17,6 +17,12 @@ check: $(STAMP)
 	$(BIN)/mypy --strict kpiaudit
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto
+
+# Spark's part of the suite, which takes minutes: without Java it is skipped, and says so.
+test-spark: $(STAMP)
+	command -v java >/dev/null || test "$$(id -u)" != 0 || { apt-get update -qq && apt-get install -y -qq default-jre-headless; } || true
+	$(BIN)/python -m pip install --quiet "pyspark>=4.0" "pyarrow>=20"
+	$(BIN)/pytest -m spark tests/tables/engines tests/detectors/test_engines.py
 
 # The built wheel, in an empty environment, must be able to scan.
 wheel: $(STAMP)

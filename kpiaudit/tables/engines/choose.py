@@ -29,9 +29,9 @@ def elsewhere(
 ) -> Dataset | None:
     """Build the dataset on DuckDB or Spark; None if polars is to read the input.
 
-    A frame of theirs says where it is to be worked on. DuckDB lives in this process,
-    so relations that are not canonical, or lie beside other frames, are polars' to
-    read; nothing of Spark's is ever brought here.
+    A frame of theirs says where it is to be worked on. DuckDB works in this process:
+    relations that are not canonical, or stand beside other frames, are polars' to
+    read. Nothing of Spark's is ever brought here.
 
     Args:
         name: Engine that was asked for.

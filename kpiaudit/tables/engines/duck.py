@@ -20,7 +20,7 @@ def settings() -> dict[str, str]:
     """Return DuckDB's settings: the one place where its memory is bounded.
 
     `KPIAUDIT_MEMORY_MB` (1500) is the limit above which it writes what it works on to a
-    temporary folder, which goes when the program ends; `TMPDIR` says where that lies.
+    temporary folder, which goes when the program ends; `TMPDIR` says where that is.
     """
     return {
         "memory_limit": f"{limit('KPIAUDIT_MEMORY_MB', _MEMORY_MB):.0f}MiB",

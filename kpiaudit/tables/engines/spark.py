@@ -91,7 +91,7 @@ class Spark:
         return f"timestampdiff(MILLISECOND, {start}, {column})"
 
     def hashed(self, names: Sequence[str]) -> str:
-        """Return SQL for a 64-bit hash of columns; where nulls lie counts as well."""
+        """Return SQL for a 64-bit hash of columns; nulls count as well."""
         parts: list[str] = []
         for name in map(self.quoted, names):
             # xxhash64 passes over nulls: ('a', null) would equal (null, 'a').

@@ -1,0 +1,110 @@
+"""Every detector's summaries are the same on polars, DuckDB and Spark."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import pytest
+
+from kpiaudit.detectors.base import Summary
+from kpiaudit.rulebook import read_rules
+from kpiaudit.tables.engine import collect
+from kpiaudit.tables.load import load
+from kpiaudit.tables.simulate import Centre, simulate
+from tests.engines import OTHERS, spark
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kpiaudit.tables.dataset import Dataset
+
+RULES = {rule.id: rule for rule in read_rules()}
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    made = simulate(Centre(seed=11, agents=8, days=10, teams=2)).tables
+    return load(tables={name: [frame] for name, frame in made.items()})
+
+
+def stored(data: Dataset, folder: Path) -> dict[str, str]:
+    paths = {}
+    for name, frame in collect(dict(data.frames)).items():
+        paths[name] = str(folder / f"{name}.parquet")
+        frame.write_parquet(paths[name])
+    return paths
+
+
+def moved(data: Dataset, folder: Path, engine: str) -> Dataset:
+    """Return a dataset on another engine: its frames as Parquet, read there."""
+    connection = duckdb.connect(config={"threads": 1})
+    read: Any = spark().read.parquet if engine == "spark" else connection.read_parquet
+    frames = {
+        name: nw.from_native(read(path)).lazy()
+        for name, path in stored(data, folder).items()
+    }
+    return replace(data, frames=frames)
+
+
+def counted(data: Dataset, rule: str) -> dict[str, Summary]:
+    detector = RULES[rule].detector
+    first = {n: Summary.of(f) for n, f in collect(detector.discover(data)).items()}
+    found = detector.find(first) if first else {}
+    second = collect(detector.summarize(data, found))
+    return first | {n: Summary.of(f) for n, f in second.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", OTHERS[1:])
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_summaries_are_the_same_on_spark(
+    data: Dataset, rule: str, engine: str, tmp_path: Path
+) -> None:
+    want = counted(data, rule)
+    got = counted(moved(data, tmp_path, engine), rule)
+    assert want.keys() == got.keys()
+    assert any(len(summary) for summary in want.values())
+    for name, summary in want.items():
+        for column, values in summary.columns.items():
+            np.testing.assert_array_equal(got[name][column], values, err_msg=name)
+
+
+UNUSED = ("wait_s", "disposition", "complaint", "transfer_to")
+
+
+def plan(frame: Any, engine: str) -> str:
+    """Return the columns that the plan reads from Parquet, as the engine says it."""
+    native = frame.to_native()
+    if engine == "polars":
+        return " ".join(re.findall(r"PROJECT (\d+)/\d+ COLUMNS", native.explain()))
+    if engine == "duckdb":
+        return str(native.explain())
+    text = native._jdf.queryExecution().executedPlan().toString()
+    return " ".join(re.findall(r"ReadSchema: struct<([^>]*)>", text))
+
+
+@pytest.mark.parametrize("engine", ["polars", *OTHERS])
+def test_only_the_columns_that_a_rule_uses_are_read(
+    data: Dataset, engine: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "calls.parquet"
+    rows = collect({"": data.table("calls")})[""].drop("at_ms", "day", "hour")
+    rows.write_parquet(path)
+    there = load([path], engine=engine)
+    detector = RULES["short-calls"].detector
+    assert there.has(*(f"calls.{name}" for name in UNUSED))
+    frames = detector.summarize(there, {})
+    read = plan(next(iter(frames.values())), engine)
+    if engine == "polars":
+        # Its plan says how many columns a scan reads, not which.
+        used = [n for n in (*detector.needs, *detector.uses) if there.has(n)]
+        assert read
+        assert all(int(n) <= len(used) + 1 < len(rows.columns) for n in read.split())
+        return
+    assert "talk_s" in read
+    assert not [name for name in UNUSED if name in read]
