@@ -9,6 +9,7 @@ import pytest
 
 from kpiaudit.tables.simulate import Centre, Plant, simulate, write
 
+ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -53,3 +54,17 @@ def run(tmp_path: Path) -> Run:
         )
 
     return command
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A command `kpiaudit` that needs nothing of its environment, for shells."""
+    path = tmp_path_factory.mktemp("bin") / "kpiaudit"
+    path.write_text(
+        "#!/bin/sh\n"
+        # One rule is enough here as well; the checkout comes before what is installed.
+        f"KPIAUDIT_SELECT=short-calls PYTHONPATH='{ROOT}' "
+        f'exec "{sys.executable}" -m kpiaudit "$@"\n'
+    )
+    path.chmod(0o755)
+    return path

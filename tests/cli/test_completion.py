@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,10 @@ import pytest
 from .conftest import Run
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+@pytest.fixture
+def path(program: Path) -> str:
     """A PATH on which `kpiaudit` is this one."""
-    folder = tmp_path_factory.mktemp("bin")
-    program = folder / "kpiaudit"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kpiaudit "$@"\n')
-    program.chmod(0o755)
-    return f"{folder}:{os.environ['PATH']}"
+    return f"{program.parent}:{os.environ['PATH']}"
 
 
 def _shell(command: list[str], path: str, folder: Path) -> list[str]:
