@@ -25,8 +25,18 @@ if TYPE_CHECKING:
     show_default=True,
     help="How to print it.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Write there instead.")
-@click.option("--no-progress", is_flag=True, help="No progress on a terminal.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(allow_dash=True),
+    help="Write there instead of to standard output, whole or not at all.",
+)
+@click.option(
+    "--no-progress",
+    is_flag=True,
+    help="No progress on standard error, which only a terminal shows anyway.",
+)
 def command(
     source: options.Source,
     choice: options.Choice,
@@ -34,10 +44,10 @@ def command(
     output: str | None,
     no_progress: bool,
 ) -> None:
-    """Say what a scan of PATH could find, before anybody relies on a clean one.
+    """Say what a scan could find, before relying on a clean one.
 
-    The patterns are planted into the counts of some agents, and tested. That takes a
-    minute or two.
+    The patterns are planted into the counts of some agents in the exports in PATH
+    (default: the current folder), and tested. That takes a minute or two.
     """
     rules = choice.read()
     tell = progress(shown=not no_progress)
