@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpiaudit.stats import peers, selection
-from kpiaudit.stats.conjunction import both
+from kpiaudit.stats import conjunction, peers, selection
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
@@ -23,8 +22,13 @@ if TYPE_CHECKING:
 _MIN_DAYS = 10
 _MIN_OPEN_LATE = 20
 _PARTS = 3
-_HASTE = 0.7
-"""Whoever is hasty closes more before the deadline and has more tickets come back."""
+_TOGETHER = 0.15
+"""Correlation of honest agents' answers to the two questions.
+
+Whoever is hasty closes more before the deadline and has more tickets come back. Habits
+may go together more closely than that; the answers, which carry the noise of counts and
+the doubt about the honest spread, don't: .1 where habits are correlated by .5.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,32 +105,29 @@ def ask(counted: Counted, limits: Limits, how: str) -> Outcome:
     near = _near(counted, limits)
     few = counted.distinct_days("near_known") < _MIN_DAYS
     near_p = np.where(few, np.nan, near.p_value)
-    p = both(near_p, bounced.p_value, together=_HASTE)
+    p = conjunction.joint(near_p, bounced.p_value, together=_TOGETHER)
     return replace(
         bounced,
         p_value=p,
         extra={**bounced.extra, **_extra(counted, near, bounced)},
-        breaking_point=_rescaled(bounced, near, p),
+        breaking_point=_breaking_point(near, bounced),
     )
 
 
-def _rescaled(
-    bounced: Outcome, near: Outcome, p: FloatArray
-) -> Callable[[IntArray, float], FloatArray] | None:
-    """Return the second question's breaking point, for thresholds of both together."""
-    alone = bounced.breaking_point
-    if alone is None:
-        return None
-    larger = np.maximum(near.p_value, bounced.p_value)
-    scale = larger / np.maximum(p, 1e-300)
+def _breaking_point(
+    near: Outcome, bounced: Outcome
+) -> Callable[[IntArray, float], FloatArray]:
+    """Return where either question is lost, for thresholds of both together."""
 
-    def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
-        return np.array(
-            [
-                float(alone(rows[i : i + 1], min(p_threshold * scale[row], 1.0))[0])
-                for i, row in enumerate(rows)
-            ]
-        )
+    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
+        level = conjunction.limit(threshold, together=_TOGETHER)
+        each = [np.full(len(rows), np.inf)]
+        each += [
+            o.breaking_point(rows, level)
+            for o in (near, bounced)
+            if o.breaking_point is not None
+        ]
+        return np.asarray(np.min(each, axis=0), dtype=np.float64)
 
     return breaking_point
 

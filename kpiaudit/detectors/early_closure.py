@@ -54,7 +54,9 @@ class EarlyClosure(Detector):
        tickets are late and come back as well, so the agent's odds ratio of bouncing,
        near the deadline against elsewhere, is compared with the peers' odds ratio.
 
-    Both allow for honest differences between agents and for days that cluster.
+    Both allow for honest differences between agents and for days that cluster. The
+    p-value is the chance that an honest agent answers both so clearly: the weaker
+    answer decides, and who is unusual in one respect seldom is in the other.
     Beside the agents stands the whole floor: closures that pile up before the deadline
     against a smooth curve **and** bounce more than the same agents' closures on both
     sides of it, at the median agent or at many agents, each alone. Effort before a
@@ -95,6 +97,7 @@ class EarlyClosure(Detector):
     # `mode` of what the first stage found says which: due (if absent), sla or none.
 
     id: ClassVar[str] = "early-closure"
+    version: ClassVar[int] = 2
     kpi: ClassVar[str] = "resolved_in_time"
     level: ClassVar[int] = 1
     table: ClassVar[str] = "tickets"
@@ -121,7 +124,7 @@ class EarlyClosure(Detector):
     )
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
     blind: ClassVar[str] = (
-        "Closing early long before the deadline, agents with fewer than about 50 "
+        "Closing early long before the deadline, agents with fewer than about 30 "
         "closures near the deadline, and bounces of closures that the customer never "
         "takes up again."
     )
@@ -152,7 +155,7 @@ class EarlyClosure(Detector):
         doc="Closures of one agent in ten minutes that count as a month-end sweep.",
     )
     min_near: int = param(
-        20, unit="closures", doc="Fewest closures near the deadline to test.", low=5
+        10, unit="closures", doc="Fewest closures near the deadline to test.", low=5
     )
     min_ratio: float = param(
         1.5,
