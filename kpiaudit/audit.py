@@ -14,6 +14,7 @@ import kpiaudit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.errors import RuleError, TableError
 from kpiaudit.evidence import assemble, corroborate, plugins, power, ranking
+from kpiaudit.evidence.costs import add_costs, read_costs
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from kpiaudit.evidence.costs import UnitCosts
     from kpiaudit.findings import Finding, Input
     from kpiaudit.rulebook import Rule
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -56,6 +58,7 @@ def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
     until: str | None = None,
     max_unreadable: float = 0.05,
     engine: str = "polars",
+    costs: Mapping[str, object] | None = None,
     **tables: Any,
 ) -> Report:
     """Scan exports for gamed KPIs.
@@ -74,6 +77,9 @@ def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
         engine: What runs the aggregations; `duckdb` and `spark` read canonical
             Parquet. Relations of DuckDB and DataFrames of Spark need no word: they are
             worked on where they are.
+        costs: What a `contact`, a `reopened_ticket` and a `lost_customer` cost, with
+            their `currency`: then findings about more than a person carry the harm in
+            money.
         **tables: A path, a list of paths, or a polars, pandas or lazy frame per
             canonical table: `calls="calls.csv", surveys=frame`.
 
@@ -101,11 +107,15 @@ def scan(  # noqa: PLR0913 - the options of the command line, all by keyword
         engine=engine,
         only=columns_of(book),
     )
-    return audit(data, book).report
+    return audit(data, book, costs=read_costs(costs or {}, where="costs")).report
 
 
 def audit(
-    data: Dataset, rules: Sequence[Rule], *, progress: Callable[[str], None] = _silent
+    data: Dataset,
+    rules: Sequence[Rule],
+    *,
+    progress: Callable[[str], None] = _silent,
+    costs: UnitCosts | None = None,
 ) -> Audit:
     """Run rules over a dataset.
 
@@ -113,6 +123,7 @@ def audit(
         data: Loaded tables.
         rules: Rules, sorted by id.
         progress: Is told in a sentence what is being done.
+        costs: Unit costs; None leaves money out.
 
     Returns:
         The report and the runs behind it.
@@ -153,6 +164,7 @@ def _audit(
         if any(run.findings for run in active):
             progress("reading the tables: asking other sources")
             corroborate.corroborate(active, data)
+            add_costs(active, costs)
     findings = ranking.ranked(f for run in runs for f in run.findings)
     return Audit(
         report=Report(

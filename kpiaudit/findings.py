@@ -129,6 +129,7 @@ class Cost:
     low: float
     high: float
     currency: str
+    basis: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

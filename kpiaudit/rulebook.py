@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kpiaudit.detectors import catalogue
+from kpiaudit.detectors import catalogue, sources
 from kpiaudit.errors import RuleError, guess
 from kpiaudit.findings import Severity
 from kpiaudit.tables import schema
@@ -110,6 +110,7 @@ def columns_of(rules: Iterable[Rule]) -> frozenset[str]:
         found |= {*detector.needs, *detector.uses}
         found |= {name for one in detector.explanations for name in one.columns}
         # Whom a finding is about, and where that person belongs.
+        found |= sources.columns_of(detector.table)
         mine = ("agent_id", "team_id", "site_id", *rule.where)
         found |= {f"{detector.table}.{name}" for name in mine}
     return frozenset(found)

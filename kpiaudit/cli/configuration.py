@@ -12,7 +12,15 @@ from kpiaudit.errors import RuleError, guess
 
 FILE = "kpiaudit.yaml"
 _WITHOUT = {"init", "explain", "demo", "schema", "score-sheet", "completion"}
-_OF_SCAN = {"formats", "output", "fail_on", "exit_zero", "baseline", "new_only"}
+_OF_SCAN = {
+    "formats",
+    "output",
+    "fail_on",
+    "exit_zero",
+    "baseline",
+    "costs",
+    "new_only",
+}
 """Other commands have an --output of their own: the report's is not meant for them."""
 _LIST = ("paths", "rules", "select", "ignore", "format")
 _PATHS = ("paths", "rules", "mapping", "output", "baseline")
@@ -34,6 +42,7 @@ KEYS = {
     "fail_on": "none, low, medium or high",
     "exit_zero": "turn exit status 1 into 0",
     "baseline": "a baseline file or an earlier JSON report",
+    "costs": "unit costs: contact, reopened_ticket, lost_customer, currency",
     "new_only": "only new and worsened findings count",
     "suppress": "accepted findings: finding, reason, until, up_to",
 }
@@ -108,6 +117,10 @@ def read(path: Path) -> Configuration:
 def _value(key: str, value: Any, path: Path) -> Any:
     if key == "suppress":
         return value
+    if key == "costs":
+        if not isinstance(value, dict):
+            raise RuleError(f"{path}: 'costs' holds an amount per name.")
+        return [f"{name}={amount}" for name, amount in value.items()]
     if key == "tables":
         if not isinstance(value, dict):
             raise RuleError(f"{path}: 'tables' holds a file per table.")

@@ -15,6 +15,7 @@ from kpiaudit.cli.writing import colour, say, terminal_width, write
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kpiaudit.evidence.costs import UnitCosts
     from kpiaudit.findings import Finding, Report
     from kpiaudit.history.baseline import Baseline
     from kpiaudit.history.suppressions import Suppression
@@ -75,6 +76,15 @@ on standard error says why it is not 0.
     "`kpiaudit baseline update`, or since an earlier JSON report.",
 )
 @click.option(
+    "--cost",
+    "costs",
+    multiple=True,
+    metavar="NAME=AMOUNT",
+    envvar="KPIAUDIT_COST",
+    help="What a contact, reopened_ticket or lost_customer costs, and currency=EUR; "
+    "repeatable. Harm is then told in money, for a team, queue or floor only.",
+)
+@click.option(
     "--new-only",
     is_flag=True,
     envvar="KPIAUDIT_NEW_ONLY",
@@ -108,6 +118,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     fail_on: str,
     exit_zero: bool,
     baseline: str | None,
+    costs: tuple[str, ...],
     new_only: bool,
     quiet: bool,
     verbose: int,
@@ -123,6 +134,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     if new_only and baseline is None:
         raise click.UsageError("--new-only needs --baseline FILE to compare with.")
     rules = choice.read()
+    unit_costs = _unit_costs(costs)
     earlier, accepted = _history(ctx, baseline)
     tell = progress(shown=not (quiet or no_progress))
     tell("reading")
@@ -130,7 +142,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     from kpiaudit.audit import audit
     from kpiaudit.history.compare import compare, failing
 
-    report = audit(data, rules, progress=tell).report
+    report = audit(data, rules, progress=tell, costs=unit_costs).report
     report = compare(report, earlier, accepted, today=data.last_day())
     tell("")
     _write(report, targets, verbose=verbose)
@@ -145,6 +157,16 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
             f"{len(counted)} {new}finding{'s' if len(counted) > 1 else ''} at or above "
             f"'{fail_on}'",
         )
+
+
+def _unit_costs(given: tuple[str, ...]) -> UnitCosts | None:
+    from kpiaudit.evidence.costs import read_costs
+
+    pairs = [text.partition("=") for text in given]
+    for name, separator, _ in pairs:
+        if not separator:
+            raise click.UsageError(f"--cost {name}: write NAME=AMOUNT, as contact=4.5.")
+    return read_costs({name: value for name, _, value in pairs}, where="--cost")
 
 
 def _history(

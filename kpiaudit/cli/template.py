@@ -40,6 +40,9 @@ fail_on: low
 # baseline: kpiaudit-baseline.json
 # Only new and worsened findings make the exit status 1.
 # new_only: true
+
+# What harm costs: then findings about a team, queue or floor tell it in money.
+# costs: {contact: 4.50, reopened_ticket: 12, lost_customer: 180, currency: EUR}
 # Findings that somebody has looked at and accepted, until a day (compared with the
 # last day in the data). `up_to` is the largest effect per record that is accepted.
 # suppress:

@@ -269,6 +269,9 @@ class Detector(ABC):
     """What `plant` takes a share of, such as `an agent's calls`; empty without it."""
     floor_planted: ClassVar[bool] = False
     """`plant` also reaches the counts by which the whole floor is tested."""
+    unit_cost: ClassVar[str] = ""
+    """What each record in excess costs (`contact`, `reopened_ticket`); empty where that
+    depends on what followed it."""
 
     since: str | None = param(
         None,

@@ -134,6 +134,7 @@ class EarlyClosure(Detector):
         selected_on=("ticket", "reopened"),
     )
     stake: ClassVar[str] = "an agent's tickets that would be late"
+    unit_cost: ClassVar[str] = "reopened_ticket"
 
     near_share: float = param(
         0.1,

@@ -128,6 +128,7 @@ class ShortCalls(Detector):
     )
     stake: ClassVar[str] = "an agent's calls"
     floor_planted: ClassVar[bool] = True
+    unit_cost: ClassVar[str] = "contact"
 
     max_talk_s: float = param(
         10.0, unit="s", doc="A call with less talk than this is short.", low=1.0

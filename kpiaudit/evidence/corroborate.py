@@ -9,7 +9,6 @@ import numpy as np
 
 from kpiaudit.detectors.base import Summary
 from kpiaudit.evidence import following
-from kpiaudit.evidence.sources import usable
 from kpiaudit.findings import Corroboration, Effect, RestsOn
 from kpiaudit.stats import contrast as stats
 from kpiaudit.tables.engine import collect
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kpiaudit.detectors.base import Alternative
+    from kpiaudit.detectors.sources import Source
     from kpiaudit.evidence.runs import Run
-    from kpiaudit.evidence.sources import Source
     from kpiaudit.findings import Finding
     from kpiaudit.stats.contrast import Contrast, Innocent
     from kpiaudit.stats.outcome import BoolArray
@@ -48,7 +47,7 @@ def corroborate(runs: Iterable[Run], data: Dataset) -> None:
     for run in runs:
         if not run.findings:
             continue
-        chosen, lacking = usable(run, data)
+        chosen, lacking = following.usable(run, data)
         if lacking:
             run.unheard.append(
                 "What else could be asked about the flagged records if the export had "

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from kpiaudit.evidence.sources import ENDS, MYSTERY, OTHERS
+from kpiaudit.detectors.sources import ENDS, MYSTERY, OTHERS, SOURCES
 from kpiaudit.tables.engine import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from kpiaudit.detectors.sources import Source
     from kpiaudit.evidence.runs import Run
-    from kpiaudit.evidence.sources import Source
     from kpiaudit.tables.dataset import Dataset, Frame
 
 KEYS = ("agent_id", "queue", "hour", "control")
@@ -24,6 +24,50 @@ LOW_SCORE = 0.6
 
 _NEVER = 2**62
 _POOR = "poor shop"
+
+
+def usable(run: Run, data: Dataset) -> tuple[tuple[Source, ...], tuple[str, ...]]:
+    """Return the sources that can be asked about a rule, and what others lack.
+
+    Args:
+        run: The rule with findings.
+        data: All tables.
+
+    Returns:
+        Sources; and what is missing for those that can't be asked.
+    """
+    detector = run.rule.detector
+    table = detector.table
+    out: list[Source] = []
+    lacking: dict[str, list[str]] = {}
+    timed = any(run.data.has(f"{table}.{c}") for c in ENDS.get(table, ()))
+    for source in (*SOURCES, MYSTERY):
+        if source.id in detector.alternative.selected_on:
+            continue
+        if source.table == table and source.id in {"reopened", "survey"}:
+            continue
+        missing = data.missing(source.needs)
+        joins = [c for c in source.joins if run.data.has(f"{table}.{c}")]
+        if source.id == "survey":
+            joins = [c for c in joins if data.has(f"surveys.{c}")]
+        absent = source.table if not data.has(source.table) else ""
+        if absent or missing:
+            what = f"table {absent}" if absent else ", ".join(missing)
+            lacking.setdefault(what, []).append(source.word)
+        elif not joins or (source.window_ms and not timed):
+            need = f"{table}.{source.joins[0]}" if not joins else f"an end of {table}"
+            lacking.setdefault(need, []).append(source.word)
+        elif data.origin(source.written) not in {*OTHERS, "customer"}:
+            who = data.origin(source.written)
+            what = f"a {source.written} not written by: {who}"
+            lacking.setdefault(what, []).append(source.word)
+        else:
+            out.append(source)
+    said = (
+        f"{what} (for: {', '.join(dict.fromkeys(words))})"
+        for what, words in lacking.items()
+    )
+    return tuple(out), tuple(said)
 
 
 def counts(run: Run, data: Dataset, sources: Iterable[Source]) -> Mapping[str, Frame]:

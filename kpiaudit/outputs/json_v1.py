@@ -266,6 +266,7 @@ def _cost(cost: Cost | None) -> dict[str, Any] | None:
         "low": number(cost.low),
         "high": number(cost.high),
         "currency": cost.currency,
+        "basis": cost.basis,
     }
 
 

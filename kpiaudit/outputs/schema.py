@@ -279,7 +279,7 @@ def _restated() -> dict[str, Any]:
 
 def _cost() -> dict[str, Any]:
     amounts = dict.fromkeys(("value", "low", "high"), _NULLABLE)
-    return {**amounts, "currency": _ID}
+    return {**amounts, "currency": _ID, "basis": _said(_TEXT, "What was counted.")}
 
 
 def _histogram() -> dict[str, Any]:

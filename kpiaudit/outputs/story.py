@@ -199,7 +199,8 @@ def _cost(finding: Finding) -> str:
     if cost is None or finding.subject.kind == "agent":  # never for a person
         return ""
     (value, low, high), _ = amounts([cost.value, cost.low, cost.high], "")
-    return f"{cost.currency} {value} [{low}, {high}]"
+    basis = f" ({cost.basis.replace('_', ' ')})" if cost.basis else ""
+    return f"{cost.currency} {value} [{low}, {high}]{basis}"
 
 
 def _chance(finding: Finding) -> Iterator[tuple[str, list[str]]]:

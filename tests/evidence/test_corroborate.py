@@ -11,7 +11,7 @@ from kpiaudit.audit import audit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.detectors.short_calls import ShortCalls
-from kpiaudit.evidence import following, sources
+from kpiaudit.evidence import following
 from kpiaudit.evidence.corroborate import corroborate
 from kpiaudit.evidence.runs import Run
 from kpiaudit.findings import Effect, Finding, Severity, Subject
@@ -139,7 +139,7 @@ def test_only_scores_that_others_asked_for_are_heard(writer):
 def test_a_source_that_the_agent_writes_is_not_heard():
     run, data = run_of(tables(mine=0.5))
     data = replace(data, origins={**data.origins, "outcomes.kind": "agent"})
-    chosen, lacking = sources.usable(run, data)
+    chosen, lacking = following.usable(run, data)
     assert "complaint" not in {s.id for s in chosen}
     assert any("not written by: agent" in text for text in lacking)
 
@@ -155,7 +155,7 @@ def test_sources_of_one_customer_episode_count_once():
 def test_windows_that_end_after_the_export_do_not_count():
     given = tables(mine=0.5)
     run, data = run_of(given)
-    chosen, _ = sources.usable(run, data)
+    chosen, _ = following.usable(run, data)
     counted = collect(following.counts(run, data, chosen))["followed"]
     last = given["outcomes"]["at"].max()
     known = given["calls"].filter(pl.col("ended_at").dt.offset_by("14d") <= last)
@@ -178,7 +178,7 @@ def test_legs_of_one_call_are_no_repeat_contact_and_a_new_call_is():
         ended_at=pl.col("started_at").dt.offset_by("21d"),
     )
     run, data = run_of({"calls": pl.concat([legs, far])})
-    chosen, _ = sources.usable(run, data)
+    chosen, _ = following.usable(run, data)
     counted = collect(following.counts(run, data, chosen))["followed"]
     # Short calls within half an hour of each other count once: K1's second leg is not
     # flagged, K2 follows K1, and nothing follows K2.
@@ -189,7 +189,7 @@ def test_legs_of_one_call_are_no_repeat_contact_and_a_new_call_is():
 def test_duckdb_counts_the_same_as_polars():
     duckdb = pytest.importorskip("duckdb")
     run, data = run_of(tables(mine=0.4))
-    chosen, _ = sources.usable(run, data)
+    chosen, _ = following.usable(run, data)
     ours = collect(following.counts(run, data, chosen))
     connection = duckdb.connect()
     frames = {

@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kpiaudit.evidence.runs import Run
-    from kpiaudit.tables.dataset import Dataset
 
 MINUTE_MS = 60_000
 DAY_MS = 1440 * MINUTE_MS
@@ -142,45 +137,15 @@ ENDS = MappingProxyType(
 """Columns that say when a record was over, by table; the first filled one counts."""
 
 
-def usable(run: Run, data: Dataset) -> tuple[tuple[Source, ...], tuple[str, ...]]:
-    """Return the sources that can be asked about a rule, and what others lack.
+def columns_of(table: str) -> frozenset[str]:
+    """Return the columns that sources need, of their tables and of a rule's own.
 
     Args:
-        run: The rule with findings.
-        data: All tables.
-
-    Returns:
-        Sources; and what is missing for those that can't be asked.
+        table: The rule's table.
     """
-    detector = run.rule.detector
-    table = detector.table
-    out: list[Source] = []
-    lacking: dict[str, list[str]] = {}
-    timed = any(run.data.has(f"{table}.{c}") for c in ENDS.get(table, ()))
-    for source in (*SOURCES, MYSTERY):
-        if source.id in detector.alternative.selected_on:
-            continue
-        if source.table == table and source.id in {"reopened", "survey"}:
-            continue
-        missing = data.missing(source.needs)
-        joins = [c for c in source.joins if run.data.has(f"{table}.{c}")]
-        if source.id == "survey":
-            joins = [c for c in joins if data.has(f"surveys.{c}")]
-        absent = source.table if not data.has(source.table) else ""
-        if absent or missing:
-            what = f"table {absent}" if absent else ", ".join(missing)
-            lacking.setdefault(what, []).append(source.word)
-        elif not joins or (source.window_ms and not timed):
-            need = f"{table}.{source.joins[0]}" if not joins else f"an end of {table}"
-            lacking.setdefault(need, []).append(source.word)
-        elif data.origin(source.written) not in {*OTHERS, "customer"}:
-            who = data.origin(source.written)
-            what = f"a {source.written} not written by: {who}"
-            lacking.setdefault(what, []).append(source.word)
-        else:
-            out.append(source)
-    said = (
-        f"{what} (for: {', '.join(dict.fromkeys(words))})"
-        for what, words in lacking.items()
-    )
-    return tuple(out), tuple(said)
+    every = (*SOURCES, MYSTERY)
+    found = {name for source in every for name in source.needs}
+    found |= {f"{table}.{name}" for source in every for name in source.joins}
+    found |= {f"{source.table}.{name}" for source in every for name in source.joins}
+    ends = {f"{table}.{name}" for name in (*ENDS.get(table, ()), "queue")}
+    return frozenset(found | ends | {"calls.direction", "outcomes.agent_id"})
