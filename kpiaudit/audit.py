@@ -133,11 +133,14 @@ def audit(
         RunError: A plugin failed.
     """
     with data.unchanged(), plugins.named(rules, data):
-        return _audit(data, rules, progress)
+        return _audit(data, rules, progress, costs)
 
 
 def _audit(
-    data: Dataset, rules: Sequence[Rule], progress: Callable[[str], None]
+    data: Dataset,
+    rules: Sequence[Rule],
+    progress: Callable[[str], None],
+    costs: UnitCosts | None,
 ) -> Audit:
     runs = tuple(Run(rule=rule, data=_limited(rule, data)) for rule in rules)
     for run in runs:
