@@ -37,6 +37,8 @@ _ORDER = {
     "handovers": (("placed_at", "handed_over_at"), ("handed_over_at", "delivered_at")),
     "agent_states": (("started_at", "ended_at"),),
 }
+_SHOWN = 3  # examples of a note
+_NAMES = ("ticket_id", "agent_id", "customer_id")  # of rows without a key
 _STEPS = (60, 30, 15, 10, 6, 5)
 
 
@@ -60,7 +62,6 @@ def check(table: str, frame: Frame, columns: frozenset[str]) -> tuple[DataNote, 
         columns: Columns that hold anything.
     """
     checks = list(_checks(table, columns))
-    key = schema.key(table)
     counts = {f"n{i}": _sum(one.bad) for i, one in _at(checks)}
     got = counted(frame, counts | _heaps(columns) | {"rows": nw.len()})
     found = [
@@ -69,24 +70,41 @@ def check(table: str, frame: Frame, columns: frozenset[str]) -> tuple[DataNote, 
         if got[f"n{i}"] >= max(one.least, one.share * got["rows"])
     ]
     # Examples cost more than counts, and most exports need none.
-    some: dict[str, Any] = {f"n{i}": None for i, _ in found}
-    if key in columns:
-        shown = {f"n{i}": nw.when(c.bad).then(nw.col(key)).min() for i, c in found}
-        some = counted(frame, shown)
+    some = _examples(table, frame, columns, found)
     notes = [
         DataNote(
             table=table,
             kind=one.kind,
             count=int(got[f"n{i}"]),
             detail=one.detail
-            + (f" (such as {some[f'n{i}']})." if some[f"n{i}"] else "."),
+            + (f" (such as {', '.join(some[i])})." if some.get(i) else "."),
         )
         for i, one in found
     ]
     notes += _heaping(table, columns, got)
     if "day" in columns:
         notes += _days(table, frame)
+        notes += _teams(table, frame, columns)
     return tuple(notes)
+
+
+def _examples(
+    table: str, frame: Frame, columns: frozenset[str], found: list[tuple[int, _Check]]
+) -> dict[int, list[str]]:
+    """Return the first few ids of the rows that each check has found."""
+    names = [n for n in (schema.key(table), *_NAMES) if n in columns]
+    if not names or not found:
+        return {}
+    name = str(names[0])
+    first = {
+        str(i): frame.filter(c.bad, ~nw.col(name).is_null())
+        .select(name)
+        .unique()
+        .sort(name)
+        .head(_SHOWN)
+        for i, c in found
+    }
+    return {int(i): rows[name].to_list() for i, rows in collect(first).items()}
 
 
 def _at(checks: list[_Check]) -> list[tuple[int, _Check]]:
@@ -181,17 +199,16 @@ def _days(table: str, frame: Frame) -> Iterator[DataNote]:
     if days.height < 7:
         return
     count = dict(zip(days["day"].to_list(), days["n"].to_list(), strict=True))
-    first, last = min(count), max(count)
-    usually = _usual(count)
-    gone = [d for d in range(first, last) if d not in count and usually[d % 7] >= 0.7]
+    last = max(count)
+    gone = _gone(count)
     if gone and table in {"calls", "tickets", "surveys", "agent_states"}:
         shown = ", ".join(str(_date(d)) for d in gone[:5])
         yield DataNote(
             table=table,
             kind="missing-days",
             count=len(gone),
-            detail=f"Days without a row on weekdays that usually have some ({shown}"
-            f"{', ...' if len(gone) > 5 else ''}): closed, or missing in the export.",
+            detail=f"Days without a row on weekdays that usually have many ({shown}"
+            f"{', ...' if len(gone) > 5 else ''}): holidays, or missing in the export.",
         )
     usual = sorted(days["last"].to_list()[:-1])
     typical = usual[len(usual) // 10]
@@ -220,6 +237,57 @@ def _usual(count: dict[int, int]) -> list[float]:
         all_of_them = (last - weekday) // 7 - (first - 1 - weekday) // 7
         shares.append(met / all_of_them if all_of_them > 2 else 0.0)
     return shares
+
+
+def _gone(count: dict[int, int]) -> list[int]:
+    """Return the days without a row on weekdays that nearly always have many.
+
+    The rhythm of the week is learned: a weekday on which three in ten days have no rows
+    is one on which the place closes now and then. Where there are few rows a day, some
+    days have none by chance.
+    """
+    often = _usual(count)
+    usual: set[int] = set()
+    for weekday in range(7):
+        sizes = sorted(n for day, n in count.items() if day % 7 == weekday)
+        if often[weekday] >= 0.7 and sizes[len(sizes) // 2] >= _ENOUGH:
+            usual.add(weekday)
+    return [
+        d for d in range(min(count), max(count)) if d not in count and d % 7 in usual
+    ]
+
+
+def _teams(table: str, frame: Frame, columns: frozenset[str]) -> Iterator[DataNote]:
+    """Note teams without a row on days on which they usually have many."""
+    if not {"team_id", "day"} <= columns:
+        return
+    by_team = (
+        frame.filter(~nw.col("team_id").is_null() & ~nw.col("day").is_null())
+        .group_by("team_id", "day")
+        .agg(n=nw.len())
+        .sort("team_id", "day")
+    )
+    size = collect({"": by_team})[""]
+    teams: dict[str, dict[int, int]] = {}
+    for team, day, n in zip(*(size[c].to_list() for c in size.columns), strict=True):
+        teams.setdefault(team, {})[day] = n
+    # Days without anybody are no team's: they are noted for the whole table.
+    floor = {day for count in teams.values() for day in count}
+    found = {
+        team: [d for d in _gone(count) if d in floor]
+        for team, count in teams.items()
+        if len(count) >= 7
+    }
+    shown = [f"{team} on {_date(gone[0])}" for team, gone in found.items() if gone]
+    if shown:
+        yield DataNote(
+            table=table,
+            kind="missing-teams",
+            count=sum(map(len, found.values())),
+            detail="Days on which a team that usually has many rows has none, while "
+            f"others have ({', '.join(shown[:_SHOWN])}"
+            f"{', ...' if len(shown) > _SHOWN else ''}): off, or not exported.",
+        )
 
 
 def _date(day: int) -> date:

@@ -146,6 +146,20 @@ def named_table(name: str) -> str | None:
     return max(fits, key=len) if fits else None
 
 
+def meant_as(name: str) -> str | None:
+    """Return the table whose very name, with a date or number at most, a file bears.
+
+    >>> meant_as("calls.csv"), meant_as("calls-2026-03.csv.gz")
+    ('calls', 'calls')
+    >>> meant_as("calls_per_agent.csv") is None
+    True
+    """
+    table = named_table(name)
+    stem = name.lower().split(".", 1)[0].replace("-", "_").replace(" ", "_")
+    rest = stem.removeprefix(table or "")
+    return table if not rest.replace("_", "").strip("0123456789") else None
+
+
 def named_sources(
     tables: Mapping[str, Sequence[Any] | Any] | None, stdin: BinaryIO | None
 ) -> Iterator[tuple[str, Source | Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.tables.discover import discover, named_sources
+from kpiaudit.tables.discover import discover, meant_as, named_sources
 from kpiaudit.tables.grammar import read_mappings
 from kpiaudit.tables.read import read_frame, read_source
 from kpiaudit.tables.reading import Options, Read
@@ -118,8 +118,12 @@ def refuse_twice(
 
 
 def is_note(source: Source | tuple[str, Any], error: TableError) -> bool:
-    """Say whether a file that can't be used is a note: nobody asked for it."""
-    if isinstance(source, tuple):
+    """Say whether a file that can't be used is a note: nobody asked for it.
+
+    One that bears a table's name was meant to be read: left out with a note, it would
+    pass as clean.
+    """
+    if isinstance(source, tuple) or meant_as(source.hint):
         return False
     return source.stray if isinstance(error, NoTableError) else not source.named
 

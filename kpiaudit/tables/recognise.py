@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kpiaudit.errors import RuleError, TableError, guess
 from kpiaudit.tables import schema
-from kpiaudit.tables.discover import named_table
+from kpiaudit.tables.discover import meant_as, named_table
 from kpiaudit.tables.grammar import read_presets
 from kpiaudit.tables.mapping import Cell, SourceMapping, Target, fold
 
@@ -137,6 +137,15 @@ def _mostly_canonical(table: str, folded: list[str]) -> bool:
 def _unrecognised(source: Source, header: tuple[str, ...], table: str | None) -> str:
     shown = ", ".join(header[:8]) + (", ..." if len(header) > 8 else "")
     what = f"no column of '{table}'" if table else "no table"
+    meant = table is None and meant_as(source.hint)
+    if meant:
+        names = ", ".join(schema.names(meant)[:6])
+        return (
+            f"{source.display}: the file is named like the table '{meant}', but its "
+            f"headers ({shown}) are neither that table's ({names}, ...) nor those of a "
+            "preset. Write a mapping file (docs/mapping.md) and pass it with --mapping;"
+            f" if it holds no {meant}, give it another name."
+        )
     return (
         f"{source.display}: {what} is recognised by its headers ({shown}). Write a "
         "mapping file (docs/mapping.md) and pass it with --mapping, or leave it out."

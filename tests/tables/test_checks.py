@@ -130,3 +130,42 @@ def test_the_schema_is_whole_and_needs_no_data_frames():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "False"
+
+
+def test_where_there_are_few_rows_a_day_an_empty_day_is_no_news():
+    frame = centre(35, a_day=3).filter(pl.col("started_at").dt.ordinal_day() != 75)
+    assert kinds(frame) == {}
+
+
+def test_a_day_on_which_a_team_is_missing_is_told_once():
+    east = centre(35).with_columns(team_id=pl.lit("east"))
+    west = centre(35).with_columns(
+        team_id=pl.lit("west"),
+        call_id=pl.concat_str(pl.lit("W"), "call_id"),
+        agent_id=pl.concat_str(pl.lit("W"), "agent_id"),
+    )
+    gone = west.filter(~pl.col("started_at").dt.ordinal_day().is_in([75, 76]))
+    (note,) = load(tables={"calls": pl.concat([east, gone])}).notes
+    assert (note.kind, note.count) == ("missing-teams", 2)
+    assert "west on 2026-03-16" in note.detail
+
+
+def test_a_day_that_nobody_works_is_not_told_for_each_team():
+    frame = centre(35).with_columns(
+        team_id=pl.concat_str(pl.lit("T"), pl.int_range(pl.len()) % 2)
+    )
+    frame = pl.concat([frame, frame.with_columns(call_id="X" + pl.col("call_id"))])
+    found = kinds(frame.filter(pl.col("started_at").dt.ordinal_day() != 75))
+    assert found["missing-days"] == 1
+    assert "missing-teams" not in found
+
+
+def test_a_note_shows_up_to_three_rows():
+    early = pl.col("started_at") - pl.duration(seconds=30)
+    data = load(tables={"calls": centre().with_columns(some("ended_at", early, 5))})
+    (note,) = [
+        n
+        for n in data.notes
+        if n.kind == "times-out-of-order" and "ended_at before started_at" in n.detail
+    ]
+    assert note.detail.endswith("(such as C00000, C00001, C00002).")

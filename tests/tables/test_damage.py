@@ -73,7 +73,10 @@ def test_one_wrong_year_does_not_take_minutes(tmp_path):
 
 def test_a_missing_weekday_is_still_noted(tmp_path):
     lines = [
-        f"C{i:03d},A1,2026-03-{i:02d} 10:00:00,{i},x" for i in range(1, 29) if i != 17
+        f"C{i:03d}-{k},A1,2026-03-{i:02d} 10:00:00,{i},x"
+        for i in range(1, 29)
+        for k in range(25)
+        if i != 17
     ]
     note = next(
         n

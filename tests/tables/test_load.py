@@ -257,3 +257,23 @@ def test_a_file_named_after_a_table_needs_no_key(tmp_path, whole):
     other = calls(tmp_path, "agent_id,talk_s\n007,60\n", "other.csv")
     with pytest.raises(TableError, match="recognised by its headers"):
         load([other])
+
+
+@pytest.mark.parametrize(
+    "name", ["surveys.csv", "surveys-2026-03.csv", "Surveys_2.csv"]
+)
+def test_an_export_that_bears_a_tables_name_is_never_left_out(tmp_path, name):
+    calls(tmp_path)
+    (tmp_path / name).write_text("a,b\n1,2\n3,4\n", encoding="utf-8")
+    with pytest.raises(TableError, match="named like the table 'surveys'"):
+        load([tmp_path])
+    assert (
+        "give it another name" in inspect([tmp_path])[0 if name[0] == "S" else 1].error
+    )
+
+
+def test_totals_beside_exports_are_noted(tmp_path):
+    calls(tmp_path)
+    (tmp_path / "surveys_per_team.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    data = load([tmp_path])
+    assert [n.kind for n in data.notes] == ["unrecognised-file"]
