@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from kpiaudit.errors import TableError
 from kpiaudit.tables.assembly import ASSEMBLIES
 from kpiaudit.tables.columns import ROW
-from kpiaudit.tables.source import recoded
+from kpiaudit.tables.source import limit, max_field_bytes, recoded
 from kpiaudit.tables.spill import Pile
 from kpiaudit.tables.textfile import RawTable
 
@@ -31,9 +32,11 @@ def json_header(
 ) -> tuple[str, ...]:
     """Return the dotted paths in the first thousand records; lists end in `[]`."""
     found: dict[str, None] = {}
+    deepest = _deepest()
     for count, record in enumerate(_records(source, sniffed, told)):
         if isinstance(record, dict):
-            found.update(dict.fromkeys(_paths(record, "")))
+            with _no_deeper(source):
+                found.update(dict.fromkeys(_paths(record, "", deepest)))
         if count >= _SAMPLE:
             break
     return tuple(found)
@@ -53,6 +56,13 @@ def read_json(
     Raises:
         TableError: No list of records was found, or the document is broken.
     """
+    with _no_deeper(source):
+        return _read(source, sniffed, wanted, told)
+
+
+def _read(
+    source: Source, sniffed: Sniffed, wanted: tuple[str, ...], told: SourceMapping
+) -> RawTable:
     if told.assemble:
         return _made(source, sniffed, told)
     raw = RawTable(pile=Pile(), encoding=sniffed.encoding)
@@ -69,7 +79,40 @@ def read_json(
                 raw.rows += frame.height
     else:
         _take(raw, _document(source, sniffed, told), wanted, told)
+    _check_fields(raw, wanted, source)
     return raw
+
+
+@contextmanager
+def _no_deeper(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError as error:
+        raise TableError(
+            f"{source.display}: the JSON is nested more than {_deepest()} levels deep."
+            " If that is right, set KPIAUDIT_MAX_JSON_DEPTH to a larger number."
+        ) from error
+
+
+def _deepest() -> int:
+    """Return how deep a record may be nested (KPIAUDIT_MAX_JSON_DEPTH, 100)."""
+    return int(limit("KPIAUDIT_MAX_JSON_DEPTH", 100))
+
+
+def _check_fields(raw: RawTable, wanted: tuple[str, ...], source: Source) -> None:
+    """Refuse fields as long as those that a CSV may not have either."""
+    for part in raw.pile.parts():
+        longest = part.select(pl.max_horizontal(pl.col(wanted).str.len_bytes().max()))
+        if (longest.item() or 0) > max_field_bytes():
+            raise _too_long(source)
+
+
+def _too_long(source: Source) -> TableError:
+    return TableError(
+        f"{source.display}: a record or field is longer than "
+        f"{max_field_bytes() / 2**20:g} MB. If that is right, set "
+        "KPIAUDIT_MAX_FIELD_MB to a larger number."
+    )
 
 
 def _made(source: Source, sniffed: Sniffed, told: SourceMapping) -> RawTable:
@@ -153,7 +196,7 @@ def _flattened(
     record: dict[str, Any], explode: tuple[str, ...]
 ) -> Iterator[dict[str, str | None]]:
     flat: dict[str, str | None] = {}
-    _flatten(record, "", flat)
+    _flatten(record, "", flat, _deepest())
     if not explode:
         yield flat
         return
@@ -171,17 +214,21 @@ def _exploded(
         here = dict(flat)
         below = f"{prefix}{name}[]."
         if isinstance(item, dict):
-            _flatten(item, below, here)
+            _flatten(item, below, here, _deepest())
             if len(path) > 1:
                 yield from _exploded(item, path[1:], below, here)
                 continue
         yield here
 
 
-def _flatten(record: dict[str, Any], prefix: str, out: dict[str, str | None]) -> None:
+def _flatten(
+    record: dict[str, Any], prefix: str, out: dict[str, str | None], room: int
+) -> None:
+    if not room:
+        raise RecursionError
     for name, value in record.items():
         if isinstance(value, dict):
-            _flatten(value, f"{prefix}{name}.", out)
+            _flatten(value, f"{prefix}{name}.", out, room - 1)
         elif isinstance(value, list):
             if all(not isinstance(v, (dict, list)) for v in value):
                 out[prefix + name] = "; ".join(_text(v) or "" for v in value) or None
@@ -195,14 +242,16 @@ def _text(value: Any) -> str | None:
     return {True: "true", False: "false"}.get(value, str(value))
 
 
-def _paths(record: dict[str, Any], prefix: str) -> Iterator[str]:
+def _paths(record: dict[str, Any], prefix: str, room: int) -> Iterator[str]:
+    if not room:
+        raise RecursionError
     for name, value in record.items():
         if isinstance(value, dict):
-            yield from _paths(value, f"{prefix}{name}.")
+            yield from _paths(value, f"{prefix}{name}.", room - 1)
         elif isinstance(value, list) and any(isinstance(v, dict) for v in value):
             for item in value[:3]:
                 if isinstance(item, dict):
-                    yield from _paths(item, f"{prefix}{name}[].")
+                    yield from _paths(item, f"{prefix}{name}[].", room - 1)
         else:
             yield prefix + name
 
@@ -224,6 +273,8 @@ def _line_groups(source: Source, sniffed: Sniffed) -> Iterator[list[bytes]]:
         data = held + block
         cut = data.rfind(b"\n") + 1
         held = data[cut:]
+        if len(held) > max_field_bytes():
+            raise _too_long(source)
         lines = [line for line in data[:cut].split(b"\n") if line.strip()]
         for start in range(0, len(lines), _LINES):
             yield lines[start : start + _LINES]
@@ -244,7 +295,7 @@ def _loaded(line: bytes) -> Any:
 def _document(
     source: Source, sniffed: Sniffed, told: SourceMapping | None
 ) -> Iterator[Any]:
-    data = b"".join(recoded(source.blocks(), sniffed.encoding))
+    data = _whole(source, sniffed)
     try:
         document = json.loads(
             data, parse_int=str, parse_float=str, parse_constant=lambda _: None
@@ -259,6 +310,22 @@ def _document(
             "again, or as one record a line."
         ) from error
     yield from _list_in(document, told.records if told else None, source)
+
+
+def _whole(source: Source, sniffed: Sniffed) -> bytes:
+    """Return a document, which has to be held in memory as a whole."""
+    most = limit("KPIAUDIT_MAX_JSON_MB", 512)
+    parts: list[bytes] = []
+    size = 0
+    for block in recoded(source.blocks(), sniffed.encoding):
+        size += len(block)
+        if size > most * 2**20:
+            raise TableError(
+                f"{source.display}: a JSON document of more than {most:g} MB. Export "
+                "one record a line, or set KPIAUDIT_MAX_JSON_MB to a larger number."
+            )
+        parts.append(block)
+    return b"".join(parts)
 
 
 def _list_in(document: Any, path: str | None, source: Source) -> list[Any]:

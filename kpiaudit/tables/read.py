@@ -11,6 +11,7 @@ import polars as pl
 from kpiaudit.errors import TableError
 from kpiaudit.tables.cells import as_text
 from kpiaudit.tables.columns import ROW, Context
+from kpiaudit.tables.parquetsize import inflated_bytes
 from kpiaudit.tables.reading import Read, converted, positions, refuse_cut_off
 from kpiaudit.tables.recognise import recognise
 from kpiaudit.tables.sniff import Sniffed, sniff
@@ -112,6 +113,8 @@ def _read_columnar(source: Source, sniffed: Sniffed, options: Options) -> Read:
             f"{source.display}: Parquet can't be read from a pipe. Give the file."
         )
     try:
+        if sniffed.format == "parquet":
+            source.check_inflation(inflated_bytes(path))
         frame = (
             pl.scan_parquet(path, glob=False, hive_partitioning=False)
             if sniffed.format == "parquet"
