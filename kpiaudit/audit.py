@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 import kpiaudit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.evidence import assemble, corroborate, plugins, power, ranking
+from kpiaudit.evidence import assemble, corroborate, placebo, plugins, power, ranking
 from kpiaudit.evidence.costs import add_costs, read_costs
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection
@@ -116,6 +116,7 @@ def audit(
     *,
     progress: Callable[[str], None] = _silent,
     costs: UnitCosts | None = None,
+    battery: bool = False,
 ) -> Audit:
     """Run rules over a dataset.
 
@@ -124,6 +125,7 @@ def audit(
         rules: Rules, sorted by id.
         progress: Is told in a sentence what is being done.
         costs: Unit costs; None leaves money out.
+        battery: Run the whole placebo battery, not only what costs next to nothing.
 
     Returns:
         The report and the runs behind it.
@@ -133,7 +135,7 @@ def audit(
         RunError: A plugin failed.
     """
     with data.unchanged(), plugins.named(rules, data):
-        return _audit(data, rules, progress, costs)
+        return _audit(data, rules, progress, costs, battery=battery)
 
 
 def _audit(
@@ -141,6 +143,8 @@ def _audit(
     rules: Sequence[Rule],
     progress: Callable[[str], None],
     costs: UnitCosts | None,
+    *,
+    battery: bool,
 ) -> Audit:
     runs = tuple(Run(rule=rule, data=_limited(rule, data)) for rule in rules)
     for run in runs:
@@ -164,10 +168,15 @@ def _audit(
             if run.reason is None:
                 progress(f"asking what {run.rule.id} could have found")
                 run.smallest = power.smallest_of(run)
+                run.placebo = (
+                    placebo.full(run, progress) if battery else placebo.cheap(run)
+                )
         if any(run.findings for run in active):
             progress("reading the tables: asking other sources")
             corroborate.corroborate(active, data)
             add_costs(active, costs)
+    for run in active:
+        placebo.take_account(run)
     findings = ranking.ranked(f for run in runs for f in run.findings)
     return Audit(
         report=Report(
@@ -359,13 +368,14 @@ def _status(run: Run) -> RuleStatus:
         id=run.rule.id,
         detector=detector.id,
         status="ran",
-        reason=None,
+        reason=run.unreliable or None,
         params=params,
         tested=sum(int(t.outcome.testable.sum()) for t in verdicts.tested),
         untestable=verdicts.untestable
         + sum(int((~t.outcome.testable).sum()) for t in verdicts.tested),
         flagged=len(run.findings),
         blind_spots=(*verdicts.blind_spots, *run.unheard),
+        placebo=run.placebo or None,
         found=(*verdicts.found, *run.withdrawn),
         spread=spread[0] if spread else None,
         smallest_detectable=run.smallest,

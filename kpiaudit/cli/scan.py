@@ -97,6 +97,11 @@ on standard error says why it is not 0.
     help="No notes and no progress on standard error; errors are still said.",
 )
 @click.option(
+    "--placebo",
+    is_flag=True,
+    help="Also try every rule where nothing is to be found, which takes minutes.",
+)
+@click.option(
     "-v",
     "--verbose",
     count=True,
@@ -121,6 +126,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     costs: tuple[str, ...],
     new_only: bool,
     quiet: bool,
+    placebo: bool,
     verbose: int,
     no_progress: bool,
 ) -> None:
@@ -142,7 +148,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     from kpiaudit.audit import audit
     from kpiaudit.history.compare import compare, failing
 
-    report = audit(data, rules, progress=tell, costs=unit_costs).report
+    report = audit(data, rules, progress=tell, costs=unit_costs, battery=placebo).report
     report = compare(report, earlier, accepted, today=data.last_day())
     tell("")
     _write(report, targets, verbose=verbose)

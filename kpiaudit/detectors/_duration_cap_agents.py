@@ -365,6 +365,7 @@ def strongest(outcomes: Sequence[Outcome]) -> Outcome:
         facts=outcomes[0].facts,
         extra={name: chosen([o.extra[name] for o in outcomes]) for name in extras},
         interval=interval if outcomes[0].interval else None,
+        draw=None,
         breaking_point=breaking_point if outcomes[0].breaking_point else None,
         smallest_detectable=outcomes[0].smallest_detectable,
     )

@@ -265,6 +265,7 @@ def _gathered(
         extra=extra,
         interval=interval,
         breaking_point=breaking_point,
+        draw=None,
         smallest_detectable=usual.smallest_detectable if usual else float("nan"),
     )
 

@@ -6,12 +6,12 @@ import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import polars as pl
     from numpy.typing import NDArray
@@ -366,6 +366,31 @@ class Detector(ABC):
         """
         del summaries, found, agents, seed
         return None
+
+    def elsewhere(self, summaries: Summaries, found: Found) -> Iterator[Verdicts]:
+        """Test cutoffs of the same roundness at which nothing is paid.
+
+        Only from what was collected anyway, since every scan does it. A subject that
+        stands out there shows that this rule can't be relied on in these data.
+        """
+        del summaries, found
+        yield from ()
+
+    def variants(self, found: Found) -> tuple[Self, ...]:
+        """Return this detector with other cutoffs, which need a read of their own."""
+        del found
+        return ()
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        """Draw counts that honest subjects could have had, who differ as these do.
+
+        Rates come from the fitted honest spread, whole days stay together. Shuffling
+        subjects would take away the very differences that make false alarms.
+        """
+        del summaries, found, number, seed
+        yield from ()
 
     @classmethod
     def first_line(cls) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import narwhals as nw
 import numpy as np
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Account, Found, Row, Summaries
     from kpiaudit.stats.outcome import FloatArray
     from kpiaudit.tables.dataset import Dataset, Frame
+
+_OTHER_MINUTES = (-3, -2, 2, 3, 4)
+"""Whole minutes from the cap at which nothing is paid, for the placebo."""
+_EARLIEST_S = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,6 +325,21 @@ class DurationCap(Detector):
         if "agents" not in summaries or not len(summaries["agents"]):
             return None
         return planting.duration_cap(summaries, agents, seed)
+
+    def variants(self, found: Found) -> tuple[Self, ...]:
+        paid = [cap.cap_s for cap in found.get("caps", ())]
+        others = [
+            cap + 60 * step
+            for cap in paid[:1]
+            for step in _OTHER_MINUTES
+            if cap + 60 * step >= _EARLIEST_S
+        ]
+        far = 5 * self.window
+        return tuple(
+            replace(self, cap_s=float(other), since=None)
+            for other in others
+            if all(abs(other - cap) > far for cap in paid)
+        )
 
     def account(self, row: Row) -> Account:
         cap = words.cap_of(row)

@@ -14,6 +14,7 @@ from kpiaudit.detectors import _short_calls_count as count
 from kpiaudit.detectors import _short_calls_explain as explain
 from kpiaudit.detectors import _short_calls_find as finds
 from kpiaudit.detectors import _short_calls_floor as floors
+from kpiaudit.detectors import _short_calls_placebo as placebo
 from kpiaudit.detectors import _short_calls_questions as questions
 from kpiaudit.detectors import _short_calls_words as words
 from kpiaudit.detectors.base import (
@@ -26,7 +27,7 @@ from kpiaudit.detectors.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kpiaudit.detectors.base import Account, Found, Row, Summaries
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -254,6 +255,14 @@ class ShortCalls(Detector):
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
     ) -> Summaries | None:
         return planting.short_calls(summaries, agents, seed)
+
+    def elsewhere(self, summaries: Summaries, found: Found) -> Iterator[Verdicts]:
+        return placebo.windows(summaries)
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        return placebo.replicas(summaries, number, seed)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

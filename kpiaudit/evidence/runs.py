@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpiaudit.detectors.base import Found, Summaries, Summary
-    from kpiaudit.findings import Finding, Selection, SmallestDetectable
+    from kpiaudit.findings import Finding, PlaceboRuns, Selection, SmallestDetectable
     from kpiaudit.rulebook import Rule
     from kpiaudit.stats.outcome import FloatArray
     from kpiaudit.tables.dataset import Dataset
@@ -35,6 +35,8 @@ class Run:
         q_value: q-values per kind of subject, in the order of `verdicts.tested`.
         selection: Level that selection across rules leaves.
         smallest: What it could have found, with 80 % power.
+        placebo: The same rule where nothing was to be found.
+        unreliable: Why it is not to be relied on here; empty if nothing says so.
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
         unheard: Sentences on other sources that could not be asked.
@@ -50,6 +52,8 @@ class Run:
     q_value: tuple[FloatArray, ...] = ()
     selection: Selection | None = None
     smallest: SmallestDetectable | None = None
+    placebo: dict[str, PlaceboRuns] = field(default_factory=dict)
+    unreliable: str = ""
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     unheard: list[str] = field(default_factory=list)

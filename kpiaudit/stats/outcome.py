@@ -42,6 +42,7 @@ class Outcome:
         interval: Gives (low, high) of `effect` for some rows at another level.
         breaking_point: Gives, for some rows and a p-value threshold, how many times
             more honest subjects would have to differ before the row is lost.
+        draw: Draws honest log-odds from the fitted spread, for replicas.
         smallest_detectable: Effect (in units of `effect`) that a subject of median
             exposure would show with 80 % power; nan if not computed.
     """
@@ -60,6 +61,7 @@ class Outcome:
     extra: Mapping[str, FloatArray] = field(default_factory=dict)
     interval: Callable[[IntArray, float], tuple[FloatArray, FloatArray]] | None = None
     breaking_point: Callable[[IntArray, float], FloatArray] | None = None
+    draw: Callable[[np.random.Generator, int], FloatArray] | None = None
     smallest_detectable: float = float("nan")
 
     @property

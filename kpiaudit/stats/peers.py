@@ -304,6 +304,7 @@ def _outcome(
         facts=_facts(spread, model, peers),
         interval=interval,
         breaking_point=breaking_point,
+        draw=spread.draw,
     )
 
 

@@ -1,0 +1,148 @@
+"""The rules where nothing is to be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kpiaudit.detectors import base
+from kpiaudit.detectors.duration_cap import DurationCap
+from kpiaudit.detectors.short_calls import ShortCalls
+from kpiaudit.evidence import placebo
+from kpiaudit.evidence.runs import Run
+from kpiaudit.findings import PlaceboRuns
+from kpiaudit.stats import replicate
+
+AGENTS, DAYS = 16, 25
+
+
+@dataclass(frozen=True)
+class FakeFinding:
+    evidence_grade: str
+
+
+def short_calls(seed, sd=0.3, window=()):
+    """Counts of honest agents, some with many calls of 30 to 39 seconds."""
+    rng = np.random.default_rng(seed)
+    ids = np.array([f"A{i:02d}" for i in range(AGENTS)], dtype=object)
+    habit = np.exp(sd * rng.standard_normal((3, AGENTS)))[:, :, None]
+    calls = np.full((AGENTS, DAYS), 60)
+    under = rng.binomial(calls, np.minimum(0.05 * habit[0], 0.5))
+    short = rng.binomial(under, np.minimum(0.4 * habit[1], 0.9))
+    again = rng.binomial(short, np.minimum(0.3 * habit[2], 0.9))
+    days = {
+        "calls": calls,
+        "short": short,
+        "next": under - short,
+        "short_known": short,
+        "short_redialled": again,
+        "long_known": calls - short,
+        "long_redialled": rng.binomial(calls - short, 0.04),
+    }
+    text = {"agent_id": ids, "queue": np.full(AGENTS, "", dtype=object)}
+    counts = text | {name: each.sum(axis=1) for name, each in days.items()}
+    density = rng.poisson(20, (AGENTS, 60))
+    for agent in window:
+        density[agent, 30:40] += 60
+    return {
+        "counts": base.Summary(columns=counts),
+        "days": base.Summary(
+            columns={
+                "agent_id": np.repeat(ids, DAYS),
+                "day": np.tile(np.arange(DAYS), AGENTS),
+            }
+            | {name: each.ravel() for name, each in days.items()}
+        ),
+        "density": base.Summary(
+            columns={
+                "agent_id": np.repeat(ids, 60),
+                "second": np.tile(np.arange(60), AGENTS),
+                "calls": density.ravel(),
+            }
+        ),
+    }
+
+
+def run_of(summaries, **settings):
+    rule = SimpleNamespace(detector=ShortCalls(), min_effect=5.0, max_q=0.05, id="x")
+    return Run(rule=rule, data=None, summaries=summaries, **settings)
+
+
+def test_windows_in_which_nothing_is_gained_are_silent_on_honest_calls():
+    assert placebo.cheap(run_of(short_calls(1)))["cutoffs"] == PlaceboRuns(
+        runs=3, flagged=0
+    )
+
+
+def test_an_agent_who_stands_out_in_such_a_window_makes_it_speak():
+    got = placebo.cheap(run_of(short_calls(1, window=(3,))))["cutoffs"]
+    assert got.flagged >= 1
+
+
+def test_replicas_keep_what_makes_honest_agents_differ():
+    summaries = short_calls(2, sd=0.5)
+
+    def spread(counts):
+        under = counts.ints("short") + counts.ints("next")
+        return float(np.std(np.log((under + 0.5) / counts.ints("calls"))))
+
+    drawn = list(ShortCalls().replicas(summaries, {}, number=6, seed=1))
+    assert len(drawn) == 6
+    widths = [spread(each["counts"]) for each in drawn]
+    assert np.mean(widths) == pytest.approx(spread(summaries["counts"]), rel=0.35)
+
+
+def test_replicas_are_possible_counts_and_keep_calls_and_days():
+    summaries = short_calls(3)
+    for each in ShortCalls().replicas(summaries, {}, number=3, seed=2):
+        for name in ("counts", "days"):
+            new, old = each[name], summaries[name]
+            np.testing.assert_array_equal(new["calls"], old["calls"])
+            assert np.all(new.ints("short") + new.ints("next") <= new.ints("calls"))
+            assert np.all(new.ints("short_known") <= new.ints("short"))
+            assert np.all(new.ints("short_redialled") <= new.ints("short_known"))
+            assert np.all(new.ints("long_redialled") <= new.ints("long_known"))
+            assert np.all(new.ints("next") >= 0)
+
+
+def test_the_same_seed_draws_the_same_replicas():
+    summaries = short_calls(4)
+    one, other = (
+        next(ShortCalls().replicas(summaries, {}, number=1, seed=9)) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one["counts"]["short"], other["counts"]["short"])
+
+
+def test_drawn_events_have_the_dispersion_they_were_asked_for():
+    rng = np.random.default_rng(5)
+    trials = np.full(20_000, 50)
+    drawn = replicate.events(trials, np.zeros(20_000), 2.0, rng)
+    assert drawn.var() / (50 * 0.25) == pytest.approx(2.0, rel=0.05)
+    assert drawn.mean() == pytest.approx(25.0, rel=0.02)
+
+
+def test_other_whole_minutes_are_tried_but_none_that_is_paid():
+    caps = (SimpleNamespace(cap_s=420), SimpleNamespace(cap_s=600))
+    others = [d.cap_s for d in DurationCap().variants({"caps": caps})]
+    assert others == [240.0, 300.0]
+    assert DurationCap().variants({"caps": ()}) == ()
+
+
+def test_one_alarm_is_luck_and_several_are_not():
+    quiet = {"cutoffs": PlaceboRuns(runs=3, flagged=1)}
+    loud = {"replicas": PlaceboRuns(runs=40, flagged=6)}
+    assert placebo.fires(quiet) == ()
+    assert placebo.fires(quiet | loud) == ("replicas",)
+
+
+@pytest.mark.parametrize(("flagged", "grade"), [(0, "strong"), (9, "weak")])
+def test_a_rule_whose_placebo_fires_gives_weak_findings_only(flagged, grade):
+    found = FakeFinding(evidence_grade="strong")
+    run = run_of({}, findings=[found])
+    run.placebo = {"replicas": PlaceboRuns(runs=40, flagged=flagged)}
+    placebo.take_account(run)
+    assert run.findings[0].evidence_grade == grade
+    assert bool(run.unreliable) == (grade == "weak")
