@@ -9,6 +9,7 @@ import polars as pl
 
 from kpiaudit.tables import schema
 from kpiaudit.tables.columns import KEPT_BY, ROW
+from kpiaudit.tables.fill import PIECE, filled
 from kpiaudit.tables.spill import sunk
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     done.lazy = any(piece.lazy for _, piece in pieces)
     every = dict.fromkeys(name for _, piece in pieces for name in piece.columns)
     frames = [_prepared(display, piece, done) for display, piece in pieces]
+    frames = _ranked(frames, pieces, schema.key(table))
     done.frame = pl.concat(frames, how="diagonal")
     done.columns = (*every, *(n for n in done.derived if n not in every))
     key = schema.key(table)
@@ -75,6 +77,8 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     _say_differing(pieces, done)
     if not done.lazy:
         done.frame = done.frame.collect().lazy()
+    if not keyless and key and PIECE in done.frame.collect_schema():
+        _fill(done, key)
     if not keyless and not (key and _all_distinct(done)):
         # First the newest of each record: an old state that has come back equals it.
         if any(piece.target.keep for _, piece in pieces):
@@ -87,6 +91,31 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     done.columns = tuple(order)
     done.frame = done.frame.select(order)
     return done
+
+
+def _ranked(
+    frames: list[pl.LazyFrame],
+    pieces: Sequence[tuple[str, Converted]],
+    key: str | None,
+) -> list[pl.LazyFrame]:
+    """Number the files, those that only fill last, if there are any."""
+    fills = [piece.target.fill for _, piece in pieces]
+    if key is None or len(frames) < 2 or not any(fills):
+        return frames
+    return [
+        frame.with_columns(pl.lit(i + len(frames) * fills[i]).alias(PIECE))
+        for i, frame in enumerate(frames)
+    ]
+
+
+def _fill(done: Assembled, key: str) -> None:
+    done.frame, count = filled(done.frame, key)
+    if count:
+        text = (
+            f"rows stand in several files under the same {key}; each fills what the "
+            "other lacks"
+        )
+        done.notes.append(("filled-rows", count, text))
 
 
 def _prepared(display: str, piece: Converted, done: Assembled) -> pl.LazyFrame:

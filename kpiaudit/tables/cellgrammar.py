@@ -30,6 +30,7 @@ def read_cell(spec: dict[str, Any], where: str) -> Cell:
             f"template, date (and time) or cases; {len(ways)} were given."
         )
     unit = spec.get("unit")
+    templates = yv.texts(spec.get("template"), f"{where}, 'template'")
     for name in (unit, spec.get("plus_unit")):
         if name is not None and name not in UNITS:
             raise RuleError(
@@ -40,7 +41,8 @@ def read_cell(spec: dict[str, Any], where: str) -> Cell:
     return Cell(
         columns=yv.texts(spec.get("column"), f"{where}, 'column'"),
         constant=yv.text(spec.get("constant"), where),
-        template=yv.text(spec.get("template"), where),
+        template=templates[0] if templates else None,
+        instead=templates[1:],
         date=yv.text(spec.get("date"), where),
         time=yv.text(spec.get("time"), where),
         absent_time=yv.texts(spec.get("absent_time"), f"{where}, 'absent_time'"),

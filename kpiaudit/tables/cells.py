@@ -107,11 +107,7 @@ def _base(cell: Cell, text: _Text) -> pl.Expr:
     if cell.constant is not None:
         return pl.lit(cell.constant, dtype=pl.String)
     if cell.template is not None:
-        pieces: list[pl.Expr] = []
-        for literal, name in template_parts(cell.template):
-            pieces += [pl.lit(literal)] if literal else []
-            pieces += [_filled(text(name)).str.strip_chars()] if name else []
-        return pl.concat_str(pieces)
+        return pl.coalesce(_filled_in(t, text) for t in (cell.template, *cell.instead))
     if cell.date is not None:
         return _instant_text(cell, text)
     if cell.cases:
@@ -119,6 +115,14 @@ def _base(cell: Cell, text: _Text) -> pl.Expr:
     if len(cell.columns) == 1:
         return text(cell.columns[0])
     return pl.coalesce([_filled(text(name)) for name in cell.columns])
+
+
+def _filled_in(template: str, text: _Text) -> pl.Expr:
+    pieces: list[pl.Expr] = []
+    for literal, name in template_parts(template):
+        pieces += [pl.lit(literal)] if literal else []
+        pieces += [_filled(text(name)).str.strip_chars()] if name else []
+    return pl.concat_str(pieces)
 
 
 def _instant_text(cell: Cell, text: _Text) -> pl.Expr:

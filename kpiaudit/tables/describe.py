@@ -56,7 +56,7 @@ def how(cell: Cell, name: str) -> str:
 
 def _source(cell: Cell, name: str) -> str:
     if cell.template is not None:
-        return f"put together as {cell.template}"
+        return f"put together as {', else '.join((cell.template, *cell.instead))}"
     if cell.date is not None:
         return f"from {cell.date}" + (f" and {cell.time}" if cell.time else "")
     if cell.cases:

@@ -23,7 +23,7 @@ _TOP = (
 )
 _BODY = (
     *("table", "columns", "values", "units", "drop", "only", "keep", "origin"),
-    "canonical",
+    *("canonical", "fill"),
 )
 _KEEP = re.compile(r"newest by (?P<by>.+?)(?: per (?P<per>.+))?", re.IGNORECASE)
 
@@ -190,6 +190,7 @@ def _target(table: str, body: Any, where: str) -> Target:
         drop=groups(body.get("drop"), f"{where}, 'drop'"),
         only=groups(body.get("only"), f"{where}, 'only'"),
         keep=_keep(body.get("keep"), table, where),
+        fill=yv.truth(body.get("fill"), f"{where}, 'fill'"),
         canonical=canonical,
         origins=origins,
     )

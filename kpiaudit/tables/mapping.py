@@ -67,6 +67,7 @@ class Cell:
         columns: Source columns; the first that is filled counts.
         constant: A text for every row.
         template: Text with `{source column}` in it; empty where one of them is empty.
+        instead: Further templates; the first that is not empty counts.
         date: Source column with the date of an instant.
         time: Source column with its time of day.
         absent_time: Times of day that mean "did not happen".
@@ -90,6 +91,7 @@ class Cell:
     columns: tuple[str, ...] = ()
     constant: str | None = None
     template: str | None = None
+    instead: tuple[str, ...] = ()
     date: str | None = None
     time: str | None = None
     absent_time: tuple[str, ...] = ()
@@ -123,6 +125,7 @@ class Cell:
     def needs(self) -> tuple[str, ...]:
         """Return the source columns without which the cell can't come about."""
         found = [*self.columns, *_fields(self.template), *self.plus]
+        found += [name for text in self.instead for name in _fields(text)]
         found += [name for name in (self.date, self.time) if name]
         found += [c.column for c in self.when]
         for case in self.cases:
@@ -149,6 +152,7 @@ class Target:
         drop: Rows to leave out: those for which one of these holds.
         only: If given, rows to keep: those for which one of these holds.
         keep: Which delivery of a record counts.
+        fill: Whether rows only fill what another file's row with the same key lacks.
         canonical: Whether columns with canonical names are taken as they are.
         origins: Who wrote a column, where it differs from the schema.
     """
@@ -158,6 +162,7 @@ class Target:
     drop: tuple[When, ...] = ()
     only: tuple[When, ...] = ()
     keep: Keep | None = None
+    fill: bool = False
     canonical: bool = False
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -138,7 +138,7 @@ def test_a_file_named_after_a_table_is_taken_for_the_preset(name):
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_a_preset_says_what_it_rests_on(name):
-    folder = Path(read_presets.__code__.co_filename).parent / "presets"
+    folder = Path(schema.__file__).parent / "presets"
     item = yaml.safe_load((folder / f"{name}.yaml").read_text(encoding="utf-8"))
     assert item["name"] == name
     assert item["about"]
@@ -234,3 +234,19 @@ def test_conversations_without_surveys_are_calls_alone(tmp_path):
     data = load([tmp_path / "export.ndjson"])
     assert [i.table for i in data.inputs] == ["calls"]
     assert not [n for n in data.notes if n.kind == "no-rows"]
+
+
+def test_invitations_and_responses_become_one_row_each():
+    names = ("qualtrics-distribution-contacts", "qualtrics-responses")
+    data = load([fixture(name) for name in names])
+    rows = data.frames["surveys"].to_native().collect().sort("survey_id")
+    assert rows["survey_id"].to_list() == ["EMD_1/CID_2", "EMD_2/CID_1", "R_1", "R_2"]
+    (both,) = rows.filter(survey_id="R_1").to_dicts()
+    # The response has its say; the invitation fills what it lacks.
+    assert both["customer_id"] == "cust-1"
+    assert both["channel"] == "email"
+    assert both["sent_at"] == canonical(datetime(2026, 3, 2, 8, tzinfo=UTC))
+    assert both["responded_at"] == canonical(datetime(2026, 3, 2, 8, 2, tzinfo=UTC))
+    kinds = {note.kind: note.count for note in data.notes}
+    assert kinds["filled-rows"] == 1
+    assert "duplicate-ids" not in kinds
