@@ -381,6 +381,11 @@ class Detector(ABC):
         del found
         return ()
 
+    def moved(self, data: Dataset) -> Iterator[Dataset]:
+        """Return the data with deadlines at which nothing is paid."""
+        del data
+        yield from ()
+
     def replicas(
         self, summaries: Summaries, found: Found, *, number: int, seed: int
     ) -> Iterator[Summaries]:

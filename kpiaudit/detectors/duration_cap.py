@@ -24,6 +24,7 @@ from kpiaudit.detectors.base import (
     Verdicts,
     param,
 )
+from kpiaudit.stats import held
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -253,7 +254,9 @@ class DurationCap(Detector):
         each = [self._agents(summaries, cap, least) for cap in caps]
         ids = peers.all_agents(summaries)
         piles = [
-            self._pile(summaries, found, cap, (ids, own.p_value))
+            None
+            if held.measuring()
+            else self._pile(summaries, found, cap, (ids, own.p_value))
             for cap, own in zip(caps, each, strict=True)
         ]
         agents = Tested(

@@ -14,6 +14,7 @@ from kpiaudit.detectors import _early_closure_find as finds
 from kpiaudit.detectors import _early_closure_floor as floors
 from kpiaudit.detectors import _early_closure_questions as questions
 from kpiaudit.detectors import _early_closure_words as words
+from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import _plant_clocks as planting
 from kpiaudit.detectors.base import (
     Alternative,
@@ -23,9 +24,10 @@ from kpiaudit.detectors.base import (
     Verdicts,
     param,
 )
+from kpiaudit.stats import held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kpiaudit.detectors.base import Account, Found, Row, Summaries
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -228,7 +230,7 @@ class EarlyClosure(Detector):
             )
         ]
         floor = None
-        if "positions" in summaries and "leads" in summaries:
+        if not held.measuring() and "positions" in summaries and "leads" in summaries:
             floor = floors.test(
                 counted,
                 summaries,
@@ -258,6 +260,9 @@ class EarlyClosure(Detector):
         if found.get("mode", "due") == "none":
             return None
         return planting.early_closure(summaries, agents, seed)
+
+    def moved(self, data: Dataset) -> Iterator[Dataset]:
+        return deadlines.tickets(data)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import _plant_clocks as planting
 from kpiaudit.detectors import _premature_ready_count as count
 from kpiaudit.detectors import _premature_ready_explain as explain
@@ -23,9 +24,10 @@ from kpiaudit.detectors.base import (
     Verdicts,
     param,
 )
+from kpiaudit.stats import held
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kpiaudit.detectors.base import Account, Found, Row, Summaries
     from kpiaudit.stats.outcome import Outcome
@@ -259,7 +261,9 @@ class PrematureReady(Detector):
         ids = questions.all_agents(summaries)
         pairs = questions.pairs_of(summaries)
         counted = {p: questions.Counted.of(summaries, p, ids) for p in pairs}
-        floor = self._floor(summaries, counted, found)
+        floor = None
+        if not held.measuring():
+            floor = self._floor(summaries, counted, found)
         tested = []
         if floor is not None:
             one = np.array(["all"], dtype=object)
@@ -352,6 +356,9 @@ class PrematureReady(Detector):
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
     ) -> Summaries | None:
         return planting.premature_ready(summaries, agents, seed)
+
+    def moved(self, data: Dataset) -> Iterator[Dataset]:
+        return deadlines.handovers(data, self._windows.near_ms)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

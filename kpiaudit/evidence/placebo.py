@@ -62,9 +62,12 @@ def full(run: Run, tell: Callable[[str], None]) -> dict[str, PlaceboRuns]:
     name, level = run.rule.id, power.level_of(run)
     out = cheap(run)
     tell(f"{name}: placebo cutoffs")
+    detector = run.rule.detector
+    others = [(other, run.data) for other in detector.variants(run.found)]
+    others += [(detector, data) for data in detector.moved(run.data)]
     got = []
-    for detector in run.rule.detector.variants(run.found):
-        verdicts = _through(detector, run.data, run.rule.min_effect)
+    for other, data in others:
+        verdicts = _through(other, data, run.rule.min_effect)
         if any(t.outcome.testable.any() for t in verdicts.tested):
             got.append(reported(verdicts, level))
     if got:

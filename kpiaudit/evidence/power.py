@@ -27,7 +27,7 @@ ALL_RULES = 0.10
 never read at more than its own `max_q`, so this only matters from three rules on."""
 _LOWEST, _HIGHEST = 0.002, 0.98
 """Shares among which the smallest one that is found is looked for."""
-_TOGETHER = 8
+_TOGETHER = 40
 """One in so many agents is planted at the same time: few enough to stay the few."""
 _REACH = 0.7
 """Answers this much nearer to or farther from the threshold, in standard deviations,
@@ -260,7 +260,7 @@ def typical(agents: Tested, level: float, *, low: float, high: float) -> IntArra
 def smallest(
     run: Run,
     *,
-    plants: int = 15,
+    plants: int = 10,
     exact: bool = False,
     band: tuple[float, float] = (0.25, 0.75),
 ) -> Sized | None:
@@ -287,7 +287,8 @@ def smallest(
     ids = agents.ids.astype(str)[rows].tolist()
     if run.rule.detector.plant(run.summaries, run.found, {ids[0]: 0.5}, 0) is None:
         return None
-    few = 1 if exact else max(3, int(agents.outcome.testable.sum()) // _TOGETHER)
+    able = int(agents.outcome.testable.sum())
+    few = 1 if exact else max(1, able // _TOGETHER)
     share = search(
         measure_of(run, agents, exact=exact),
         ids,

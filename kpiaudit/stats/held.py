@@ -70,6 +70,11 @@ def against(kept: Yardsticks) -> Iterator[None]:
         _AGAINST.reset(token)
 
 
+def measuring() -> bool:
+    """Say whether planted agents are being measured, so that nothing else is asked."""
+    return _AGAINST.get() is not None
+
+
 def sums(columns: Sequence[FloatArray]) -> FloatArray:
     """Put counts per subject side by side, by which a comparison is told again."""
     return np.stack(columns, axis=1).astype(np.float64)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 import pytest
 
+from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import base
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.detectors.short_calls import ShortCalls
@@ -15,6 +18,7 @@ from kpiaudit.evidence import placebo
 from kpiaudit.evidence.runs import Run
 from kpiaudit.findings import PlaceboRuns
 from kpiaudit.stats import replicate
+from kpiaudit.tables.dataset import Dataset
 
 AGENTS, DAYS = 16, 25
 
@@ -146,3 +150,27 @@ def test_a_rule_whose_placebo_fires_gives_weak_findings_only(flagged, grade):
     placebo.take_account(run)
     assert run.findings[0].evidence_grade == grade
     assert bool(run.unreliable) == (grade == "weak")
+
+
+def dataset(table, **columns):
+    frame = nw.from_native(pl.LazyFrame(columns))
+    return Dataset(frames={table: frame}, columns={table: frozenset(columns)})
+
+
+def test_moved_promises_and_clocks_leave_everything_else_alone():
+    data = dataset("handovers", promised_at=[1_000_000, None], ready_at=[900_000, 5])
+    moved = [
+        each.table("handovers").collect().to_native()
+        for each in deadlines.handovers(data, 300_000)
+    ]
+    shifts = [frame["promised_at"][0] - 1_000_000 for frame in moved]
+    assert shifts == [windows * 300_000 for windows in deadlines.WINDOWS]
+    assert all(frame["promised_at"][1] is None for frame in moved)
+    assert all(frame["ready_at"].to_list() == [900_000, 5] for frame in moved)
+    tickets = dataset("tickets", opened_at=[1_000], due_at=[101_000])
+    clocks = [
+        each.table("tickets").collect().to_native()["due_at"][0] - 1_000
+        for each in deadlines.tickets(tickets)
+    ]
+    assert clocks == [60_000, 80_000, 125_000]
+    assert list(deadlines.tickets(dataset("tickets", opened_at=[1]))) == []
