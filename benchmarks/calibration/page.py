@@ -36,11 +36,18 @@ def write() -> None:
         "others_power": _others_power(counts),
         "others_slow": _others_slow(counts),
         "whole": whole.section(tally.where(rows, path="full")),
+        "evidence": _section("evidence.md"),
         "versions": _versions(rows),
     }
     text = Template(PROSE.read_text(encoding="utf-8")).substitute(parts)
     PAGE.write_text(text, encoding="utf-8")
     print(f"{PAGE}: {len(rows)} centres")
+
+
+def _section(name: str) -> str:
+    """Return a section that another benchmark has written."""
+    path = Path(__file__).parent / name
+    return path.read_text("utf-8").strip() if path.exists() else "Not run yet."
 
 
 def _newest(rows: Rows) -> Rows:

@@ -9,12 +9,14 @@ import numpy as np
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 _SHRINK = 20.0
 """Trials for which the floor's rate stands in where an agent hardly was elsewhere."""
 _CLUSTERED = 2.0
 """Events come in clusters: twice the Poisson variance is usual."""
+_FEW_OTHERS = 4
+"""With no more others than this at a place, each of them is needed."""
 _TEN_TO_ONE = float(np.log(10.0))
 
 
@@ -29,6 +31,7 @@ class Place:
         others: Others' events and trials there.
         usual: Events that these others would have had there at their own rates.
         odds: Log odds of "it is the place" against "it is the agent", even at first.
+        along: The part of them that the agent's other places give.
     """
 
     name: str
@@ -37,11 +40,15 @@ class Place:
     others: tuple[float, float]
     usual: float
     odds: float
+    along: float
 
     @property
     def explains(self) -> bool:
-        """Say whether the place explains it, ten to one."""
-        return self.odds > _TEN_TO_ONE
+        """Say whether the place explains it, ten to one.
+
+        It does not if the agent has as many at other places.
+        """
+        return self.odds > _TEN_TO_ONE and self.along > -_TEN_TO_ONE
 
     @property
     def refuted(self) -> bool:
@@ -90,16 +97,34 @@ def place(
     elsewhere = float(k.sum() - k[at]), float(n.sum() - n[at])
     others = float(short[there].sum()), float(calls[there].sum())
     rate = here[0] / max(here[1], 1.0)
-    odds = _log_odds(others[0], rate * others[1], float(usual[there].sum()))
-    odds += _log_odds(elsewhere[0], base * elsewhere[1], rate * elsewhere[1])
+    asked = there & _all_but_one(owner, short - usual, there)
+    odds = _log_odds(
+        float(short[asked].sum()),
+        rate * float(calls[asked].sum()),
+        float(usual[asked].sum()),
+    )
+    along = _log_odds(elsewhere[0], base * elsewhere[1], rate * elsewhere[1])
     return Place(
         name=str(names[at]),
         here=here,
         elsewhere=elsewhere,
         others=others,
         usual=float(usual[there].sum()),
-        odds=odds,
+        odds=odds + along,
+        along=along,
     )
+
+
+def _all_but_one(owner: IntArray, excess: FloatArray, there: BoolArray) -> BoolArray:
+    """Leave out the one of several others who stands out most.
+
+    A bad place shows with everybody there; a second agent with a habit is one agent.
+    """
+    if len(np.unique(owner[there])) <= _FEW_OTHERS:
+        return np.ones(len(owner), dtype=np.bool_)
+    by_owner = np.bincount(owner[there], weights=excess[there])
+    out: BoolArray = owner != int(np.argmax(by_owner))
+    return out
 
 
 def _log_odds(observed: float, first: float, second: float) -> float:

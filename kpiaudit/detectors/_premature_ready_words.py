@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kpiaudit.findings import Grade
 
 _SHOWN = 0.05
+_NORMAL_95 = 1.959963984540054
 _UNTIL = {
     "received": "the customer had it",
     "handed": "it was handed over",
@@ -321,18 +322,27 @@ def _restated(row: Row) -> Restated | None:
     near, long = row.value("near_known"), row.value("near_long")
     if orders <= 0.0 or near <= 0.0:
         return None
-    most = 1.0 if long >= near else float(betaincinv(long + 1.0, near - long, 0.975))
+    share = 1.0 if long >= near else float(betaincinv(long + 1.0, near - long, 0.975))
+    most = share * near
+    extra = row.outcome.extra
+    if "near_expected" in extra and "near" in extra:
+        # An early stamp need not be followed by a long wait: all that are beyond the
+        # peers' may be early ones.
+        stamped, usual = row.value("near"), row.value("near_expected")
+        piled = stamped - usual + _NORMAL_95 * np.sqrt(stamped + usual)
+        most = max(most, min(piled, stamped))
     effect = float(np.clip(row.value("effect"), 0.0, near))
     least = float(np.clip(row.value("low"), 0.0, effect))
     return Restated(
         kpi="on time",
         reported=met / orders,
         restated=(met - effect) / orders,
-        low=max(met - most * near, 0.0) / orders,
+        low=max(met - most, 0.0) / orders,
         high=(met - least) / orders,
         unit="share",
         assumption="orders in excess were not there by the promise; the lower end "
-        "counts every order stamped before it that waited long, the upper end only "
+        "counts every order stamped before it that waited long, or all stamps there "
+        "beyond peers' if these are more; the upper end only "
         "those that are beyond doubt more than peers'",
     )
 
