@@ -195,8 +195,18 @@ def blocks(data: Dataset, windows: Windows, kind: str) -> dict[str, Frame]:
     out: dict[str, Frame] = {}
     for number, length in enumerate(BLOCKS_MS):
         start = nw.col("at_ms") - nw.col("at_ms") % length
+        dated = frame.with_columns(place=place, start=start)
+        # Three agents with short calls are three short calls: few blocks have them,
+        # and only these are counted agent by agent.
+        some = (
+            dated.group_by("place", "start")
+            .agg(all_calls=nw.len(), all_short=nw.col("short").sum())
+            .filter(nw.col("all_short") >= 3)
+            .filter(nw.col("all_short") * 5 >= _int("all_calls"))
+            .select("place", "start")
+        )
         each = (
-            frame.with_columns(place=place, start=start)
+            dated.join(some, on=["place", "start"], how="inner")
             .group_by("place", "start", "agent_id")
             .agg(calls=nw.len(), short=nw.col("short").sum())
             .with_columns(hit=flag(nw.col("short") > 0), calls=_int("calls"))
@@ -221,9 +231,18 @@ def _int(column: str) -> Any:
 
 def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
     """Count calls, short ones and agents of numbers that stand out by either."""
-    frame = calls(data, windows)
+    frame = calls(data, windows).filter(
+        (nw.col("handled") == 1) & ~nw.col("customer_id").is_null()
+    )
+    # Few numbers stand out; only these are counted agent by agent.
+    some = (
+        frame.group_by("customer_id")
+        .agg(all_calls=nw.len(), all_short=nw.col("short").sum())
+        .filter((nw.col("all_short") >= least) | (nw.col("all_calls") >= most))
+        .select("customer_id")
+    )
     return (
-        frame.filter((nw.col("handled") == 1) & ~nw.col("customer_id").is_null())
+        frame.join(some, on="customer_id", how="inner")
         .group_by("customer_id", "agent_id")
         .agg(calls=nw.len(), short=nw.col("short").sum())
         .with_columns(hit=flag(nw.col("short") > 0), calls=_int("calls"))
@@ -282,13 +301,26 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
 def bursts(frame: Frame) -> Frame:
     """Count, per agent, short calls in blocks of ten minutes with hardly any other."""
     start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
-    dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
-    return (
-        frame.with_columns(start=start)
+    frame = frame.with_columns(start=start)
+    several = (
+        frame.filter(nw.col("short") == 1)
         .group_by("agent_id", "start")
-        .agg(calls=nw.len(), short=nw.col("short").sum())
-        .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))
+        .agg(of_these=nw.len())
+        .filter(nw.col("of_these") >= 3)
+        .select("agent_id", "start")
+    )
+    dense = (
+        frame.join(several, on=["agent_id", "start"], how="inner")
+        .group_by("agent_id", "start")
+        .agg(calls=nw.len(), burst=nw.col("short").sum())
+        .filter(nw.col("burst") * 5 >= _int("calls") * 4)
         .group_by("agent_id")
-        .agg(short=nw.col("short").sum(), burst=nw.col("burst").cast(nw.Int64).sum())
+        .agg(burst=_int("burst").sum())
+    )
+    return (
+        frame.group_by("agent_id")
+        .agg(short=nw.col("short").sum())
+        .join(dense, on="agent_id", how="left")
+        .with_columns(burst=nw.col("burst").fill_null(0).cast(nw.Int64))
         .sort("agent_id")
     )
