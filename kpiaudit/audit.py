@@ -240,6 +240,13 @@ def _nothing_ran(runs: Iterable[Run], data: Dataset) -> str:
     )
 
 
+def _over(runs: Sequence[Run]) -> str:
+    """Say how many rows are read, and which rules they are read for."""
+    tables = {run.rule.detector.table for run in runs}
+    rows = sum(runs[0].data.rows.get(table, 0) for table in tables)
+    return f"{rows:,} rows: {_and([run.rule.id for run in runs])}"
+
+
 def _discover(runs: Sequence[Run], progress: Callable[[str], None]) -> None:
     frames = {
         (i, name): frame
@@ -247,7 +254,7 @@ def _discover(runs: Sequence[Run], progress: Callable[[str], None]) -> None:
         for name, frame in run.rule.detector.discover(run.data).items()
     }
     if frames:
-        progress("reading the tables: what there is to find")
+        progress(f"looking over {_over(runs)}")
     collected = _collect(frames)
     for i, run in enumerate(runs):
         mine = {name: s for (owner, name), s in collected.items() if owner == i}
@@ -257,7 +264,7 @@ def _discover(runs: Sequence[Run], progress: Callable[[str], None]) -> None:
 def _summarize(
     runs: Sequence[Run], progress: Callable[[str], None]
 ) -> dict[int, Roster]:
-    progress("reading the tables: counting")
+    progress(f"counting {_over(runs)}")
     frames: dict[tuple[int, str], Frame] = {}
     for i, run in enumerate(runs):
         for name, frame in run.rule.detector.summarize(run.data, run.found).items():

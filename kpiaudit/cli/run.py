@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 import kpiaudit
 from kpiaudit.cli import streams
-
-if TYPE_CHECKING:
-    from types import FrameType
+from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
 
 COMMANDS = {
     "scan": ("scan", "Scan exports and print what warrants review."),
@@ -44,8 +41,6 @@ COMMANDS = {
 """Module and first line of each command, so that the list costs no import."""
 
 INTERNAL = 4
-INTERRUPTED = 130
-TERMINATED = 143
 
 
 class _LazyGroup(click.Group):
@@ -113,18 +108,17 @@ class Failed(Exception):  # noqa: N818 - an outcome, not a fault
 
 def run() -> NoReturn:
     """Run the command line and exit with the promised status."""
-    signal.signal(signal.SIGTERM, _terminated)
     streams.complete()
-    status, message = _status_of(sys.argv[1:])
+    status, message = run_interruptibly(_work)
     if message:
         click.echo(f"kpiaudit: {message}", err=True)
-    _flush()
     sys.exit(status)
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise SystemExit(TERMINATED)
+def _work() -> tuple[int, str]:
+    ending = _status_of(sys.argv[1:])
+    _flush()
+    return ending
 
 
 def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
@@ -145,8 +139,7 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
         _drop_stdout()
         return 0, ""
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 1
-        return code, "terminated" if code == TERMINATED else ""
+        return (stop.code if isinstance(stop.code, int) else 1), ""
     except MemoryError:
         return INTERNAL, "out of memory. Scan fewer tables or a shorter period."
     except BaseException as error:  # noqa: BLE001 - the last resort, printed, never 0

@@ -143,7 +143,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     unit_costs = _unit_costs(costs)
     earlier, accepted = _history(ctx, baseline)
     tell = progress(shown=not (quiet or no_progress))
-    tell("reading")
+    tell("reading and checking the files")
     data = source.load(rules)
     from kpiaudit.audit import audit
     from kpiaudit.history.compare import compare, failing

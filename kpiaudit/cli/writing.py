@@ -13,6 +13,7 @@ import click
 
 from kpiaudit.cli.run import INTERNAL, Failed
 from kpiaudit.errors import unwritable
+from kpiaudit.leftovers import unfinished
 
 
 def write(text: str, output: str | None) -> None:
@@ -51,7 +52,7 @@ def _replace(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with unfinished(temporary), os.fdopen(handle, "wb") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

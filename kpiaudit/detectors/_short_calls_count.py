@@ -301,26 +301,13 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
 def bursts(frame: Frame) -> Frame:
     """Count, per agent, short calls in blocks of ten minutes with hardly any other."""
     start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
-    frame = frame.with_columns(start=start)
-    several = (
-        frame.filter(nw.col("short") == 1)
-        .group_by("agent_id", "start")
-        .agg(of_these=nw.len())
-        .filter(nw.col("of_these") >= 3)
-        .select("agent_id", "start")
-    )
-    dense = (
-        frame.join(several, on=["agent_id", "start"], how="inner")
-        .group_by("agent_id", "start")
-        .agg(calls=nw.len(), burst=nw.col("short").sum())
-        .filter(nw.col("burst") * 5 >= _int("calls") * 4)
-        .group_by("agent_id")
-        .agg(burst=_int("burst").sum())
-    )
+    dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
     return (
-        frame.group_by("agent_id")
-        .agg(short=nw.col("short").sum())
-        .join(dense, on="agent_id", how="left")
-        .with_columns(burst=nw.col("burst").fill_null(0).cast(nw.Int64))
+        frame.with_columns(start=start)
+        .group_by("agent_id", "start")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))
+        .group_by("agent_id")
+        .agg(short=nw.col("short").sum(), burst=nw.col("burst").cast(nw.Int64).sum())
         .sort("agent_id")
     )

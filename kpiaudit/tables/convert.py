@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kpiaudit.errors import TableError, unwritable
+from kpiaudit.leftovers import unfinished
 from kpiaudit.tables import schema
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _write(data: Dataset, table: str, folder: Path) -> Path:
     os.close(handle)
     temporary = Path(name)
     try:
-        frame.sink_parquet(temporary, compression="zstd", statistics=True)
+        with unfinished(temporary):
+            frame.sink_parquet(temporary, compression="zstd", statistics=True)
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kpiaudit.errors import unwritable
+from kpiaudit.leftovers import note
 from kpiaudit.tables.source import limit
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def spill_folder() -> Path:
     """Return a new temporary folder, which goes when the program ends."""
     with _room(Path("TMPDIR")):
         folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
+    note(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

@@ -1,0 +1,83 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kpiaudit.cli.progress import Progress
+
+BUSY = """
+import sys, pathlib
+from kpiaudit import leftovers
+from kpiaudit.cli.interrupt import run_interruptibly
+folder = pathlib.Path(sys.argv[1])
+(folder / "half.json").write_text("half")
+(folder / "spill").mkdir()
+def work():
+    try:
+        {loop}
+    except KeyboardInterrupt:
+        return 130, "interrupted"
+with leftovers.unfinished(folder / "half.json"):
+    leftovers.note(folder / "spill")
+    status, message = run_interruptibly(work)
+print("kpiaudit:", message, file=sys.stderr)
+sys.exit(status)
+"""
+# One query that polars runs without returning to Python.
+QUERY = """
+import polars as pl
+        many = pl.select(pl.int_range(30_000).alias("x")).lazy()
+        every = many.join(many, how="cross").join(many, how="cross", suffix="_3")
+        print("busy", flush=True)
+        every.select(pl.all().sum()).collect(engine="streaming")
+"""
+PYTHON = """
+print("busy", flush=True)
+        while True:
+            pass
+"""
+
+
+@pytest.mark.parametrize("loop", [QUERY, PYTHON], ids=["query", "python"])
+@pytest.mark.parametrize(
+    ("number", "status", "said"),
+    [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")],
+    ids=["ctrl-c", "sigterm"],
+)
+def test_a_signal_ends_it_at_once_and_takes_what_is_unfinished_along(
+    loop: str, number: int, status: int, said: bytes, tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY.format(loop=loop.strip()), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "POLARS_MAX_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"busy\n"
+    time.sleep(0.3)
+    began = time.monotonic()
+    os.kill(process.pid, number)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert error == b"kpiaudit: " + said + b"\n"
+    assert list(tmp_path.iterdir()) == []
+    assert time.monotonic() - began < 5  # a second, on a machine that is not busy
+
+
+def test_progress_says_the_step_and_goes_without_a_trace() -> None:
+    stream = io.StringIO()
+    line = Progress(stream)
+    line("counting 1,000 rows")
+    line("")
+    shown = stream.getvalue().split("\r\x1b[2K")
+    assert shown == ["", "counting 1,000 rows ...", ""]
+
+
+def test_progress_without_a_terminal_says_nothing() -> None:
+    Progress(None)("counting")
