@@ -219,6 +219,17 @@ def sane(found: pl.Expr) -> pl.Expr:
     return pl.when(found.is_between(FIRST_MS + 1, LAST_MS - 1)).then(found)
 
 
+def may_be_utc(shape: Shape) -> bool:
+    """Say whether cells of a shape may end in Z, with nothing else to take off."""
+    plain = not (shape.comma or shape.dotted or "{order}" in shape.format)
+    return shape.zoned and plain and shape.format.startswith("%Y")
+
+
+def in_utc(text: pl.Expr, shape: Shape) -> pl.Expr:
+    """Read the texts of such a shape that end in Z; the others become null."""
+    return _epoch(text, f"{shape.format}Z")
+
+
 def by_shape(text: pl.Expr, shape: Shape, plan: InstantPlan) -> pl.Expr:
     """Read texts of one shape as instants, whatever the year."""
     if not shape.format:

@@ -219,7 +219,13 @@ def instants_of(cells: pl.Series, zone: str) -> pl.Series:
 def _sane(cells: pl.Series, plan: InstantPlan) -> pl.Series:
     """Read with the plan's shapes; bounds cost time and are needed only if passed."""
     if len(plan.shapes) == 1:
-        found = _apply(cells, dates.by_shape, plan.shapes[0], plan)
+        shape = plan.shapes[0]
+        if dates.may_be_utc(shape) and cells.head(100).str.ends_with("Z").any():
+            # Most offsets are a plain Z: no pattern has to be looked for in the cell.
+            found = _apply(cells, dates.in_utc, shape)
+            found = _patched(cells, found, dates.by_shape, shape, plan)
+        else:
+            found = _apply(cells, dates.by_shape, shape, plan)
         if found.is_between(dates.FIRST_MS + 1, dates.LAST_MS - 1).all():
             return found
     return _apply(cells, dates.instants, plan)
