@@ -18,8 +18,9 @@ class NotCanonicalError(RuleError):
     def __init__(self, display: str, why: str, engine: str) -> None:
         super().__init__(
             f"{display}: {why}. --engine {engine} reads canonical Parquet: run "
-            f"'kpiaudit convert {display} -o FOLDER' first (with the mapping and the "
-            f"zone that belong to it), then scan FOLDER with --engine {engine}."
+            "'kpiaudit convert PATH -o FOLDER' first, with the mapping and the zone "
+            f"that belong to it, then scan FOLDER with --engine {engine}. A table or a "
+            "frame is made canonical by a view (docs/spark.md)."
         )
 
 

@@ -6,7 +6,7 @@ import json
 import runpy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import narwhals as nw
@@ -19,6 +19,9 @@ from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
 from kpiaudit.tables.simulate import Centre, Plant, simulate
 from tests.engines import OTHERS, spark
+
+if TYPE_CHECKING:
+    from kpiaudit.tables.dataset import Dataset
 
 engines = pytest.mark.parametrize("engine", OTHERS)
 
@@ -45,6 +48,11 @@ def found(report: kpiaudit.Report) -> str:
     return text[text.index('"rules"') : text.index('"notes"')]
 
 
+def rows(data: Dataset) -> pl.DataFrame:
+    found = collect({"": data.table("calls")})[""]
+    return found.select(sorted(found.columns)).sort(pl.all())
+
+
 @engines
 def test_a_frame_stays_on_its_engine_and_gives_what_the_file_gives(
     calls: Path, engine: str
@@ -53,8 +61,15 @@ def test_a_frame_stays_on_its_engine_and_gives_what_the_file_gives(
     data = load(tables={"calls": frame})
     kind = nw.Implementation.PYSPARK if engine == "spark" else nw.Implementation.DUCKDB
     assert data.table("calls").implementation is kind
+    want = load([calls])
+    assert rows(data).equals(rows(want))
+    assert (data.columns, data.period) == (want.columns, want.period)
+
+
+@pytest.mark.spark
+def test_a_frame_of_spark_gives_the_findings_of_the_file(calls: Path) -> None:
     want = kpiaudit.scan(calls, select=["short-calls"])
-    got = kpiaudit.scan(select=["short-calls"], calls=frame)
+    got = kpiaudit.scan(select=["short-calls"], calls=frame_of(calls, "spark"))
     assert want.findings
     assert found(want) == found(got)
 
