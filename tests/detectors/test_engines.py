@@ -85,7 +85,7 @@ def plan(frame: Any, engine: str) -> str:
     if engine == "duckdb":
         return str(native.explain())
     text = native._jdf.queryExecution().executedPlan().toString()
-    return " ".join(re.findall(r"ReadSchema: struct<([^>]*)>", text))
+    return " ".join(re.findall(r"ReadSchema: struct<(\S*)", text))
 
 
 @pytest.mark.parametrize("engine", ["polars", *OTHERS])
