@@ -171,6 +171,13 @@ def read_file(
 
 def load_yaml(text: str) -> Any:
     """Read YAML without aliases: a few of them can fill a machine's memory."""
+    try:
+        return _load_plain(text)
+    except RecursionError as error:
+        raise yaml.YAMLError("nested too deep") from error
+
+
+def _load_plain(text: str) -> Any:
     # An alias is written with an asterisk: without one there is nothing to look for.
     for token in yaml.scan(text, Loader=yaml.SafeLoader) if "*" in text else ():
         if isinstance(token, yaml.AliasToken):

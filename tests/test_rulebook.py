@@ -117,3 +117,10 @@ def test_a_rule_of_a_detector_keeps_what_the_shipped_one_says(tmp_path: Path) ->
     mine = {rule.id: rule for rule in read_rules([path])}["duration-cap"]
     assert mine.severity is shipped.severity
     assert (mine.max_q, mine.min_effect) == (shipped.max_q, shipped.min_effect)
+
+
+def test_a_rule_file_that_is_nested_without_end_is_refused(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(RuleError, match="nested too deep"):
+        read_rules([path])

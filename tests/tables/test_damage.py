@@ -221,3 +221,19 @@ def test_a_file_that_grows_under_the_reader_is_read_with_a_note(tmp_path, monkey
     data = read(tmp_path, "\n".join([HEAD, *rows()]))
     assert counts(data) == (31, 0)
     assert kinds(data)["file-grew"] == 1
+
+
+@pytest.mark.parametrize("end", ["", '\n{"call'])
+def test_a_key_that_stands_twice_counts_as_its_first_whoever_reads(tmp_path, end):
+    line = '{{"call_id": "{}", "agent_id": "A", "talk_s": 5, "talk_s": 7}}'
+    text = "\n".join(line.format(i) for i in range(30)) + end
+    data = read(tmp_path, text, "calls.ndjson")
+    talk = data.frames["calls"].to_native().collect()["talk_s"]
+    assert set(talk.to_list()) == {5.0}
+
+
+def test_ids_that_turn_into_words_far_down_are_texts_all_along(tmp_path):
+    lines = [f"{i:03d},7,2026-03-02 10:00:00,5,x" for i in range(3000)]
+    data = read(tmp_path, "\n".join([HEAD, *lines, "A12,08,2026-03-02 10:00:00,5,x"]))
+    ids = data.frames["calls"].to_native().collect()["call_id"].to_list()
+    assert (ids[0], ids[-1], len(ids)) == ("000", "A12", 3001)
