@@ -185,7 +185,10 @@ def _load_plain(text: str) -> Any:
                 f"aliases (*{token.value}) are not allowed, line "
                 f"{token.start_mark.line + 1}"
             )
-    return yaml.safe_load(text)
+    try:
+        return yaml.safe_load(text)
+    except ValueError as error:  # what looks like a date and is none: 2026-13-40
+        raise yaml.YAMLError(f"a date that does not exist ({error})") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kpiaudit.cli.writing import say
 from kpiaudit.errors import RuleError, guess
 
 FILE = "kpiaudit.yaml"
@@ -46,6 +48,16 @@ KEYS = {
     "new_only": "only new and worsened findings count",
     "suppress": "accepted findings: finding, reason, until, up_to",
 }
+_WITHOUT_VARIABLE = {"paths", "tables", "suppress"}
+VARIABLES = {
+    *(f"KPIAUDIT_{key.upper()}" for key in KEYS if key not in _WITHOUT_VARIABLE),
+    "KPIAUDIT_CONFIG",
+    "KPIAUDIT_MAX_FIELD_MB",
+    "KPIAUDIT_MAX_INFLATE_RATIO",
+    "KPIAUDIT_MEMORY_MB",
+    "KPIAUDIT_TRACEBACK",
+}
+"""What the environment may say; another name with our prefix is most likely a slip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +102,19 @@ def read(path: Path) -> Configuration:
     import yaml
 
     from kpiaudit.rulebook import load_yaml
+    from kpiaudit.tables.plain_yaml import read_yaml
 
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = load_yaml(text)
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(
             f"{path}: the configuration can't be read ({error}). Check --config."
         ) from error
     except (yaml.YAMLError, RecursionError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise RuleError(f"{path}: no valid YAML: {text}") from error
+        said = " ".join(str(error).split())[:200]
+        raise RuleError(f"{path}: no valid YAML: {said}") from error
+    read_yaml(text, where=str(path))  # refuses a key that stands twice, which is lost
     if content is None:
         return Configuration(path=path)
     if not isinstance(content, dict):
@@ -165,6 +180,9 @@ def install(ctx: click.Context, given: str | None) -> None:
     """
     if ctx.invoked_subcommand in _WITHOUT and not given:
         return
+    for name in sorted(os.environ):
+        if name.startswith("KPIAUDIT_") and name not in VARIABLES:
+            say(f"note: {name} means nothing to kpiaudit.{guess(name, VARIABLES)}")
     path = Path(given) if given else find()
     configuration = Configuration() if path is None else read(path)
     ctx.obj = configuration

@@ -111,7 +111,9 @@ def run() -> NoReturn:
     streams.complete()
     status, message = run_interruptibly(_work)
     if message:
-        click.echo(f"kpiaudit: {message}", err=True)
+        from kpiaudit.outputs.clean import visible
+
+        click.echo(f"kpiaudit: {visible(message)}", err=True)
     sys.exit(status)
 
 
@@ -134,7 +136,8 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
         return INTERRUPTED, "interrupted"
     except click.ClickException as error:
         usage = _usage(error)
-        return 2, f"{error.format_message()}{usage}"
+        said = " ".join(error.format_message().split())
+        return 2, f"{said}{usage}"
     except BrokenPipeError:
         _drop_stdout()
         return 0, ""
@@ -150,7 +153,22 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
 
 def _usage(error: click.ClickException) -> str:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    return f" See '{context.command_path} --help'." if context else ""
+    if context is None:
+        return ""
+    return f"{_given_by(error, context)} See '{context.command_path} --help'."
+
+
+def _given_by(error: click.ClickException, context: click.Context) -> str:
+    """Say where a bad value came from, if the command line does not show it."""
+    parameter = error.param if isinstance(error, click.BadParameter) else None
+    if parameter is None or parameter.name is None:
+        return ""
+    source = context.get_parameter_source(parameter.name)
+    if source is click.core.ParameterSource.ENVIRONMENT:
+        return f" It comes from {parameter.envvar}."
+    if source is click.core.ParameterSource.DEFAULT_MAP:
+        return f" It comes from {getattr(context.obj, 'path', 'the configuration')}."
+    return ""
 
 
 def _error(error: BaseException) -> tuple[int, str]:

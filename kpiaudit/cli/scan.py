@@ -10,7 +10,7 @@ from kpiaudit.cli import completing, options
 from kpiaudit.cli.completing import FORMATS
 from kpiaudit.cli.progress import progress
 from kpiaudit.cli.run import Failed
-from kpiaudit.cli.writing import colour, say, terminal_width, write
+from kpiaudit.cli.writing import check_place, colour, say, terminal_width, write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,6 +147,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     data = source.load(rules)
     from kpiaudit.audit import audit
     from kpiaudit.history.compare import compare, failing
+    from kpiaudit.outputs.story import note_line
 
     report = audit(data, rules, progress=tell, costs=unit_costs, battery=placebo).report
     report = compare(report, earlier, accepted, today=data.last_day())
@@ -154,7 +155,7 @@ def command(  # noqa: PLR0913, PLR0917 - one argument an option
     _write(report, targets, verbose=verbose)
     if not quiet and all(name != "text" for name, _ in targets):
         for note in report.notes:
-            say(f"note: {note.table}: {note.kind} ({note.count}): {note.detail}")
+            say(f"note: {note_line(note)}")
     counted = _at_least(failing(report.findings, new_only=new_only), fail_on)
     if counted and not exit_zero:
         new = "new or worsened " if new_only else ""
@@ -212,6 +213,11 @@ def _targets(
         if not open_ends:
             raise click.UsageError("--output and --format FORMAT=FILE exclude another.")
         targets[open_ends[0]] = (targets[open_ends[0]][0], output)
+    files = [path for _, path in targets if path is not None]
+    for path in files:
+        if files.count(path) > 1:
+            raise click.UsageError(f"{path} can't hold two formats; give each its own.")
+        check_place(path)
     return targets
 
 

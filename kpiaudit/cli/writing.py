@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import sys
@@ -46,6 +47,30 @@ def write(text: str, output: str | None) -> None:
             error,
             instead="Choose another path with --output.",
         ) from error
+
+
+def check_place(output: str) -> None:
+    """Refuse a file that could not be written, before minutes of work are lost on it.
+
+    Raises:
+        KpiauditError: There is no such folder, it can't be written to, or the path
+            is a folder itself.
+    """
+    path = Path(output)
+    regular = path.is_file() or not path.exists()
+    problem = None
+    if path.is_dir():
+        problem = errno.EISDIR
+    elif not path.parent.is_dir():
+        problem = errno.ENOENT
+    elif not os.access(path.parent if regular else path, os.W_OK):
+        problem = errno.EACCES
+    if problem is not None and output != "-":
+        raise unwritable(
+            f"{output}: the report",
+            OSError(problem, os.strerror(problem)),
+            instead="Choose another path with --output or --format NAME=FILE.",
+        )
 
 
 def _replace(path: Path, text: str) -> None:
@@ -96,5 +121,7 @@ def colour() -> bool:
 
 
 def say(message: str) -> None:
-    """Write one line to standard error."""
-    click.echo(message, err=True)
+    """Write one line to standard error; names in it can't steer a terminal."""
+    from kpiaudit.outputs.clean import visible
+
+    click.echo(visible(message), err=True)
