@@ -53,24 +53,24 @@ def check_place(output: str) -> None:
     """Refuse a file that could not be written, before minutes of work are lost on it.
 
     Raises:
-        KpiauditError: There is no such folder, it can't be written to, or the path
-            is a folder itself.
+        KpiauditError: There is no such folder, nothing can be written to it, or the
+            path is a folder itself.
     """
     path = Path(output)
-    regular = path.is_file() or not path.exists()
-    problem = None
-    if path.is_dir():
-        problem = errno.EISDIR
-    elif not path.parent.is_dir():
-        problem = errno.ENOENT
-    elif not os.access(path.parent if regular else path, os.W_OK):
-        problem = errno.EACCES
-    if problem is not None and output != "-":
+    if output == "-" or (path.exists() and not path.is_file() and not path.is_dir()):
+        return
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # Only a try tells a read-only file system from a missing permission.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
         raise unwritable(
             f"{output}: the report",
-            OSError(problem, os.strerror(problem)),
+            error,
             instead="Choose another path with --output or --format NAME=FILE.",
-        )
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:
