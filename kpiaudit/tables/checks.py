@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _DAY_S = 86_400
 _LONG_S = 3 * 3600
+_LONGEST_S = 1e12
 _FEW = 5
 _ENOUGH = 20  # rows a day, below which the last hour of a day says little
 _ORDER = {
@@ -153,7 +154,9 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
 def _heaps(columns: frozenset[str]) -> dict[str, nw.Expr]:
     if "talk_s" not in columns:
         return {}
-    talk = (nw.col("talk_s") * 1000).round().cast(nw.Int64)
+    # A slip of the pen may be a number that no count of milliseconds can hold.
+    sane = nw.when(nw.col("talk_s").abs() < _LONGEST_S).then(nw.col("talk_s"))
+    talk = (sane * 1000).round().cast(nw.Int64)
     some = talk > 0
     found = {"talks": _sum(some), "long": _sum(nw.col("talk_s") > _LONG_S)}
     for step in _STEPS:

@@ -237,3 +237,11 @@ def test_ids_that_turn_into_words_far_down_are_texts_all_along(tmp_path):
     data = read(tmp_path, "\n".join([HEAD, *lines, "A12,08,2026-03-02 10:00:00,5,x"]))
     ids = data.frames["calls"].to_native().collect()["call_id"].to_list()
     assert (ids[0], ids[-1], len(ids)) == ("000", "A12", 3001)
+
+
+def test_a_duration_beyond_all_clocks_is_noted_and_not_fatal(tmp_path):
+    lines = rows()
+    lines[3] = lines[3].replace(",3,x", ",12345678901234567890123,x")
+    data = read(tmp_path, "\n".join([HEAD, *lines]))
+    assert counts(data) == (30, 0)
+    assert kinds(data)["impossible-durations"] == 1
