@@ -41,8 +41,6 @@ def spark() -> Any:
         "spark.driver.memory": "2g",
         "spark.sql.shuffle.partitions": "2",
         "spark.default.parallelism": "2",
-        # Plans name every column that they read.
-        "spark.sql.maxMetadataStringLength": "10000",
     }
     builder = SparkSession.builder.master("local[2]")
     for key, value in settings.items():
