@@ -13,7 +13,7 @@ import numpy as np
 
 from kpiaudit.detectors._perfect_scores_count import STRATA
 from kpiaudit.detectors._perfect_scores_questions import SIGNS, rates, signs
-from kpiaudit.stats.conjunction import both
+from kpiaudit.stats.conjunction import both, lifted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,11 @@ class _Answers:
         return np.where(self.asked > 0, filled.argmin(axis=0), -1).astype(np.int64)
 
     def both(self) -> FloatArray:
-        return both(self.first, self.second, together=_TOGETHER)
+        # A sign that can't be overlooked needs less of the rate; never none of it.
+        return np.minimum(
+            both(self.first, self.second, together=_TOGETHER),
+            lifted(self.first, self.second, together=_TOGETHER),
+        )
 
 
 def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
@@ -76,8 +80,9 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
     Returns:
         The outcome of the rate of top scores, with the p-value of the conjunction of
         the first question and the smallest among an agent's signs times their number:
-        the larger of the two, scaled by the share of agents who compete for it, which
-        is for use in a false discovery rate only.
+        the larger of the two, scaled by the share of agents who compete for it, or, if
+        that is smaller, the sign with the rate's support (`conjunction.lifted`). It is
+        for use in a false discovery rate only.
 
         `extra` has `sign` (index into `SIGNS` of the most telling one; -1 without any),
         `asked` (their number), `days`, `first_p`, `second_p`, `rate_p`, `chosen_peers`,

@@ -10,6 +10,8 @@ from scipy.special import ndtr, ndtri, owens_t
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray
 
+_SCORE = 3.0
+"""No answer counts for more than this many standard deviations beside another one."""
 
 def both(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
     """Return p-values for `both answers are yes`, for use in a false discovery rate.
@@ -79,6 +81,37 @@ def joint(first: FloatArray, second: FloatArray, *, together: float) -> FloatArr
     tested = ~np.isnan(larger)
     out[tested] = larger[tested] * _passes_again(larger[tested], together)
     return out
+
+
+def lifted(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
+    """Return p-values for `the second is a yes, and the first supports it`.
+
+    `both` asks as much of the one question as of the other. Where the second one is the
+    telling sign, a first answer that is only suggestive is enough beside a sign that
+    can't be overlooked; a first answer alone, however clear, never is. The second
+    p-value, scaled as in `joint`, is a lower bound; the other is that of the sum of
+    both normal scores, each cut at three standard deviations.
+
+    Args:
+        first: p-values of the first question, shape (n,), nan where untestable.
+        second: Those of the second, the telling one.
+        together: Correlation of honest subjects' answers, in [0, 1).
+
+    Returns:
+        Shape (n,); nan where either is.
+
+    Source:
+        Stouffer et al. (1949), The American Soldier 1:45 (sum of normal scores); Brown
+        (1975), Biometrics 31:987-992 (combining dependent tests).
+
+    >>> lifted(np.array([0.01, 0.3]), np.array([1e-9, 1e-9]), together=0.5).round(4)
+    array([0.0011, 0.0209])
+    >>> lifted(np.array([1e-9]), np.array([0.3]), together=0.0).round(2)
+    array([0.09])
+    """
+    scores = [np.clip(-ndtri(p), -_SCORE, _SCORE) for p in (first, second)]
+    total = ndtr(-(scores[0] + scores[1]) / np.sqrt(2.0 * (1.0 + together)))
+    return np.asarray(np.maximum(joint(second, second, together=together), total))
 
 
 def limit(threshold: float, *, together: float) -> float:
