@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent.parent / "docs" / "accuracy.md"
 PROSE = Path(__file__).parent / "accuracy.md.txt"
 TARGET = 0.05
+HALF = 0.5
+"""Power as a share of the oracle's is given where the oracle finds half or more."""
 
 
 def write() -> None:
@@ -238,19 +240,24 @@ def _others_honest(rows: Rows) -> str:
 
 def _others_power(rows: Rows) -> str:
     out = []
-    names = ("kpiaudit", *rivals.NAMES)
-    for detector in ("short-calls", "duration-cap"):
+    for detector in DETECTORS:
+        plain = detector in ("short-calls", "duration-cap")
+        names = ("kpiaudit", *rivals.NAMES) if plain else ("kpiaudit", "oracle")
         mine = tally.where(rows, detector=detector, gamers=lambda g: g > 0, mode="")
+        mine = [row for row in mine if "others" in row]
         body = []
-        for (agents, strength), some in tally.by(mine, "agents", "strength").items():
+        for (agents, gamers, strength), some in tally.by(
+            mine, "agents", "gamers", "strength"
+        ).items():
             found = {m: tally.power(_as(m, some)) for m in names}
             wrong = {m: tally.false_share(_as(m, some)) for m in names}
             best = found["oracle"]
-            ratio = percent(found["kpiaudit"] / best) if best else "-"
+            ratio = percent(found["kpiaudit"] / best) if best >= HALF else "-"
             cells = [f"{percent(found[m])} / {percent(wrong[m])}" for m in names]
-            body.append([f"{agents}, {percent(strength)} ({len(some)})", *cells, ratio])
+            label = f"{gamers} of {agents}, {percent(strength)} ({len(some)})"
+            body.append([label, *cells, ratio])
         head = [
-            "Agents, strength (centres)",
+            "Who, strength (centres)",
             *(_WORDS[m] for m in names),
             "of oracle's",
         ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibration import rivals
+from calibration import oracle, rivals
 from kpiaudit.stats import multiplicity
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def one(cell: Cell, seed: int) -> dict[str, Any]:
         others = rivals.flags(made)
         if cell.mode == "rivals":
             others |= rivals.slow(made, cutoff=module.CAP)
+    else:
+        others = {"oracle": oracle.flags(made, cell)} if cell.gamers else {}
+    if others:
         out["others"] = {
             name: [int((hit & made.gamer).sum()), int((hit & ~made.gamer).sum())]
             for name, hit in others.items()
