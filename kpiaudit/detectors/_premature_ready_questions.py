@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
 _MIN_OPEN_LATE = 20
-_TOGETHER = 0.15
+_TOGETHER = 0.3
 """Correlation of honest agents' answers to the two questions.
 
 Habits may go together more closely than that; the answers, which carry the noise of
-counts and the doubt about the honest spread, don't (docs/accuracy.md has the figures).
+counts and the doubt about the honest spread, were seen to do so by .15 to .25. With .15
+newcomers who stand out in both are named too often where honest agents differ much.
 """
 _KEYS = ("pair", "agent_id", "clock")
 
