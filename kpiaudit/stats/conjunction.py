@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _SCORE = 3.0
 """No answer counts for more than this many standard deviations beside another one."""
 
+
 def both(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
     """Return p-values for `both answers are yes`, for use in a false discovery rate.
 
