@@ -25,7 +25,9 @@ MIN_DAYS = 10
 
 NAMES = ("brief", "shape", "repeat")
 
-_MIN_TRIALS = (20, 20, 10)
+_MIN_TRIALS = (20, 5, 3)
+_LARGE_QUEUE = 200
+"""Short calls with a known customer from which a queue has a redial rate of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +61,11 @@ class Question:
 
     def score(self) -> FloatArray:
         """Return the log of observed over expected events, per agent."""
-        strata = int(self.stratum.max(initial=0)) + 1
-        events = np.bincount(self.stratum, weights=self.events, minlength=strata)
-        trials = np.bincount(self.stratum, weights=self.trials, minlength=strata)
+        _, stratum = np.unique(self.stratum, return_inverse=True)
+        events = np.bincount(stratum, weights=self.events)
+        trials = np.bincount(stratum, weights=self.trials)
         rate = events / np.maximum(trials, 1.0)
-        expected = self._sum(self.trials * rate[self.stratum])
+        expected = self._sum(self.trials * rate[stratum])
         out: FloatArray = np.log((self._sum(self.events) + 0.5) / (expected + 0.5))
         return out
 
@@ -120,12 +122,14 @@ def ask(summaries: Summaries, *, min_excess: float) -> Asked:
         trials: tuple[str, ...],
         least: int,
         *,
-        pooled: bool = False,
+        large: int = 0,
         excess: float = 0.0,
     ) -> Question:
+        total = np.bincount(queue, weights=_added(counts, trials))
         return Question(
             agent=agent.astype(np.int64),
-            stratum=(queue * (not pooled)).astype(np.int64),
+            # Queues with few trials stand together: a hundred tiny cells tell less.
+            stratum=np.where(total >= large, np.arange(len(total)), -1)[queue],
             events=_added(counts, events),
             trials=_added(counts, trials),
             size=len(ids),
@@ -140,9 +144,9 @@ def ask(summaries: Summaries, *, min_excess: float) -> Asked:
     scores = brief.score(), shape.score()
     asked = [(brief, scores[1]), (shape, scores[0])]
     if _added(counts, ("short_known",)).sum() > 0:
-        # Redials are few: one stratum, or the counts are tiny.
+        # Some queues' callers ring again more than others', whoever hung up on them.
         again = question(
-            ("short_redialled",), ("short_known",), _MIN_TRIALS[2], pooled=True
+            ("short_redialled",), ("short_known",), _MIN_TRIALS[2], large=_LARGE_QUEUE
         )
         asked.append((again, scores[0] + scores[1]))
     return Asked(
