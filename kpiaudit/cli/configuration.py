@@ -22,6 +22,7 @@ _OF_SCAN = {
     "baseline",
     "costs",
     "new_only",
+    "placebo",
 }
 """Other commands have an --output of their own: the report's is not meant for them."""
 _LIST = ("paths", "rules", "select", "ignore", "format")
@@ -45,15 +46,19 @@ KEYS = {
     "exit_zero": "turn exit status 1 into 0",
     "baseline": "a baseline file or an earlier JSON report",
     "costs": "unit costs: contact, reopened_ticket, lost_customer, currency",
+    "placebo": "ask every rule where nothing is to be found",
     "new_only": "only new and worsened findings count",
     "suppress": "accepted findings: finding, reason, until, up_to",
 }
-_WITHOUT_VARIABLE = {"paths", "tables", "suppress"}
+_WITHOUT_VARIABLE = {"costs", "paths", "tables", "suppress"}
 VARIABLES = {
     *(f"KPIAUDIT_{key.upper()}" for key in KEYS if key not in _WITHOUT_VARIABLE),
     "KPIAUDIT_CONFIG",
+    "KPIAUDIT_COST",
     "KPIAUDIT_MAX_FIELD_MB",
     "KPIAUDIT_MAX_INFLATE_RATIO",
+    "KPIAUDIT_MAX_JSON_DEPTH",
+    "KPIAUDIT_MAX_JSON_MB",
     "KPIAUDIT_MEMORY_MB",
     "KPIAUDIT_TRACEBACK",
 }

@@ -99,6 +99,7 @@ on standard error says why it is not 0.
 @click.option(
     "--placebo",
     is_flag=True,
+    envvar="KPIAUDIT_PLACEBO",
     help="Also try every rule where nothing is to be found, which takes minutes.",
 )
 @click.option(

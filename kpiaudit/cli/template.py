@@ -30,6 +30,8 @@ fail_on: low
 # text, json, ndjson, csv, markdown, html, junit or sarif; several at once with a file
 # each, one of them without, for standard output.
 # format: [text, json=report.json]
+# Also try every rule where nothing is to be found, which takes minutes.
+# placebo: true
 # Instead of standard output, if there is one format.
 # output: report.txt
 
