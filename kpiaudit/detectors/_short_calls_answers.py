@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._short_calls_questions import MIN_DAYS, NAMES
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ tells a habit from hanging up, is not among them."""
 _TOP, _BOTTOM = 4.0, -2.0
 """No single answer counts for more than this many standard deviations: with one
 question alone no agent is reported, however extreme that answer is."""
+_SCORE_WEIGHT = 1.5
+"""Weight of the question about the score: the only one that habits can't answer."""
 _PROMISING = 0.15
 _CHOSEN_SHARE = 2.0 / 3.0
 _STEPS = 8
@@ -86,13 +89,15 @@ def answer(
     return Answer(p_value=p, parts=parts)
 
 
-def combined(p_values: FloatArray) -> FloatArray:
+def combined(p_values: FloatArray, score: FloatArray | None = None) -> FloatArray:
     """Return one p-value per column from one per question; nan where fewer than two.
 
     The sum of normal scores, with a correlation allowed for and each score capped.
 
     Args:
         p_values: Shape (n_questions, n); nan where a question was not asked.
+        score: P-values of a question about when events fall, given how many there
+            are, which ties it to none of the others; shape (n,), nan where not asked.
 
     Source:
         Stouffer et al. (1949), The American Soldier 1:45 (sum of normal scores); Brown
@@ -107,60 +112,103 @@ def combined(p_values: FloatArray) -> FloatArray:
     number = asked.sum(axis=0)
     scores = np.clip(-ndtri(np.where(asked, p_values, 0.5)), _BOTTOM, _TOP)
     tied = np.where(number == 2, _TWO_ALONE, _DEPENDENCE)
-    width = np.sqrt(number + number * (number - 1) * tied)
-    p = ndtr(-np.sum(scores * asked, axis=0) / np.maximum(width, 1.0))
+    total = np.sum(scores * asked, axis=0)
+    square = number + number * (number - 1) * tied
+    if score is not None:
+        told = ~np.isnan(score)
+        more = np.clip(-ndtri(np.where(told, score, 0.5)), _BOTTOM, _TOP)
+        total = total + _SCORE_WEIGHT * more * told
+        square = square + _SCORE_WEIGHT**2 * told
+    p = ndtr(-total / np.maximum(np.sqrt(square), 1.0))
     out: FloatArray = np.where(number >= 2, p, np.nan)
     return out
 
 
-def combine(asked: Asked) -> Outcome:
+def combine(asked: Asked, score: Outcome | None = None) -> Outcome:
     """Return one outcome per agent; the effect is that of the rate of short calls.
 
     Everybody as peers is the better yardstick where few show the pattern, chosen peers
     where many do. Both count, the second for two thirds of the error rate (a weighted
     Bonferroni correction). The second look, which is dear, is for those whose first
-    one is at least suggestive.
+    one is at least suggestive. Where it is known what was paid for, both are taken
+    with and without the question about the score, each for half of the error rate:
+    not everybody who games does it for the bonus.
+
+    Args:
+        asked: The three questions.
+        score: Whether short calls follow the score; None where nothing is known of it.
     """
     plain = [Answer(p_value=o.p_value, parts=((None, o),)) for o in asked.plain]
+    follows = None
+    if score is not None:
+        follows = Answer(p_value=score.p_value, parts=((None, score),))
     first = _together(plain)
+    promising = first if follows is None else np.fmin(first, _together(plain, follows))
     chosen = [
-        answer(question, outcome, score, first <= _PROMISING)
-        for question, outcome, score in zip(
+        answer(question, outcome, order, promising <= _PROMISING)
+        for question, outcome, order in zip(
             asked.questions, asked.plain, asked.scores, strict=True
         )
     ]
-    both = np.array([first / (1.0 - _CHOSEN_SHARE), _together(chosen) / _CHOSEN_SHARE])
-    better = both[1] < both[0]
-    p = np.minimum(both.min(axis=0), 1.0)
+    looks = _looks(plain, chosen, follows)
+    each = np.array([look.p_values() / look.share for look in looks])
+    best = np.argmin(np.where(np.isnan(each), np.inf, each), axis=0)
+    p = np.minimum(each.min(axis=0), 1.0)
     p = np.where(asked.days < MIN_DAYS, np.nan, p)
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        points = [
-            _breaking(chosen, int(row), threshold * _CHOSEN_SHARE)
-            if better[row]
-            else _breaking(plain, int(row), threshold * (1.0 - _CHOSEN_SHARE))
-            for row in rows
-        ]
+        points = [_breaking(looks[best[row]], int(row), threshold) for row in rows]
         return np.array(points, dtype=np.float64)
 
+    better = np.array([look.answers is chosen for look in looks])[best]
     return replace(
         asked.rate,
         p_value=p,
         breaking_point=breaking_point,
-        extra=_extra(asked, [plain, chosen], better),
+        extra=_extra(asked, [plain, chosen], better) | incentives.told(score),
         smallest_detectable=float("nan"),
     )
 
 
-def _together(answers: list[Answer]) -> FloatArray:
-    return combined(np.array([each.p_value for each in answers]))
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """Answers that are added up, and the share of the error rate that they get."""
+
+    answers: list[Answer]
+    follows: Answer | None
+    share: FloatArray
+
+    def p_values(self) -> FloatArray:
+        return _together(self.answers, self.follows)
 
 
-def _breaking(answers: list[Answer], row: int, threshold: float) -> float:
+def _looks(
+    plain: list[Answer], chosen: list[Answer], follows: Answer | None
+) -> list[_Look]:
+    out = []
+    size = len(plain[0].p_value)
+    asked = np.zeros(size, dtype=np.bool_)
+    if follows is not None:
+        asked = ~np.isnan(follows.p_value)
+    for answers, share in ((plain, 1.0 - _CHOSEN_SHARE), (chosen, _CHOSEN_SHARE)):
+        half = np.where(asked, 0.5, 1.0) * share
+        out.append(_Look(answers=answers, follows=None, share=half))
+        if follows is not None:
+            out.append(_Look(answers=answers, follows=follows, share=half))
+    return out
+
+
+def _together(answers: list[Answer], follows: Answer | None = None) -> FloatArray:
+    score = None if follows is None else follows.p_value
+    return combined(np.array([each.p_value for each in answers]), score)
+
+
+def _breaking(look: _Look, row: int, threshold: float) -> float:
     """Return how many times wider the honest spread may be before a row is lost."""
     multiples = np.exp(np.linspace(0.0, np.log(50.0), 60)).astype(np.float64)
-    at = combined(np.array([each.at_spread(row, multiples) for each in answers]))
-    lost = np.flatnonzero(at > threshold)
+    parts = np.array([each.at_spread(row, multiples) for each in look.answers])
+    score = None if look.follows is None else look.follows.at_spread(row, multiples)
+    lost = np.flatnonzero(combined(parts, score) > threshold * look.share[row])
     return float(multiples[lost[0]] if len(lost) else multiples[-1])
 
 

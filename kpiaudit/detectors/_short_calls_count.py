@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.tables.neighbours import Sequence, with_neighbours
 
 if TYPE_CHECKING:
@@ -295,6 +296,9 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
             out[column] = totals(("agent_id", column), split)
     if has(data, "at_ms"):
         out["bursts"] = bursts(frame)
+    if found.get("schemes"):
+        one = 1 - nw.col("again")
+        out |= incentives.cells(frame, data, trials=one, events=one * nw.col("short"))
     return out
 
 

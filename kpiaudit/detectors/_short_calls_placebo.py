@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpiaudit.detectors import _short_calls_questions as questions
+from kpiaudit.detectors._incentives import CELLS
 from kpiaudit.detectors.base import Summary, Tested, Verdicts
 from kpiaudit.stats import peers, replicate
 
@@ -57,9 +58,11 @@ def replicas(summaries: Summaries, number: int, seed: int) -> Iterator[Summaries
     asked = questions.ask(summaries, min_excess=0.0)
     if "days" not in summaries or any(o.draw is None for o in asked.plain):
         return
+    # What follows the score in the real counts must not vouch for drawn ones.
+    drawn_from = {name: s for name, s in summaries.items() if name != CELLS}
     for each in range(number):
         rng = np.random.default_rng([seed, each])
-        yield {**summaries, **_drawn(summaries, asked, rng)}
+        yield {**drawn_from, **_drawn(summaries, asked, rng)}
 
 
 def _drawn(

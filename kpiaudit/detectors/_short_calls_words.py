@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors import _short_calls_explain as explain
 from kpiaudit.detectors.base import Account
 from kpiaudit.findings import (
@@ -57,9 +58,12 @@ def agent(row: Row, *, max_talk_s: float, next_talk_s: float) -> Account:
         observed=short,
         expected=expected,
         harm=float(np.clip(row.value("effect") / max(calls, 1.0), 0.0, 1.0)),
-        evidence=_agent_evidence(row, max_talk_s, next_talk_s),
+        evidence=(
+            *_agent_evidence(row, max_talk_s, next_talk_s),
+            *incentives.evidence(row, what="short calls"),
+        ),
         explanations=explain.explanations(row),
-        rests_on=_rests_on(row, followed=followed),
+        rests_on=(*_rests_on(row, followed=followed), *incentives.rests_on(row)),
         peers="Agents with calls on the same queues, each queue for itself.",
         next_step=(
             f"Listen to twenty of the calls under {max_talk_s:g} seconds and to twenty "

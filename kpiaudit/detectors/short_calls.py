@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors import _short_calls_answers as answers
 from kpiaudit.detectors import _short_calls_count as count
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset, Frame
 
 _AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
+_PAID = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
+"""KPIs that short calls raise or lower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,11 @@ class ShortCalls(Detector):
     none counts for more than four standard deviations: no single figure, however
     extreme, makes a finding. Short calls of one customer within half an hour count
     once, with whomever they were.
+
+    Where a table says what was paid for (`incentives`, or targets in `kpis`) on calls
+    handled or handle time, a fourth question is asked: does the agent have more short
+    calls while the threshold is in reach than once it is met or lost? Habits, seats,
+    novices and hard queues don't know the score.
 
     Beside the agents stands the whole floor: if everybody does it, peers hide it. The
     median agent's calls of 0 to 9 seconds are held against an extrapolation of the
@@ -108,6 +116,9 @@ class ShortCalls(Detector):
         "calls.site_id",
         "calls.monitored",
         "calls.call_id",
+        "calls.hold_s",
+        "calls.wrap_s",
+        *incentives.USES,
     )
     explanations: ClassVar[tuple[Explain, ...]] = (
         Explain(text=explain.EQUIPMENT, columns=("calls.station", "calls.trunk")),
@@ -172,10 +183,10 @@ class ShortCalls(Detector):
             out["numbers"] = count.numbers(
                 data, self._windows, least=self.silent_calls, most=500
             )
-        return out
+        return out | incentives.discover(data)
 
     def find(self, summaries: Summaries) -> Found:
-        return finds.read(summaries)
+        return finds.read(summaries) | incentives.find(summaries, kpis=_PAID)
 
     def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
         return count.summaries(data, self._windows, found)
@@ -183,7 +194,10 @@ class ShortCalls(Detector):
     def test(
         self, summaries: Summaries, found: Found, *, min_effect: float | None
     ) -> Verdicts:
-        said = finds.sentences(found, max_talk_s=self.max_talk_s)
+        said = (
+            *finds.sentences(found, max_talk_s=self.max_talk_s),
+            *incentives.sentences(found),
+        )
         if not len(summaries["counts"]):
             return Verdicts(skipped="no answered call with an agent", found=said)
         if floors.coarse(summaries):
@@ -193,11 +207,12 @@ class ShortCalls(Detector):
                 found=said,
             )
         asked = questions.ask(summaries, min_excess=min_effect or 0.0)
+        score = incentives.ask(summaries, found, asked.ids)
         tested = [
             Tested(
                 kind="agent",
                 ids=asked.ids,
-                outcome=answers.combine(asked),
+                outcome=answers.combine(asked, score),
                 share=_AGENT_SHARE,
                 unit="calls",
             )

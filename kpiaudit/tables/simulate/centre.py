@@ -157,6 +157,10 @@ class Plant:
             eligible stands in `PATTERNS`.
         falsify: Probability that the agent-entered fields of a gamed contact hide it.
         how: Variant, one of `HOW[pattern]`; empty for the first of them.
+        follows_score: Only while the month's bonus on calls handled is in reach: not
+            yet earned, and what is missing is half to one and a half times what the
+            agent usually does in the days left. Only for `short-calls`, in a centre
+            with `calls_bonus`; customers who ring again are left alone.
     """
 
     pattern: str
@@ -164,6 +168,7 @@ class Plant:
     strength: float = 0.3
     falsify: float = 0.0
     how: str = ""
+    follows_score: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names and shares that mean nothing.
@@ -177,6 +182,8 @@ class Plant:
         for name in ("strength", "falsify"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Plant.{name} must be between 0 and 1.")
+        if self.follows_score and self.pattern != "short-calls":
+            raise ValueError("Plant.follows_score is for the pattern short-calls.")
         if isinstance(self.agents, float) and not 0 <= self.agents <= 1:
             raise ValueError("Plant.agents as a float is a share between 0 and 1.")
 
@@ -212,6 +219,7 @@ class Centre:
         plants: Planted patterns; none for an honest centre.
         tables: Tables to make, out of `TABLES`.
         cap_s: Cap or bonus limit on a call's length, in seconds.
+        calls_bonus: Calls handled per month from which a bonus is paid; 0 for none.
     """
 
     seed: int = 0
@@ -230,6 +238,7 @@ class Centre:
     plants: tuple[Plant, ...] = ()
     tables: tuple[str, ...] = TABLES
     cap_s: float = 420
+    calls_bonus: float = 0
 
     def __post_init__(self) -> None:
         """Refuse names and sizes that mean nothing.
@@ -254,6 +263,10 @@ class Centre:
             raise ValueError(
                 "Centre.spread_sd must be >= 0, day_clustering >= 1, cap_s >= 60."
             )
+        if self.calls_bonus < 0:
+            raise ValueError("Centre.calls_bonus must be 0 or above.")
+        if not self.calls_bonus and any(p.follows_score for p in self.plants):
+            raise ValueError("Plant.follows_score needs Centre.calls_bonus.")
 
     def has(self, lookalike: str) -> bool:
         """Say whether an innocent mechanism is switched on."""

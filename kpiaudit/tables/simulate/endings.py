@@ -14,6 +14,7 @@ from kpiaudit.tables.simulate.calls import (
     progress,
 )
 from kpiaudit.tables.simulate.roster import DAY_S
+from kpiaudit.tables.simulate.score import bonus_in_reach
 from kpiaudit.tables.simulate.spread import shift_across, stream
 
 if TYPE_CHECKING:
@@ -179,6 +180,8 @@ def _plant_short(
     n = len(rows["at"])
     hit = _of(rows, agents) & (rng.random(n) < plant.strength) & ~rows["dropped"]
     hit &= ~rows["silent"]
+    if plant.follows_score:
+        hit &= bonus_in_reach(floor, rows) & (generation == 0)
     if plant.falsify > 0:
         hit &= ~rows["monitored"]  # whoever hides it knows when somebody listens
     seconds = np.minimum(rng.integers(1, 10, n), rows["line_s"])

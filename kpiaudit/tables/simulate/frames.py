@@ -159,13 +159,15 @@ def agents_frame(floor: Floor, hired_days: Ints) -> pl.DataFrame:
 def incentives_frame(floor: Floor) -> pl.DataFrame:
     """Return the table `incentives`: one scheme per KPI that the patterns inflate."""
     centre = floor.centre
-    schemes = (
+    schemes: tuple[tuple[str, float, str, float], ...] = (
         ("average_handle_time", centre.cap_s, "below", 150.0),
         ("calls_per_shift", 70.0, "above", 100.0),
         ("csat", 4.5, "above", 200.0),
         ("ready_on_time", 0.9, "above", 120.0),
         ("sla_met", 0.85, "above", 120.0),
     )
+    if centre.calls_bonus:
+        schemes += (("calls_handled", centre.calls_bonus, "above", 150.0),)
     first = np.zeros(len(schemes))
     return pl.DataFrame(
         {

@@ -1,0 +1,180 @@
+"""Thresholds that pay: read from tables, asked about, said in the finding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import duckdb
+import narwhals as nw
+import numpy as np
+import polars as pl
+import pytest
+
+from kpiaudit.audit import audit
+from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors.base import Summary
+from kpiaudit.rulebook import read_rules
+from kpiaudit.tables.engine import collect
+from kpiaudit.tables.load import load
+from kpiaudit.tables.simulate import Centre, Plant, simulate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kpiaudit.tables.dataset import Dataset
+
+RULES = {rule.id: rule for rule in read_rules()}
+DETECTOR = RULES["short-calls"].detector
+BONUS = 1000.0
+TABLES = ("calls", "incentives")
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, pl.DataFrame]:
+    centre = Centre(
+        seed=3,
+        agents=24,
+        days=31,
+        start="2026-03-01",
+        calls_bonus=BONUS,
+        tables=TABLES,
+        plants=(
+            Plant(
+                pattern="short-calls",
+                agents=("A0001", "A0002", "A0003"),
+                strength=0.1,
+                follows_score=True,
+            ),
+        ),
+    )
+    tables = simulate(centre).tables
+    bonus = tables["incentives"].filter(pl.col("kpi") == "calls_handled")
+    return {"calls": tables["calls"], "incentives": bonus}
+
+
+def data_of(made, **tables) -> Dataset:
+    given = {**{name: made[name] for name in TABLES}, **tables}
+    return load(tables={k: [v] for k, v in given.items() if v is not None})
+
+
+def counted(data: Dataset):
+    first = {n: Summary.of(f) for n, f in collect(DETECTOR.discover(data)).items()}
+    found = DETECTOR.find(first)
+    second = collect(DETECTOR.summarize(data, found))
+    return first, found, {n: Summary.of(f) for n, f in second.items()}
+
+
+def test_the_bonus_is_read_and_who_follows_it_stands_out(made) -> None:
+    report = audit(data_of(made), [RULES["short-calls"]]).report
+    status = report.rules[0]
+    assert any("calls_handled 1000 per month" in text for text in status.found)
+    found = {f.subject.id: f for f in report.findings if f.subject.kind == "agent"}
+    assert set(found) <= {"A0001", "A0002", "A0003"}
+    assert found
+    for finding in found.values():
+        told = [e for e in finding.evidence if "bonus was in reach" in e.name]
+        assert len(told) == 1
+        assert told[0].value > 1.0
+        assert "p = " in told[0].text or "does not count" in told[0].text
+
+
+@pytest.mark.parametrize("engine", ["duckdb"])
+def test_cells_are_the_same_elsewhere(made, engine: str, tmp_path: Path) -> None:
+    data = data_of(made)
+    frames = {}
+    connection = duckdb.connect(config={"threads": 1})
+    for name, frame in collect(dict(data.frames)).items():
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+        path = str(tmp_path / f"{name}.parquet")
+        frames[name] = nw.from_native(connection.read_parquet(path)).lazy()
+    want, found, cells = counted(data)
+    got, also, there = counted(replace(data, frames=frames))
+    assert found["schemes"] == also["schemes"]
+    assert len(cells[incentives.CELLS]) > 1000
+    for summary, other in (
+        (want["schemes"], got["schemes"]),
+        (cells[incentives.CELLS], there[incentives.CELLS]),
+    ):
+        for column, values in summary.columns.items():
+            np.testing.assert_array_equal(other[column], values, err_msg=column)
+
+
+def test_without_the_table_nothing_changes(made) -> None:
+    alone = data_of(made, incentives=None)
+    other = made["incentives"].with_columns(kpi=pl.lit("csat"))
+    _, found, plain = counted(alone)
+    _, same, unpaid = counted(data_of(made, incentives=other))
+    assert "schemes" not in found
+    assert "schemes" not in same
+    assert incentives.CELLS not in plain
+    assert incentives.CELLS not in unpaid
+    reports = [
+        audit(data, [RULES["short-calls"]]).report.findings
+        for data in (alone, data_of(made, incentives=other))
+    ]
+    assert reports[0] == reports[1]
+
+
+def test_targets_reported_month_by_month_are_thresholds(made) -> None:
+    targets = pl.DataFrame(
+        {
+            "kpi": ["Calls handled", "csat"],
+            "subject_kind": ["agent", "agent"],
+            "subject_id": ["A0001", "A0001"],
+            "period_start": ["2026-03-01T00:00:00Z"] * 2,
+            "period_end": ["2026-03-31T23:59:59Z"] * 2,
+            "value": [1010.0, 4.0],
+            "target": [BONUS, 4.5],
+        }
+    )
+    _, found, _ = counted(data_of(made, incentives=None, kpis=targets))
+    (scheme,) = found["schemes"]
+    assert (scheme.period, scheme.subject, scheme.above) == ("span", "A0001", True)
+    assert scheme.last - scheme.first == 31
+    names = np.array(["A0001", "A0002"])
+    (target,) = incentives._targets(found, names)
+    assert target.subjects.tolist() == [True, False]
+
+
+def rows(**columns):
+    base = {
+        "kpi": ["calls_handled"],
+        "subject_kind": [""],
+        "subject_id": [""],
+        "direction": [""],
+        "period": [""],
+        "threshold": [900.0],
+        "first": [-incentives._ALWAYS],
+        "last": [incentives._ALWAYS],
+    }
+    frame = pl.DataFrame({**base, **columns})
+    return {"schemes": Summary.of(frame)}
+
+
+@pytest.mark.parametrize(
+    ("kpi", "direction", "above"),
+    [
+        ("calls_handled", "", True),
+        ("AHT", "", False),
+        ("average handle time", "above", True),
+        ("calls_handled", "below", False),
+    ],
+)
+def test_the_paid_side_is_the_tables_or_the_usual_one(kpi, direction, above) -> None:
+    given = rows(kpi=[kpi], direction=[direction])
+    paid = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
+    (scheme,) = incentives.find(given, kpis=paid)["schemes"]
+    assert scheme.above == above
+    assert scheme.period == "month"
+
+
+def test_a_bonus_for_teams_is_said_and_not_used() -> None:
+    found = incentives.find(rows(subject_kind=["team"]), kpis=["calls_handled"])
+    assert incentives._targets(found, np.array(["A0001"])) == []
+    assert any("team" in text for text in incentives.sentences(found))
+
+
+def test_thresholds_that_mean_nothing_are_left_out() -> None:
+    for bad in ({"threshold": [0.0]}, {"period": ["decade"]}, {"kpi": ["sla_met"]}):
+        assert incentives.find(rows(**bad), kpis=["calls_handled"]) == {}
