@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kpiaudit.evidence.runs import Run
     from kpiaudit.findings import Finding
     from kpiaudit.stats.contrast import Contrast, Innocent
-    from kpiaudit.stats.outcome import BoolArray
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
     from kpiaudit.tables.dataset import Dataset
 
 FEWEST = 10
@@ -56,19 +56,18 @@ def corroborate(runs: Iterable[Run], data: Dataset) -> None:
         asked.append((run, chosen))
         for name, frame in following.counts(run, data, chosen).items():
             frames[f"{len(asked) - 1}/{name}"] = frame
-    collected = {name: Summary.of(f) for name, f in collect(frames).items()}
+    collected = {name: _Cells.of(Summary.of(f)) for name, f in collect(frames).items()}
     for number, (run, chosen) in enumerate(asked):
         for source in chosen:
             name = source.id if source.id in {"survey", "reopened"} else "followed"
-            rows = collected.get(f"{number}/{name}")
-            if rows is not None and len(rows):
-                _ask(run, source, rows, data)
+            cells = collected.get(f"{number}/{name}")
+            if cells is not None and len(cells.agent):
+                _ask(run, source, cells.about(source), data)
         _weigh(run)
 
 
-def _ask(run: Run, source: Source, rows: Summary, data: Dataset) -> None:
+def _ask(run: Run, source: Source, cells: _Cells, data: Dataset) -> None:
     """Add one source's answer to each finding of a rule."""
-    cells = _Cells.of(rows, source)
     named = {f.subject.id for f in run.findings if f.subject.kind == "agent"}
     for index, finding in enumerate(run.findings):
         about = _about(finding, run.findings, cells)
@@ -91,31 +90,63 @@ def _ask(run: Run, source: Source, rows: Summary, data: Dataset) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cells:
-    """Counts of one source per agent, queue and hour, as arrays of one length."""
+    """Counts per agent, queue and hour, as arrays of one length.
 
-    agent: np.typing.NDArray[np.str_]
-    queue: np.typing.NDArray[np.str_]
-    hour: np.typing.NDArray[np.int64]
+    Agents and queues are numbers, their places among the sorted names: every finding is
+    held against every source, and texts compared each time would cost as much as
+    counting did.
+    """
+
+    rows: Summary
+    agents: dict[str, int]
+    queues: dict[str, int]
+    agent: IntArray
+    queue: IntArray
+    hour: IntArray
     control: BoolArray
-    records: np.typing.NDArray[np.float64]
-    events: np.typing.NDArray[np.float64]
+    records: FloatArray
+    events: FloatArray
 
     @classmethod
-    def of(cls, rows: Summary, source: Source) -> _Cells:
+    def of(cls, rows: Summary) -> _Cells:
+        """Number the agents and queues; the counts are those of no source yet."""
+        agents, agent = np.unique(rows["agent_id"].astype(str), return_inverse=True)
+        queues, queue = np.unique(rows["queue"].astype(str), return_inverse=True)
+        nothing = np.zeros(len(rows))
         return cls(
-            agent=rows["agent_id"].astype(str),
-            queue=rows["queue"].astype(str),
+            rows=rows,
+            agents={name: place for place, name in enumerate(agents.tolist())},
+            queues={name: place for place, name in enumerate(queues.tolist())},
+            agent=agent.astype(np.int64),
+            queue=queue.astype(np.int64),
             hour=rows.ints("hour"),
             control=rows.ints("control") == 1,
-            records=rows.floats(f"n_{source.key}"),
-            events=rows.floats(f"k_{source.key}"),
+            records=nothing,
+            events=nothing,
         )
 
-    def levels(self, mask: BoolArray) -> list[np.typing.NDArray[np.float64]]:
+    def about(self, source: Source) -> _Cells:
+        """Return the same cells with the counts of one source."""
+        return replace(
+            self,
+            records=self.rows.floats(f"n_{source.key}"),
+            events=self.rows.floats(f"k_{source.key}"),
+        )
+
+    def named(self, names: Iterable[str]) -> BoolArray:
+        """Say which agents, by number, are among these names."""
+        out = np.zeros(len(self.agents), dtype=np.bool_)
+        out[[self.agents[name] for name in names if name in self.agents]] = True
+        return out
+
+    def whose(self, mask: BoolArray) -> BoolArray:
+        """Say which agents, by number, have a cell among these."""
+        return np.bincount(self.agent[mask], minlength=len(self.agents)) > 0
+
+    def levels(self, mask: BoolArray) -> list[IntArray]:
         """Return the strata of some cells: by queue, then by queue and hour."""
-        _, queue = np.unique(self.queue, return_inverse=True)
-        number = queue.astype(np.float64)
-        return [number[mask], (number * 24 + self.hour)[mask]]
+        queue = self.queue[mask]
+        return [queue, queue * 24 + self.hour[mask]]
 
     def honest(
         self, mask: BoolArray, about: BoolArray, members: int
@@ -123,10 +154,9 @@ class _Cells:
         """Learn the innocent share from some cells, for the mix of others."""
         if self.records[mask].sum() < FEWEST_INNOCENT:
             return None
-        _, agent = np.unique(self.agent, return_inverse=True)
         return stats.innocent(
             stratum=self.levels(mask),
-            peer=agent[mask].astype(np.float64),
+            peer=self.agent[mask],
             events=self.events[mask],
             records=self.records[mask],
             mine=self.levels(about),
@@ -151,12 +181,12 @@ def _about(finding: Finding, findings: Sequence[Finding], cells: _Cells) -> Bool
     kind, who = finding.subject.kind, finding.subject.id
     flagged = ~cells.control
     if kind == "agent":
-        return np.asarray(flagged & (cells.agent == who))
+        return np.asarray(flagged & (cells.agent == cells.agents.get(who, -1)))
     if kind == "queue":
-        return np.asarray(flagged & (cells.queue == who))
+        return np.asarray(flagged & (cells.queue == cells.queues.get(who, -1)))
     if kind == "team":
         members = [f.subject.id for f in findings if f.part_of == finding.id]
-        return flagged & np.isin(cells.agent, members)
+        return np.asarray(flagged & cells.named(members)[cells.agent])
     return flagged
 
 
@@ -167,18 +197,19 @@ def _answer(
     records, events = cells.records[about].sum(), cells.events[about].sum()
     if records < FEWEST:
         return None
-    own = np.unique(cells.agent[about])
-    everybody = set(np.unique(cells.agent[~cells.control])) <= set(own)
+    own, found = cells.whose(about), cells.named(named)
+    everybody = not (cells.whose(~cells.control) & ~own).any()
     candidates: list[tuple[bool, Innocent]] = []
-    if not everybody and (len(own) == 1 or set(own) <= named):
+    if not everybody and (own.sum() == 1 or not (own & ~found).any()):
         # Those who are findings themselves are no innocent peers.
-        peers = ~cells.control & ~np.isin(cells.agent, [*own, *named, ""])
-        honest = cells.honest(peers, about, len(own))
+        no_peer = own | found | cells.named([""])
+        peers = ~cells.control & ~no_peer[cells.agent]
+        honest = cells.honest(peers, about, int(own.sum()))
         if honest is None:
             return None
         candidates.append((False, honest))
     if alternative.control:
-        mine = cells.control & np.isin(cells.agent, own)
+        mine = cells.control & own[cells.agent]
         spread = candidates[0][1] if candidates else None
         control = _own_control(cells, mine, about, spread)
         candidates += [] if control is None else [(True, control)]
@@ -199,7 +230,7 @@ def _own_control(
     cells: _Cells, mine: BoolArray, about: BoolArray, peers: Innocent | None
 ) -> Innocent | None:
     """Learn from the subject's own control records; one agent has no spread."""
-    agents = len(np.unique(cells.agent[mine]))
+    agents = int(cells.whose(mine).sum())
     if agents >= stats.MIN_PEERS:
         return cells.honest(mine, about, agents)
     records, events = cells.records[mine].sum(), cells.events[mine].sum()

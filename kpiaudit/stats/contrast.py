@@ -11,7 +11,7 @@ from scipy.special import betaincinv, betaln, gammaln
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kpiaudit.stats.outcome import FloatArray
+    from kpiaudit.stats.outcome import FloatArray, IntArray
 
 MIN_PEERS = 5
 """Fewer peers than this can't say how much honest ones differ."""
@@ -77,11 +77,11 @@ class Contrast:
 
 def innocent(
     *,
-    stratum: Sequence[FloatArray],
-    peer: FloatArray,
+    stratum: Sequence[IntArray],
+    peer: IntArray,
     events: FloatArray,
     records: FloatArray,
-    mine: Sequence[FloatArray],
+    mine: Sequence[IntArray],
     size: FloatArray,
     members: int = 1,
 ) -> Innocent | None:
@@ -93,9 +93,9 @@ def innocent(
     are held in the weight.
 
     Args:
-        stratum: Stratum of each of the peers' cells, an array of shape (n,) per level,
-            widest first.
-        peer: Peer of each cell, shape (n,).
+        stratum: Number, from 0, of the stratum of each of the peers' cells, an array of
+            shape (n,) per level, widest first.
+        peer: Number of the peer of each cell, from 0, shape (n,).
         events: Events per cell.
         records: Records per cell.
         mine: Stratum of the subject's cells, an array of shape (m,) per level.
@@ -110,25 +110,28 @@ def innocent(
         moments); indirect standardisation: Breslow & Day (1987), IARC Sci. Publ. 82.
     """
     total, n = float(events.sum()), float(records.sum())
-    names, at = np.unique(peer[records > 0], return_inverse=True)
-    if len(names) < MIN_PEERS or n <= 0 or size.sum() <= 0:
+    keep = records > 0
+    at = peer[keep]
+    there = np.bincount(at) > 0
+    peers = int(there.sum())
+    if peers < MIN_PEERS or n <= 0 or size.sum() <= 0:
         return None
     overall = (total + 0.5) / (n + 1.0)
     theirs = np.full(len(peer), overall)
     ours = np.full(len(size), overall)
     for level, own in zip(stratum, mine, strict=True):
-        keys, index = np.unique(np.concatenate([level, own]), return_inverse=True)
-        inner, outer = index[: len(level)], index[len(level) :]
-        k = np.bincount(inner, weights=events, minlength=len(keys))
-        m = np.bincount(inner, weights=records, minlength=len(keys))
-        theirs = (k[inner] + _PRIOR * theirs) / (m[inner] + _PRIOR)
-        ours = (k[outer] + _PRIOR * ours) / (m[outer] + _PRIOR)
+        size_of = int(own.max()) + 1
+        k = np.bincount(level, weights=events, minlength=size_of)
+        m = np.bincount(level, weights=records, minlength=size_of)
+        theirs = (k[level] + _PRIOR * theirs) / (m[level] + _PRIOR)
+        ours = (k[own] + _PRIOR * ours) / (m[own] + _PRIOR)
     rate = float(np.clip((ours * size).sum() / size.sum(), 1e-6, 1 - 1e-6))
-    keep = records > 0
-    had = np.bincount(at, weights=events[keep]).astype(np.float64)
-    due = np.bincount(at, weights=(records * theirs)[keep]).astype(np.float64)
+    had, due = (
+        np.bincount(at, weights=each[keep])[there].astype(np.float64)
+        for each in (events, records * theirs)
+    )
     spread = _spread(had, due, rate)
-    variance = rate**2 * spread * (1 / members + 1 / len(names))
+    variance = rate**2 * spread * (1 / members + 1 / peers)
     variance += rate * (1 - rate) / n
     weight = max(rate * (1 - rate) / variance - 1.0, 0.5)
     return Innocent(rate=rate, weight=weight, events=total, records=n)

@@ -11,13 +11,13 @@ from kpiaudit.stats.contrast import Innocent, _log_pmf, contrast, innocent, toge
 
 def learned(had, due_of, size, rng=None):
     """Learn from one cell a peer, all in one stratum."""
-    zeros = np.zeros(len(had))
+    zeros = np.zeros(len(had), dtype=int)
     return innocent(
         stratum=[zeros],
-        peer=np.arange(len(had), dtype=float),
+        peer=np.arange(len(had)),
         events=np.asarray(had, dtype=float),
         records=np.asarray(due_of, dtype=float),
-        mine=[np.zeros(1)],
+        mine=[np.zeros(1, dtype=int)],
         size=np.array([float(size)]),
     )
 
@@ -85,11 +85,11 @@ def test_too_few_peers_teach_nothing():
 def test_a_members_spread_averages_out_but_the_peers_error_stays():
     had, due = np.full(20, 4), np.full(20, 20)
     kinds = {
-        "stratum": [np.zeros(20)],
-        "peer": np.arange(20.0),
+        "stratum": [np.zeros(20, dtype=int)],
+        "peer": np.arange(20),
         "events": had.astype(float),
         "records": due.astype(float),
-        "mine": [np.zeros(1)],
+        "mine": [np.zeros(1, dtype=int)],
         "size": np.array([100.0]),
     }
     one, many = innocent(**kinds), innocent(**kinds, members=50)
@@ -99,13 +99,13 @@ def test_a_members_spread_averages_out_but_the_peers_error_stays():
 
 
 def test_the_honest_share_follows_the_subjects_own_mix():
-    stratum = np.repeat([0.0, 1.0], 10)
+    stratum = np.repeat([0, 1], 10)
     records = np.full(20, 100.0)
     events = np.where(stratum == 0, 10.0, 50.0)
-    for own, rate in ((0.0, 0.1), (1.0, 0.5)):
+    for own, rate in ((0, 0.1), (1, 0.5)):
         honest = innocent(
             stratum=[stratum],
-            peer=np.tile(np.arange(10.0), 2),
+            peer=np.tile(np.arange(10), 2),
             events=events,
             records=records,
             mine=[np.array([own])],
