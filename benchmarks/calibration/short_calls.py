@@ -61,9 +61,9 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         detector=ShortCalls(),
         min_effect=MIN_EFFECT,
         summaries={
-            "counts": _counts(ids, counts),
+            "counts": counts_of(ids, counts),
             "days": _days(ids, counts),
-            "density": _density(ids, counts, rng),
+            "density": density_of(ids, counts, rng),
         },
         found={},
         gamer=gamer,
@@ -83,7 +83,8 @@ def _honest(family: str, sd: float) -> np.ndarray:
     return tail_grid(rates)
 
 
-def _counts(ids: np.ndarray, counts: dict[str, np.ndarray]):
+def counts_of(ids: np.ndarray, counts: dict[str, np.ndarray]):
+    """Return the summary `counts` from arrays (agents, queues, days)."""
     queue = np.array(["Q0", "Q1", "Q2"], dtype=object)
     return table(
         agent_id=np.repeat(ids, 3),
@@ -100,7 +101,10 @@ def _days(ids: np.ndarray, counts: dict[str, np.ndarray]):
     )
 
 
-def _density(ids: np.ndarray, counts: dict[str, np.ndarray], rng: np.random.Generator):
+def density_of(
+    ids: np.ndarray, counts: dict[str, np.ndarray], rng: np.random.Generator
+):
+    """Return the summary `density` of the same arrays."""
     short, following = (counts[n].sum(axis=(1, 2)) for n in ("short", "next"))
     rest = counts["calls"].sum(axis=(1, 2)) - short - following
     parts = (

@@ -9,6 +9,9 @@ import numpy as np
 from scipy.special import betainc, expit, ndtr
 
 from kpiaudit.detectors import _duration_cap_masked as masked
+from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors._duration_cap_repeats import EACH, combined, needed
+from kpiaudit.detectors._duration_cap_score import followed
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 GUARD = 0.01
 """A second question has to be answered at this level; the first gives the p-value."""
 
-_EACH = 0.1  # both questions have to be answered at this level to be combined
 _MIN_KNOWN = 10  # of an agent's customers, near the cutoff and around it
 _REPEAT_RATIO = 1.3
 _FIELDS = (
@@ -51,7 +53,12 @@ def index_of(values: NDArray[Any], among: NDArray[Any]) -> IntArray:
 
 
 def agents(
-    summaries: Summaries, cap: Cap, *, min_excess: float, min_days: int
+    summaries: Summaries,
+    cap: Cap,
+    *,
+    min_excess: float,
+    min_days: int,
+    score: Outcome | None = None,
 ) -> Outcome:
     """Test every agent's calls near one cutoff against peers, and against the agent.
 
@@ -64,6 +71,7 @@ def agents(
         cap: The cutoff.
         min_excess: Excess calls that don't count.
         min_days: Fewest days with calls around the cutoff.
+        score: Whether these calls follow the score of a bonus; None if none is known.
     """
     ids = all_agents(summaries)
     rows = of_cap(summaries["agents"], cap)
@@ -82,7 +90,8 @@ def agents(
         dispersion=dispersion,
         min_excess=min_excess * (1 - base),
     )
-    raw = masked.excess(counts)
+    plain = masked.excess(counts)
+    raw = followed(plain, score)
     zones = {
         zone: summed(subject, later.floats(zone), len(ids))
         for zone in ("below", "near", "over", "beyond")
@@ -96,8 +105,9 @@ def agents(
         p_value = np.where(days < min_days, np.nan, p_value)
     facts = zones | {
         "cap_s": np.full(len(ids), float(cap.cap_s)),
-        "p_peers": raw.p_value,
+        "p_peers": plain.p_value,
         "p_again": again,
+        **incentives.told(score),
     }
     if days is not None:
         facts["days"] = days
@@ -147,53 +157,6 @@ def guarded(p_value: FloatArray, second: FloatArray, level: float) -> FloatArray
     return np.where(np.isnan(p_value), np.nan, worse)
 
 
-def combined(p_value: FloatArray, again: FloatArray) -> FloatArray:
-    """Let repeat calls add to the comparison with peers.
-
-    Where a pile-up is no larger than an unusual habit, what became of these customers
-    decides: a settled call is not followed by another. Nine tenths of the error budget
-    stay with the comparison alone, a tenth goes to both questions together.
-
-    Args:
-        p_value: Of the comparison with peers, nan where untestable.
-        again: Of the repeat calls; nan where customers are not known.
-
-    Returns:
-        p-values, shape (n_agents,).
-
-    Source:
-        Fisher (1932), Statistical Methods for Research Workers, 4th ed., section 21.1
-        (p-values of independent questions); weights: Genovese, Roeder & Wasserman
-        (2006), Biometrika 93(3), 509-524.
-    """
-    product = np.maximum(p_value * again, 1e-300)
-    both = product * (1 - np.log(product))
-    shown = (p_value <= _EACH) & (again <= _EACH)
-    best = np.fmin(p_value / 0.9, np.where(shown, both / 0.1, np.inf))
-    known = ~np.isnan(again)
-    return np.asarray(np.where(known, np.minimum(best, 1.0), p_value))
-
-
-def needed(p_value: float, again: float) -> float:
-    """Return the largest p-value against peers that `combined` keeps at `p_value`.
-
-    Args:
-        p_value: Threshold of the combined one.
-        again: Of the repeat calls; nan where customers are not known.
-    """
-    if np.isnan(again):
-        return p_value
-    alone = 0.9 * p_value
-    if again > _EACH:
-        return alone
-    low, high = -700.0, 0.0  # of the logarithm of the product
-    for _ in range(60):
-        middle = (low + high) / 2
-        kept = np.exp(middle) * (1 - middle) <= 0.1 * p_value
-        low, high = (middle, high) if kept else (low, middle)
-    return float(max(alone, min(np.exp(low) / max(again, 1e-300), _EACH)))
-
-
 def own_repeats(summaries: Summaries, cap: Cap, ids: NDArray[Any]) -> FloatArray:
     """Ask whether customers call again after an agent's calls near the cap.
 
@@ -217,7 +180,7 @@ def own_repeats(summaries: Summaries, cap: Cap, ids: NDArray[Any]) -> FloatArray
     own = at_least(k, k + k_rest, weight / np.maximum(weight + rest, 1e-9))
     others = (k.sum() - k, np.maximum(near.sum() - near, 1e-9))
     peers_p = at_least(k, k + others[0], near / np.maximum(near + others[1], 1e-9))
-    out = guarded(own, peers_p, _EACH)
+    out = guarded(own, peers_p, EACH)
     return np.where((near < _MIN_KNOWN) | (rest < _MIN_KNOWN), np.nan, out)
 
 

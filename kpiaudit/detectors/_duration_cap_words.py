@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._duration_cap_explain import called_again, explanations
 from kpiaudit.detectors.base import Account
 from kpiaudit.findings import Effect, Evidence, Histogram, Restated, RestsOn
@@ -48,9 +49,12 @@ def agent(near: Near) -> Account:
         observed=value("observed"),
         expected=value("expected"),
         harm=_share(excess, calls),
-        evidence=tuple(_agent_figures(near)),
+        evidence=(
+            *_agent_figures(near),
+            *incentives.evidence(row, what="calls near the cap"),
+        ),
         explanations=tuple(explanations(near, again)),
-        rests_on=_rests_on(row),
+        rests_on=(*_rests_on(row), *incentives.rests_on(row)),
         peers=_peers(row),
         next_step=(
             f"Listen to 20 of the flagged calls and to 20 that ended {4 * near.window} "

@@ -25,6 +25,7 @@ _TOP, _BOTTOM = 4.0, -2.0
 question alone no agent is reported, however extreme that answer is."""
 _SCORE_WEIGHT = 1.5
 """Weight of the question about the score: the only one that habits can't answer."""
+_SCORE_SHARE = 1.0 / 3.0
 _PROMISING = 0.15
 _CHOSEN_SHARE = 2.0 / 3.0
 _STEPS = 8
@@ -131,8 +132,8 @@ def combine(asked: Asked, score: Outcome | None = None) -> Outcome:
     where many do. Both count, the second for two thirds of the error rate (a weighted
     Bonferroni correction). The second look, which is dear, is for those whose first
     one is at least suggestive. Where it is known what was paid for, both are taken
-    with and without the question about the score, each for half of the error rate:
-    not everybody who games does it for the bonus.
+    with and without the question about the score, with it for a third of the error
+    rate: not everybody who games does it for the bonus.
 
     Args:
         asked: The three questions.
@@ -191,10 +192,11 @@ def _looks(
     if follows is not None:
         asked = ~np.isnan(follows.p_value)
     for answers, share in ((plain, 1.0 - _CHOSEN_SHARE), (chosen, _CHOSEN_SHARE)):
-        half = np.where(asked, 0.5, 1.0) * share
-        out.append(_Look(answers=answers, follows=None, share=half))
+        usual = np.where(asked, 1.0 - _SCORE_SHARE, 1.0) * share
+        out.append(_Look(answers=answers, follows=None, share=usual))
         if follows is not None:
-            out.append(_Look(answers=answers, follows=follows, share=half))
+            more = np.where(asked, _SCORE_SHARE, 1.0) * share
+            out.append(_Look(answers=answers, follows=follows, share=more))
     return out
 
 

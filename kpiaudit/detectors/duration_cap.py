@@ -13,8 +13,10 @@ from kpiaudit.detectors import _duration_cap_counts as counts
 from kpiaudit.detectors import _duration_cap_explain as explain
 from kpiaudit.detectors import _duration_cap_find as first
 from kpiaudit.detectors import _duration_cap_floor as floor
+from kpiaudit.detectors import _duration_cap_score as score
 from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors.base import (
     Alternative,
@@ -57,6 +59,10 @@ class DurationCap(Detector):
     agents and between their days. All ways of leaving count, since the field that
     says who ended a call can be steered. The agent's own calls have to drop at the cap
     by more than they slope on both sides of it.
+
+    Where a table says what was paid for (`incentives`, or targets in `kpis`) on handle
+    time or calls handled, a further question is added: does the agent have more of
+    these calls while the threshold is in reach than once it is met or lost?
 
     Queues and the whole floor are measured against a smooth curve through all
     durations, because comparing peers sees nothing once most of them do it. Such a
@@ -114,6 +120,8 @@ class DurationCap(Detector):
         "calls.call_id",
         "calls.station",
         "calls.trunk",
+        "calls.wrap_s",
+        *incentives.USES,
     )
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLAIN
     blind: ClassVar[str] = (
@@ -170,15 +178,19 @@ class DurationCap(Detector):
             measures = [self.measure]
         elif data.has("calls.hold_s"):
             measures = ["talk", "talk+hold"]
-        return {"seconds": counts.seconds(data, measures, self.since_day)}
+        frames = {"seconds": counts.seconds(data, measures, self.since_day)}
+        return frames | incentives.discover(data)
 
     def find(self, summaries: Summaries) -> Found:
-        return first.found(
+        found = first.found(
             summaries["seconds"],
             cap_s=self.cap_s,
             window=self.window,
             min_relative=self.min_searched,
         )
+        if not found or not found["caps"]:
+            return found
+        return {**found, **incentives.find(summaries, kpis=score.PAID)}
 
     @property
     def window(self) -> int:
@@ -195,6 +207,9 @@ class DurationCap(Detector):
                 parts.setdefault(name, []).append(frame)
         cutoffs = {cap.cap_s: cap.halves[0][1] for cap in found["caps"]}
         parts["totals"] = [counts.totals(calls, cutoffs)]
+        if found.get("schemes"):
+            for name, frame in score.every_call(calls, data).items():
+                parts[name] = [frame]
         return {
             name: (
                 frames[0] if len(frames) == 1 else nw.concat(frames, how="vertical")
@@ -219,6 +234,8 @@ class DurationCap(Detector):
         }
         if has_days:
             out["days"] = counts.day_counts(near)
+        if found.get("schemes"):
+            out[score.NEAR_CELLS] = score.near_cap(near)
         if data.has("calls.customer_id", "calls.at_ms"):
             last = data.period.get("calls", (0, 0))[1]
             followed = counts.usable_calls(
@@ -251,7 +268,7 @@ class DurationCap(Detector):
         if not caps:
             return self._nothing(found)
         least = 5.0 if min_effect is None else min_effect
-        each = [self._agents(summaries, cap, least) for cap in caps]
+        each = [self._agents(summaries, found, cap, least) for cap in caps]
         ids = peers.all_agents(summaries)
         piles = [
             None
@@ -273,12 +290,18 @@ class DurationCap(Detector):
                 *words.blind_spots(summaries, found),
                 *unclear.sentences(found, piles, tested),
             ),
-            found=found["sentences"],
+            found=(*found["sentences"], *incentives.sentences(found)),
         )
 
-    def _agents(self, summaries: Summaries, cap: first.Cap, least: float) -> Outcome:
+    def _agents(
+        self, summaries: Summaries, found: Found, cap: first.Cap, least: float
+    ) -> Outcome:
         return peers.agents(
-            summaries, cap, min_excess=least, min_days=round(self.min_days)
+            summaries,
+            cap,
+            min_excess=least,
+            min_days=round(self.min_days),
+            score=score.ask(summaries, found, cap, peers.all_agents(summaries)),
         )
 
     def _pile(
@@ -418,4 +441,5 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "bins": ("cap_s", "agent_id", "offset_s"),
     "repeats": ("cap_s", "agent_id", "queue"),
     "places": ("cap_s", "kind", "place", "agent_id"),
+    **score.KEYS,
 }

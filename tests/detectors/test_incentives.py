@@ -12,9 +12,11 @@ import polars as pl
 import pytest
 
 from kpiaudit.audit import audit
+from kpiaudit.detectors import _duration_cap_score as score
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors.base import Summary
 from kpiaudit.rulebook import read_rules
+from kpiaudit.stats.outcome import Outcome
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
 from kpiaudit.tables.simulate import Centre, Plant, simulate
@@ -178,3 +180,59 @@ def test_a_bonus_for_teams_is_said_and_not_used() -> None:
 def test_thresholds_that_mean_nothing_are_left_out() -> None:
     for bad in ({"threshold": [0.0]}, {"period": ["decade"]}, {"kpi": ["sla_met"]}):
         assert incentives.find(rows(**bad), kpis=["calls_handled"]) == {}
+
+
+def test_calls_near_a_cap_are_counted_by_hour_beside_all_calls(made) -> None:
+    detector = replace(RULES["duration-cap"].detector, cap_s=420.0)
+    data = data_of(made)
+    first = {n: Summary.of(f) for n, f in collect(detector.discover(data)).items()}
+    found = detector.find(first)
+    out = {
+        n: Summary.of(f) for n, f in collect(detector.summarize(data, found)).items()
+    }
+    near, every = out[score.NEAR_CELLS], out[incentives.CELLS]
+    assert near.ints("events").sum() == out["agents"].ints("near").sum() > 0
+    zones = sum(out["agents"].ints(zone).sum() for zone in ("below", "near", "over"))
+    assert near.ints("trials").sum() == zones
+    assert every.ints("contacts").sum() == out["totals"].ints("calls").sum()
+    assert not every.ints("trials").any()
+    asked = detector.test(out, found, min_effect=None)
+    agents = next(t for t in asked.tested if t.kind == "agent")
+    assert np.isfinite(agents.outcome.extra["gradient_odds"]).sum() >= 5
+    assert any("calls_handled 1000 per month" in text for text in asked.found)
+
+
+def outcome(p_value) -> Outcome:
+    p = np.asarray(p_value, dtype=float)
+    return Outcome(
+        trials=p,
+        observed=p,
+        expected=p,
+        p_value=p,
+        effect=p,
+        low=p,
+        high=p,
+        ratio=p,
+        ratio_low=p,
+        ratio_high=p,
+        breaking_point=lambda rows, threshold: np.full(len(rows), threshold),
+    )
+
+
+def test_the_score_adds_to_peers_and_is_never_enough_alone() -> None:
+    peers = outcome([0.01, 0.01, 0.01, 0.5, np.nan])
+    told = outcome([np.nan, 0.01, 0.5, 1e-30, 0.01])
+    p = score.followed(peers, told).p_value
+    assert p[0] == 0.01
+    assert p[1] < 0.003
+    assert p[2] == pytest.approx(0.015)  # the price where the score says nothing
+    assert p[3] > 0.005
+    assert np.isnan(p[4])
+    assert score.followed(peers, None) is peers
+
+
+@pytest.mark.parametrize("z", [-1.0, 0.5, 3.0])
+def test_what_is_needed_against_peers_is_what_is_kept(z: float) -> None:
+    needed = score._needed(0.01, z)
+    kept = score._together(np.array([needed * 0.999, needed * 1.01]), np.full(2, z))
+    assert kept[0] <= 0.01 < kept[1]

@@ -159,8 +159,9 @@ class Plant:
         how: Variant, one of `HOW[pattern]`; empty for the first of them.
         follows_score: Only while the month's bonus on calls handled is in reach: not
             yet earned, and what is missing is half to one and a half times what the
-            agent usually does in the days left. Only for `short-calls`, in a centre
-            with `calls_bonus`; customers who ring again are left alone.
+            agent usually does in the days left. Only for `short-calls` and
+            `duration-cap`, in a centre with `calls_bonus`; customers who ring again
+            are left alone.
     """
 
     pattern: str
@@ -182,8 +183,8 @@ class Plant:
         for name in ("strength", "falsify"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Plant.{name} must be between 0 and 1.")
-        if self.follows_score and self.pattern != "short-calls":
-            raise ValueError("Plant.follows_score is for the pattern short-calls.")
+        if self.follows_score and self.pattern not in ("short-calls", "duration-cap"):
+            raise ValueError("Plant.follows_score is for short-calls or duration-cap.")
         if isinstance(self.agents, float) and not 0 <= self.agents <= 1:
             raise ValueError("Plant.agents as a float is a share between 0 and 1.")
 

@@ -146,6 +146,8 @@ def _plant_cap(
     n = len(rows["at"])
     hit = rows["cap_eligible"] & _of(rows, agents) & (rows["gamed"] == 0)
     hit &= rng.random(n) < plant.strength
+    if plant.follows_score:
+        hit &= bonus_in_reach(floor, rows) & (generation == 0)
     before = np.where(
         rng.random(n) < 0.85,
         rng.integers(2, 11, n),
