@@ -181,6 +181,33 @@ def test_falsified_fields_hide_it_and_it_stops_while_somebody_listens() -> None:
     assert not gamed["monitored"].any()
 
 
+@pytest.mark.parametrize("pattern", ["short-calls", "duration-cap"])
+def test_who_follows_the_score_stops_once_the_bonus_is_earned(pattern: str) -> None:
+    plant = Plant(pattern=pattern, agents=4, strength=0.3, follows_score=True)
+    days = {**SMALL, "days": 31, "start": "2026-03-01"}
+    made = simulate(Centre(seed=7, calls_bonus=800, plants=(plant,), **days))
+    truth = made.truth[pattern]
+    calls = answered(made).filter(pl.col("agent_id").is_in(truth["agents"]))
+    calls = calls.sort("answered_at").with_columns(
+        score=pl.int_range(pl.len()).over("agent_id"),
+        gamed=pl.col("call_id").is_in(truth["records"]),
+    )
+    gamed = calls.filter("gamed")
+    assert gamed["agent_id"].n_unique() == 4
+    # repeated calls come on top of the first ones, whose number is the score
+    assert gamed["score"].max() < 800 * 1.15
+    assert calls["score"].max() > 1000
+
+
+def test_a_bonus_on_calls_adds_a_scheme_and_moves_no_call() -> None:
+    plain = centre().tables
+    paid = simulate(Centre(seed=7, calls_bonus=900, **SMALL)).tables
+    assert plain["calls"].equals(paid["calls"])
+    (scheme,) = paid["incentives"].filter(pl.col("kpi") == "calls_handled").to_dicts()
+    assert (scheme["threshold"], scheme["period"]) == (900.0, "month")
+    assert paid["incentives"].head(-1).equals(plain["incentives"])
+
+
 def test_a_plant_leaves_other_agents_first_calls_alone() -> None:
     plant = Plant(pattern="short-calls", agents=("A0003",), strength=0.1)
     made, honest = answered(centre(plant=plant)), answered(centre())
@@ -309,3 +336,9 @@ def test_settings_without_meaning_are_refused() -> None:
         )
     with pytest.raises(ValueError, match="between 0 and 1"):
         Plant(pattern="short-calls", strength=2.0)
+    with pytest.raises(ValueError, match="follows_score is for"):
+        Plant(pattern="early-closure", follows_score=True)
+    with pytest.raises(ValueError, match=r"needs Centre\.calls_bonus"):
+        Centre(plants=(Plant(pattern="short-calls", follows_score=True),))
+    with pytest.raises(ValueError, match="calls_bonus must be 0"):
+        Centre(calls_bonus=-1)
