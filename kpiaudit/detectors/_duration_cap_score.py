@@ -40,18 +40,18 @@ _BOTTOM, _TOP = -2.0, 4.0
 """The score counts for no more standard deviations than this, either way."""
 
 
-def every_call(calls: Frame, data: Dataset) -> Mapping[str, Frame]:
+def every_call(calls: Frame, data: Dataset, found: Found) -> Mapping[str, Frame]:
     """Count all calls by hour: they make the score, and show nothing themselves."""
     none = nw.lit(0).cast(nw.Int64)
-    return incentives.cells(calls, data, trials=none, events=none)
+    return incentives.cells(calls, data, found, trials=none, events=none)
 
 
-def near_cap(placed: Frame) -> Frame:
+def near_cap(placed: Frame, data: Dataset, found: Found) -> Frame:
     """Count calls below, near and over one cutoff by hour, and those near it."""
     kept = placed.filter(nw.col("zone") != BEYOND).filter(nw.col("period") == 1)
     near = nw.when(nw.col("zone") == NEAR).then(1).otherwise(0).cast(nw.Int64)
     return (
-        kept.with_columns(near=near)
+        kept.with_columns(near=near, hour=incentives.clock(data, found))
         .group_by(*KEYS[NEAR_CELLS])
         .agg(trials=nw.len().cast(nw.Int64), events=nw.col("near").sum())
     )

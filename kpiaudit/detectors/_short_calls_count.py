@@ -298,7 +298,9 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
         out["bursts"] = bursts(frame)
     if found.get("schemes"):
         one = 1 - nw.col("again")
-        out |= incentives.cells(frame, data, trials=one, events=one * nw.col("short"))
+        out |= incentives.cells(
+            frame, data, found, trials=one, events=one * nw.col("short")
+        )
     return out
 
 

@@ -208,7 +208,7 @@ class DurationCap(Detector):
         cutoffs = {cap.cap_s: cap.halves[0][1] for cap in found["caps"]}
         parts["totals"] = [counts.totals(calls, cutoffs)]
         if found.get("schemes"):
-            for name, frame in score.every_call(calls, data).items():
+            for name, frame in score.every_call(calls, data, found).items():
                 parts[name] = [frame]
         return {
             name: (
@@ -235,7 +235,7 @@ class DurationCap(Detector):
         if has_days:
             out["days"] = counts.day_counts(near)
         if found.get("schemes"):
-            out[score.NEAR_CELLS] = score.near_cap(near)
+            out[score.NEAR_CELLS] = score.near_cap(near, data, found)
         if data.has("calls.customer_id", "calls.at_ms"):
             last = data.period.get("calls", (0, 0))[1]
             followed = counts.usable_calls(
