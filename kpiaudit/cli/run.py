@@ -135,9 +135,7 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED, "interrupted"
     except click.ClickException as error:
-        usage = _usage(error)
-        said = " ".join(error.format_message().split())
-        return 2, f"{said}{usage}"
+        return 2, _misused(error)
     except BrokenPipeError:
         _drop_stdout()
         return 0, ""
@@ -149,6 +147,14 @@ def _status_of(  # noqa: PLR0911 - a table of endings reads best as one
         # A panic of polars is no Exception, and must not end as Python's own status 1.
         return _error(error)
     return (result if isinstance(result, int) else 0), ""
+
+
+def _misused(error: click.ClickException) -> str:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        # The whole help as one line would be unreadable: it goes above the last line.
+        error.show()
+        return "no command is given."
+    return f"{' '.join(error.format_message().split())}{_usage(error)}"
 
 
 def _usage(error: click.ClickException) -> str:

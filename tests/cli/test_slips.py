@@ -134,3 +134,13 @@ def test_a_name_that_would_steer_the_terminal_is_shown_in_errors(run: Run) -> No
     assert done.returncode == 3
     assert "\x1b" not in done.stderr
     assert r"calls\x1b[31m.csv" in done.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("baseline",)], ids=["kpiaudit", "baseline"])
+def test_no_command_shows_the_help_and_a_last_line_that_says_why(
+    command: tuple[str, ...], run: Run
+) -> None:
+    done = run(*command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Commands:\n" in done.stderr
+    assert done.stderr.splitlines()[-1] == "kpiaudit: no command is given."
