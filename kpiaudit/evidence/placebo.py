@@ -53,6 +53,7 @@ def cheap(run: Run) -> dict[str, PlaceboRuns]:
     got = [
         reported(verdicts, level)
         for verdicts in run.rule.detector.elsewhere(run.summaries, run.found)
+        if any(t.outcome.testable.any() for t in verdicts.tested)
     ]
     return {"cutoffs": _runs(got)} if got else {}
 

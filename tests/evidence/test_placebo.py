@@ -174,3 +174,16 @@ def test_moved_promises_and_clocks_leave_everything_else_alone():
     ]
     assert clocks == [60_000, 80_000, 125_000]
     assert list(deadlines.tickets(dataset("tickets", opened_at=[1]))) == []
+
+
+def test_a_cutoff_at_which_nobody_could_be_tested_is_no_run(monkeypatch):
+    few = short_calls(3)
+    detector = ShortCalls()
+    run = SimpleNamespace(
+        rule=SimpleNamespace(detector=detector), summaries=few, found={}
+    )
+    untested = base.Verdicts(skipped="too little data")
+    monkeypatch.setattr(placebo.power, "level_of", lambda _: 0.05)
+    assert placebo.cheap(run)["cutoffs"].runs == 3
+    monkeypatch.setattr(ShortCalls, "elsewhere", lambda *_: (untested,) * 3)
+    assert placebo.cheap(run) == {}
