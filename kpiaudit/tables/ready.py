@@ -63,7 +63,10 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
         frame = frame.with_columns(pl.when(pl.col(name) >= 0).then(name).alias(name))
     empty = [n for n in doubtful if not facts[n] and facts["\trows"]]
     if empty:
-        text = f"mapped columns hold nothing and count as absent: {', '.join(empty)}"
+        one = len(empty) == 1
+        which = "column holds" if one else "columns hold"
+        counts = "counts" if one else "count"
+        text = f"mapped {which} nothing and {counts} as absent: {', '.join(empty)}"
         done.notes.append(("empty-columns", len(empty), text))
         frame = frame.drop(empty)
     low, high = facts.get("\tlow"), facts.get("\thigh")

@@ -680,6 +680,7 @@ def test_a_column_that_holds_nothing_counts_as_absent(tmp_path):
     data = read(tmp_path, text(rows))
     assert not data.has("calls.reason")
     assert kinds(data) == {"empty-columns": 1}
+    assert "1 mapped column holds nothing and counts as absent" in data.notes[0].detail
 
 
 def test_a_huge_field_is_refused_unless_allowed(tmp_path, monkeypatch):

@@ -295,7 +295,10 @@ def _within(now: _Table, timezone: str, period: Period) -> list[tuple[str, int, 
         now.frame = now.frame.with_columns(kept.alias(name))
     empty = [n for n in now.names if not got[f"n\t{n}"] and now.rows]
     if empty:
-        text = f"mapped columns hold nothing and count as absent: {', '.join(empty)}"
+        one = len(empty) == 1
+        which = "column holds" if one else "columns hold"
+        counts = "counts" if one else "count"
+        text = f"mapped {which} nothing and {counts} as absent: {', '.join(empty)}"
         said.append(("empty-columns", len(empty), text))
     now.names = [n for n in now.names if n not in empty]
     now.frame = now.frame.drop(*empty) if empty else now.frame
