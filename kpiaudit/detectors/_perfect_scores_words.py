@@ -162,9 +162,13 @@ def _ratio(row: Row, field: str, name: str) -> list[Evidence]:
             name=name,
             value=value,
             unit="ratio",
-            text=f"{value:.1f} (95 % interval {low:.1f} to {high:.1f})",
+            text=f"95 % interval {_times(low)} to {_times(high)}",
         )
     ]
+
+
+def _times(value: float) -> str:
+    return f"{value:.1f}" if value >= 1.0 else f"{value:.2g}"
 
 
 def _restated(row: Row) -> Restated:

@@ -41,10 +41,10 @@ _UNSEEN = {
     "calls.ended_at) nobody can say how soon top scores came.",
     "placed_top": "Without surveys.device or surveys.address and surveys.customer_id "
     "several customers on one device can't be seen.",
-    "asked": "Without outcomes or calls.complaint top scores in spite of trouble can't "
-    "be seen.",
-    "followed_top": "Without outcomes (or surveys.customer_id) discounts beside an "
-    "answer can't be seen.",
+    "asked": "Without calls.complaint, or outcomes together with surveys.customer_id, "
+    "top scores in spite of trouble can't be seen.",
+    "followed_top": "Without outcomes together with surveys.customer_id discounts "
+    "beside an answer can't be seen.",
 }
 """What can't be asked where no answer has this count."""
 

@@ -332,8 +332,8 @@ def _blind(cells: signing.Cells, found: Found, *, alone: bool) -> tuple[str, ...
     out = [SurveySelection.blind] if alone else []
     if alone:
         out.append(
-            "Name the day on which the target or bonus began (since), and the floor is "
-            "compared with itself before that day."
+            "Whether the floor changed when a target or bonus began: the rule does not "
+            "name that day (since)."
         )
     signs = cells.signs()
     if not any(sign in counting.INDEPENDENT for sign in signs):

@@ -50,8 +50,8 @@ def corroborate(runs: Iterable[Run], data: Dataset) -> None:
         chosen, lacking = following.usable(run, data)
         if lacking:
             run.unheard.append(
-                "What else could be asked about the flagged records if the export had "
-                f"it: {'; '.join(lacking)}."
+                "What these could say about the flagged records, as the export lacks "
+                f"them: {'; '.join(lacking)}."
             )
         asked.append((run, chosen))
         for name, frame in following.counts(run, data, chosen).items():

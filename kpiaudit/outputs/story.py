@@ -254,7 +254,10 @@ def _smallest(rule: RuleStatus) -> str:
     chance = f"with {100 * item.power:.0f}% probability"
     _, shared, stake = item.unit.partition("share of ")
     if item.value is None or not math.isfinite(item.value):
-        return f"could not have been sure to see even all of {stake or item.unit}"
+        return (
+            "too little data: a pattern in all of "
+            f"{stake or item.unit} could still have been missed"
+        )
     if shared:
         share = f"{100 * item.value:.2g}" if item.value < 0.995 else "100"
         return f"would have seen {share}% or more of {stake} {chance}"
@@ -323,9 +326,14 @@ def verdict(report: Report) -> tuple[str, ...]:
         )
     most = max(rule.tested for rule in ran)
     names = ", ".join(rule.id for rule in ran)
+    tested = (
+        f"up to {count(most, 'subject')} in a rule."
+        if most
+        else "nobody had enough data to be tested."
+    )
     return (
         f"No findings; {scope}.",
-        f"Looked for: {names}; up to {count(most, 'subject')} in a rule.",
+        f"Looked for: {names}; {tested}",
         *_changes(report),
         _NO_CERTIFICATE,
     )

@@ -71,7 +71,12 @@ def amounts(values: Sequence[float | None], unit: str) -> tuple[list[str], str]:
         return [figure(value) for value in values], " s"
     if head == "share":
         return [_or_unknown(value, percent) for value in values], f" {tail}".rstrip()
-    return [figure(value) for value in values], "" if unit in {"", "1"} else f" {unit}"
+    words = _UNIT_WORDS.get(unit, unit)
+    return [figure(value) for value in values], f" {words}".rstrip()
+
+
+_UNIT_WORDS = {"1": "", "ratio": "times", "probability": ""}
+"""Units that read better otherwise, or need no word."""
 
 
 def _or_unknown(value: float | None, write: Callable[[float], str]) -> str:

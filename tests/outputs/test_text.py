@@ -3,9 +3,17 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from kpiaudit.findings import Compared, Gone, Histogram, Report, Subject
+from kpiaudit.findings import (
+    Compared,
+    Gone,
+    Histogram,
+    Report,
+    SmallestDetectable,
+    Subject,
+)
 from kpiaudit.outputs import text
 from kpiaudit.outputs.chart import characters, svg
+from kpiaudit.outputs.words import amount
 
 
 def test_no_line_is_wider_than_asked(report: Report) -> None:
@@ -35,6 +43,28 @@ def test_no_findings_is_said_to_be_no_certificate(empty: Report) -> None:
     assert "Looked for: duration-cap; up to 120 subjects" in said
     assert "would have seen 6% or more of calls with 80% probability" in said
     assert "This is no certificate." in said
+
+
+def test_nobody_tested_is_not_called_looked_for(empty: Report) -> None:
+    ran, *skipped = empty.rules
+    said = text.render(replace(empty, rules=(replace(ran, tested=0), *skipped)))
+    assert "nobody had enough data to be tested" in " ".join(said.split())
+    assert "up to 0" not in said
+
+
+def test_what_could_not_be_found_at_all_is_plain(empty: Report) -> None:
+    ran, *skipped = empty.rules
+    unit = "share of an agent's orders"
+    nothing = SmallestDetectable(value=None, unit=unit, power=0.8)
+    rules = (replace(ran, smallest_detectable=nothing), *skipped)
+    said = " ".join(text.render(replace(empty, rules=rules)).split())
+    plain = "a pattern in all of an agent's orders could still have been missed"
+    assert plain in said
+
+
+def test_units_that_say_nothing_are_left_out() -> None:
+    assert amount(5.78, "ratio") == "5.78 times"
+    assert amount(0.004, "probability") == "0.004"
 
 
 def test_no_rule_that_ran_is_not_called_clean(empty: Report) -> None:
