@@ -306,12 +306,15 @@ class DataNote:
         kind: Short id, such as `duplicate-ids`, `unreadable-cells`, `rejected-rows`.
         count: How many rows or cells.
         detail: One sentence: what, where (file, first data rows), what follows.
+        examples: Up to three of what was counted, by id, day or place; they stand in
+            `detail` as well. Empty where the sentence names cells instead.
     """
 
     table: str
     kind: str
     count: int
     detail: str
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

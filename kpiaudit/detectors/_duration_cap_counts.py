@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BELOW, NEAR, OVER, BEYOND = range(4)
 DAY_MS = 86_400_000
+IMPOSSIBLE_S = 86_400
+"""A longer talk is a slip of the pen or of the unit; it is left out."""
 ON_HOLD_S = 30
 """Hold from which a caller who hangs up counts as having left on hold."""
 
@@ -44,7 +46,9 @@ def usable_calls(
         frame: The calls with further columns; None stands for the table itself.
     """
     frame = (data.table("calls") if frame is None else frame).filter(
-        ~nw.col("agent_id").is_null() & (nw.col("talk_s") >= 0)
+        ~nw.col("agent_id").is_null()
+        & (nw.col("talk_s") >= 0)
+        & (nw.col("talk_s") <= IMPOSSIBLE_S)
     )
     if has(data, "outcome"):
         frame = frame.filter(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset, Frame
 
 DAY_MS = 86_400_000
+ROUNDED_MS = 60_000
+"""Stamps in whole minutes may stand this much before what they follow."""
 TROUBLE = ("complaint", "refund")
 GIFTS = ("discount", "credit", "refund")
 STRATA = ("queue", "contact", "channel", "administered_by")
@@ -165,8 +167,10 @@ def _fast(frame: Frame, data: Dataset, windows: Windows) -> Frame:
         sent = nw.col("sent_at")
         begin = nw.when(sent.is_null()).then(begin).otherwise(sent)
     after = nw.col("responded_at") - begin
+    # Nobody answers before being asked: there a clock is wrong, and no speed is known.
+    sane = after >= -ROUNDED_MS
     return frame.with_columns(
-        timed=flag(~after.is_null()), fast=flag(after <= windows.fast_ms)
+        timed=flag(sane), fast=flag(sane & (after <= windows.fast_ms))
     )
 
 

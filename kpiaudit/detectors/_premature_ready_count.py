@@ -159,6 +159,11 @@ def orders(data: Dataset, windows: Windows, pair: str, found: Found) -> Frame:
         & ~nw.col("promised_at").is_null()
         & ~nw.col(COLUMN[stamp]).is_null()
     )
+    if has(data, "placed_at"):
+        # Nothing is ready before it was ordered; stamps may be in whole minutes.
+        placed = nw.col("placed_at")
+        sane = nw.col(COLUMN[stamp]) >= placed - MINUTE_MS
+        frame = frame.filter(placed.is_null() | sane)
     if windows.since_day is not None:
         frame = frame.filter(nw.col("day") >= windows.since_day)
     if found.get("actors_known"):

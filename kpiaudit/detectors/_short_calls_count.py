@@ -23,6 +23,9 @@ BLOCKS_MS = (600_000, 3_600_000)
 LONGEST_MS = 2_000_000_000
 """A call's length and the wait for its redial, together, are less than 23 days."""
 
+LONGEST_S = 86_400
+"""A longer talk is a slip of the pen or of the unit; it is left out."""
+
 DENSITY_S = 60
 """Durations below this many seconds are counted second by second."""
 
@@ -56,7 +59,9 @@ def has(data: Dataset, column: str) -> bool:
 
 def calls(data: Dataset, windows: Windows) -> Frame:
     """Return incoming legs with the flags `handled`, `short` and `next`."""
-    handled = ~nw.col("agent_id").is_null() & ~nw.col("talk_s").is_null()
+    talk = nw.col("talk_s")
+    # A negative length is no short call, and one of days was no call at all.
+    handled = ~nw.col("agent_id").is_null() & (talk >= 0) & (talk <= LONGEST_S)
     if has(data, "outcome"):
         outcome = nw.col("outcome")
         handled = handled & (outcome.is_null() | (outcome == "answered"))
@@ -110,11 +115,10 @@ def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
 def _sequence(frame: Frame, data: Dataset, windows: Windows, last_ms: int) -> Frame:
     end = nw.col("at_ms") + (nw.col("talk_s") * 1000).cast(nw.Int64)
     if has(data, "ended_at"):
-        end = (
-            nw.when(nw.col("ended_at").is_null())
-            .then(end)
-            .otherwise(nw.col("ended_at"))
-        )
+        # A stamp that no call can bear (before it began, days later) says nothing.
+        lasted = nw.col("ended_at") - nw.col("at_ms")
+        usable = (lasted >= 0) & (lasted <= LONGEST_S * 1000)
+        end = nw.when(usable).then(nw.col("ended_at")).otherwise(end)
     how = Sequence(
         per="caller",
         at="at_ms",

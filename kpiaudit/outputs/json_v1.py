@@ -196,6 +196,7 @@ def _note(note: DataNote) -> dict[str, Any]:
         "kind": note.kind,
         "count": number(note.count),
         "detail": note.detail,
+        "examples": list(note.examples),
     }
 
 

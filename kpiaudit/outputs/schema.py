@@ -218,7 +218,13 @@ def _finding() -> dict[str, Any]:
 
 
 def _note() -> dict[str, Any]:
-    return {"table": _TEXT, "kind": _ID, "count": _COUNT, "detail": _TEXT}
+    return {
+        "table": _TEXT,
+        "kind": _ID,
+        "count": _COUNT,
+        "detail": _TEXT,
+        "examples": _said(_list(_TEXT), "Up to three ids, days or places."),
+    }
 
 
 def _subject() -> dict[str, Any]:

@@ -12,6 +12,7 @@ from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import assemble
 from kpiaudit.tables.checks import check
+from kpiaudit.tables.clocks import jumps
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.origins import origins_of, score_origin
 from kpiaudit.tables.ready import ready
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from kpiaudit.tables.columns import Converted
     from kpiaudit.tables.reading import Read
     from kpiaudit.tables.ready import Period
+
+_AGAIN = {"duplicate-rows", "duplicate-ids", "superseded-rows", "filled-rows"}
+"""Notes that say that records stand a second time, and so out of their order."""
 
 
 @dataclass(kw_only=True)
@@ -108,6 +112,8 @@ def _add(
         return
     frame = nw.from_native(now.frame)
     notes += check(table, frame, now.columns)
+    if not _AGAIN & {kind for kind, _, _ in done.notes}:
+        notes += [note for file, piece in pieces for note in jumps(file, piece)]
     parts.frames[table] = frame
     parts.columns[table] = now.columns
     parts.rows[table] = now.rows

@@ -10,6 +10,7 @@ import narwhals as nw
 
 from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
+from kpiaudit.tables.clocks import places
 from kpiaudit.tables.engine import collect, counted, flag
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _ORDER = {
     "handovers": (("placed_at", "handed_over_at"), ("handed_over_at", "delivered_at")),
     "agent_states": (("started_at", "ended_at"),),
 }
+_DISORDER = "times-out-of-order"
 _SHOWN = 3  # examples of a note
 _NAMES = ("ticket_id", "agent_id", "customer_id")  # of rows without a key
 _STEPS = (60, 30, 15, 10, 6, 5)
@@ -53,7 +55,7 @@ class _Check:
 
 
 def check(table: str, frame: Frame, columns: frozenset[str]) -> tuple[DataNote, ...]:
-    """Look at a canonical table for what is odd in it; three passes at most.
+    """Look at a canonical table for what is odd in it, in a few passes.
 
     In the portable subset, like the detectors: the same notes on every engine.
 
@@ -79,9 +81,13 @@ def check(table: str, frame: Frame, columns: frozenset[str]) -> tuple[DataNote, 
             count=int(got[f"n{i}"]),
             detail=one.detail
             + (f" (such as {', '.join(some[i])})." if some.get(i) else "."),
+            examples=tuple(some.get(i, ())),
         )
         for i, one in found
     ]
+    if any(one.kind == _DISORDER for _, one in found):
+        order = [pair for pair in _ORDER[table] if columns.issuperset(pair)]
+        notes += places(table, frame, columns, order)
     notes += _heaping(table, columns, got)
     if "day" in columns:
         notes += _days(table, frame)
@@ -127,7 +133,7 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
     for first, then in _ORDER.get(table, ()):
         if {first, then} <= columns:
             yield _Check(
-                kind="times-out-of-order",
+                kind=_DISORDER,
                 bad=nw.col(then) < nw.col(first),
                 detail=f"Rows with {then} before {first}",
             )
@@ -212,6 +218,7 @@ def _days(table: str, frame: Frame) -> Iterator[DataNote]:
             count=len(gone),
             detail=f"Days without a row on weekdays that usually have many ({shown}"
             f"{', ...' if len(gone) > 5 else ''}): holidays, or missing in the export.",
+            examples=tuple(str(_date(d)) for d in gone[:_SHOWN]),
         )
     usual = sorted(days["last"].to_list()[:-1])
     typical = usual[len(usual) // 10]
@@ -225,6 +232,7 @@ def _days(table: str, frame: Frame) -> Iterator[DataNote]:
             count=count[last],
             detail=f"The last day, {_date(last)}, ends at {end} h, earlier than others:"
             " the export was cut off in the middle of it.",
+            examples=(str(_date(last)),),
         )
 
 
@@ -290,6 +298,7 @@ def _teams(table: str, frame: Frame, columns: frozenset[str]) -> Iterator[DataNo
             detail="Days on which a team that usually has many rows has none, while "
             f"others have ({', '.join(shown[:_SHOWN])}"
             f"{', ...' if len(shown) > _SHOWN else ''}): off, or not exported.",
+            examples=tuple(shown[:_SHOWN]),
         )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Period: TypeAlias = "tuple[int | None, int | None]"
 """First instant of a period and the first after it, in epoch milliseconds."""
 
+LONGEST_S = 1e12
+"""Durations above this many seconds are no numbers of milliseconds any more."""
 _HEAD = 100_000
 
 
@@ -53,6 +55,7 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
     doubtful = [n for n in names if not head[n][0]]
     wanted = {n: pl.col(n).count() for n in doubtful}
     wanted |= {f"{n}\t-": (pl.col(n) < 0).sum() for n in negative}
+    wanted |= {f"{n}\t+": (pl.col(n) > LONGEST_S).sum() for n in negative}
     if "at_ms" in names:
         wanted |= {"\tlow": pl.col("at_ms").min(), "\thigh": pl.col("at_ms").max()}
     got = frame.select(pl.len().alias("\trows"), **wanted)
@@ -61,6 +64,10 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
         text = f"rows have a {name} below zero, which counts as empty"
         done.notes.append(("negative-durations", facts[f"{name}\t-"], text))
         frame = frame.with_columns(pl.when(pl.col(name) >= 0).then(name).alias(name))
+    for name in (n for n in negative if facts[f"{n}\t+"]):
+        done.notes.append(endless(name, facts[f"{name}\t+"]))
+        sane = pl.col(name) <= LONGEST_S
+        frame = frame.with_columns(pl.when(sane).then(name).alias(name))
     empty = [n for n in doubtful if not facts[n] and facts["\trows"]]
     if empty:
         one = len(empty) == 1
@@ -76,6 +83,12 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
         rows=int(facts["\trows"]),
         span=None if low is None or high is None else (int(low), int(high)),
     )
+
+
+def endless(name: str, count: int) -> tuple[str, int, str]:
+    """Say how many durations no calendar can hold: kind, count, sentence."""
+    text = f"rows have a {name} longer than any calendar, which counts as empty"
+    return "impossible-durations", count, text
 
 
 def _within(frame: pl.LazyFrame, period: Period) -> pl.LazyFrame:

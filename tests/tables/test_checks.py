@@ -169,3 +169,20 @@ def test_a_note_shows_up_to_three_rows():
         if n.kind == "times-out-of-order" and "ended_at before started_at" in n.detail
     ]
     assert note.detail.endswith("(such as C00000, C00001, C00002).")
+
+
+def test_a_note_gives_its_examples_apart_from_its_sentence():
+    early = pl.col("started_at") - pl.duration(seconds=30)
+    data = load(tables={"calls": centre().with_columns(some("ended_at", early, 5))})
+    shown = {n.examples for n in data.notes if n.kind == "times-out-of-order"}
+    assert shown == {("C00000", "C00001", "C00002")}
+
+
+@pytest.mark.parametrize("name", ["talk_s", "hold_s"])
+def test_a_duration_that_no_calendar_holds_counts_as_empty(name):
+    frame = centre().with_columns(hold_s=pl.lit(1.0))
+    frame = frame.with_columns(some(name, pl.lit(1e20), 2))
+    data = load(tables={"calls": frame})
+    found = {n.kind: n.count for n in data.notes}
+    assert found["impossible-durations"] == 2
+    assert data.frames["calls"].to_native().collect()[name].null_count() == 2

@@ -23,6 +23,7 @@ from kpiaudit.tables.engines.tidy import tidied
 from kpiaudit.tables.engines.typed import typed, united
 from kpiaudit.tables.mapping import Cell, Target
 from kpiaudit.tables.origins import origins_of, score_origin
+from kpiaudit.tables.ready import LONGEST_S, endless
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -283,6 +284,7 @@ def _within(now: _Table, timezone: str, period: Period) -> list[tuple[str, int, 
     ]
     wanted = {"rows": nw.len()} | {f"n\t{n}": nw.col(n).count() for n in now.names}
     wanted |= {f"-\t{n}": flag(nw.col(n) < 0).sum() for n in negative}
+    wanted |= {f"+\t{n}": flag(nw.col(n) > LONGEST_S).sum() for n in negative}
     if stamps:
         wanted |= {"low": nw.col("at_ms").min(), "high": nw.col("at_ms").max()}
     got = counted(now.frame, wanted)
@@ -292,6 +294,10 @@ def _within(now: _Table, timezone: str, period: Period) -> list[tuple[str, int, 
         text = f"rows have a {name} below zero, which counts as empty"
         said.append(("negative-durations", got[f"-\t{name}"], text))
         kept = nw.when(nw.col(name) >= 0).then(nw.col(name))
+        now.frame = now.frame.with_columns(kept.alias(name))
+    for name in (n for n in negative if got[f"+\t{n}"]):
+        said.append(endless(name, got[f"+\t{name}"]))
+        kept = nw.when(nw.col(name) <= LONGEST_S).then(nw.col(name))
         now.frame = now.frame.with_columns(kept.alias(name))
     empty = [n for n in now.names if not got[f"n\t{n}"] and now.rows]
     if empty:

@@ -1,0 +1,200 @@
+"""What is noted about the data is taken into account by the detectors it concerns."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from kpiaudit.detectors import (
+    _duration_cap_counts,
+    _early_closure_count,
+    _perfect_scores_count,
+    _premature_ready_count,
+    _short_calls_count,
+)
+from kpiaudit.detectors.base import Summary
+from kpiaudit.detectors.catalogue import detectors
+from kpiaudit.tables.engine import collect
+from kpiaudit.tables.load import load
+from kpiaudit.tables.simulate import Centre, simulate
+
+if TYPE_CHECKING:
+    from kpiaudit.tables.dataset import Dataset
+
+START_MS = 1_772_438_400_000  # 2026-03-02T08:00Z
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+SHORT = _short_calls_count.Windows(
+    short_s=10, next_s=30, redial_ms=15 * MINUTE_MS, episode_ms=MINUTE_MS
+)
+
+
+def given(table: str, **columns: list[Any]) -> Dataset:
+    """Load a table; instants are minutes after a Monday morning."""
+    frame = pl.DataFrame(columns, strict=False).with_columns(
+        pl.from_epoch(
+            (pl.col(c).cast(pl.Float64) * MINUTE_MS).cast(pl.Int64) + START_MS, "ms"
+        )
+        for c in columns
+        if c.endswith("_at")
+    )
+    return load(tables={table: frame})
+
+
+def kinds(data: Dataset) -> set[str]:
+    return {note.kind for note in data.notes}
+
+
+def test_lengths_below_zero_or_above_a_day_are_no_calls_short_or_long():
+    data = given(
+        "calls",
+        call_id=["1", "2", "3", "4"],
+        agent_id=["A", "A", "A", "A"],
+        customer_id=["X", "Y", "Z", "W"],
+        started_at=[0, 10, 20, 30],
+        talk_s=[-5.0, 4.0, 90_000.0, 1e20],
+    )
+    assert {"negative-durations", "impossible-durations"} <= kinds(data)
+    frames = collect(_short_calls_count.summaries(data, SHORT, {}))
+    assert frames["counts"].select("calls", "short").rows() == [(1, 1)]
+    lengths = collect({"": _duration_cap_counts.seconds(data, ["talk"], None)})[""]
+    assert lengths["second"].to_list() == [4]
+
+
+def test_a_talk_that_is_derived_from_broken_stamps_is_no_short_call():
+    data = given(
+        "calls",
+        call_id=["1", "2"],
+        agent_id=["A", "A"],
+        started_at=[0, 10],
+        answered_at=[1, 11],
+        ended_at=[0.5, 11.05],
+    )
+    assert "times-out-of-order" in kinds(data)
+    frames = collect(_short_calls_count.summaries(data, SHORT, {}))
+    assert frames["counts"].select("calls", "short").rows() == [(1, 1)]
+
+
+@pytest.mark.parametrize("ended", [-60.0, 3 * 24 * 60.0])
+def test_a_redial_is_timed_by_the_talk_where_the_end_can_not_be(ended):
+    soon_and_late = [(5, 1), (2 * 24 * 60, 0)]
+    for again, redialled in soon_and_late:
+        data = given(
+            "calls",
+            call_id=["1", "2", "3"],
+            agent_id=["A", "B", "B"],
+            customer_id=["X", "X", "Y"],
+            started_at=[0, again, 5 * 24 * 60],
+            ended_at=[ended, again + 4, 5 * 24 * 60 + 4],
+            talk_s=[4.0, 240.0, 240.0],
+        )
+        frame = collect(_short_calls_count.summaries(data, SHORT, {}))["counts"]
+        assert frame["short_redialled"].sum() == redialled
+        assert frame["short_known"].sum() == 1
+
+
+def test_an_answer_before_its_invitation_is_not_a_fast_one():
+    data = given(
+        "surveys",
+        survey_id=["1", "2", "3", "4"],
+        agent_id=["A", "A", "A", "A"],
+        sent_at=[0, 10, 20, 30],
+        responded_at=[-60, 10.5, 19.5, 90],
+        score=[5.0, 5.0, 5.0, 5.0],
+    )
+    assert "times-out-of-order" in kinds(data)
+    windows = _perfect_scores_count.Windows(
+        fast_ms=2 * MINUTE_MS, trouble_ms=DAY_MS, gift_ms=DAY_MS, customers=3
+    )
+    rows = _perfect_scores_count.answers(data, windows, {"top": 5.0})
+    found = collect({"": rows.sort("survey_id")})[""]
+    # The third was written in whole minutes.
+    assert found["fast"].to_list() == [0, 1, 1, 0]
+    assert found["timed"].to_list() == [0, 1, 1, 1]
+
+
+def test_an_order_that_was_ready_before_it_was_placed_does_not_count():
+    data = given(
+        "handovers",
+        order_id=["1", "2", "3"],
+        agent_id=["A", "A", "A"],
+        placed_at=[0, 10, 20],
+        promised_at=[30, 40, 50],
+        ready_at=[-60, 38, 19.5],
+        handed_over_at=[32, 45, 48],
+    )
+    windows = _premature_ready_count.Windows(
+        near_ms=5 * MINUTE_MS,
+        long_percent=75,
+        burst=3,
+        offline_ms=HOUR_MS,
+        since_day=None,
+    )
+    rows = _premature_ready_count.orders(data, windows, "ready>handed", {})
+    assert sorted(collect({"": rows})[""]["order_id"]) == ["2", "3"]
+
+
+def test_a_ticket_that_was_resolved_before_it_was_opened_does_not_count():
+    data = given(
+        "tickets",
+        ticket_id=["1", "2"],
+        agent_id=["A", "A"],
+        opened_at=[0, 10],
+        due_at=[600, 610],
+        resolved_at=[-60, 600],
+        reopened_at=[100, 700],
+    )
+    assert "times-out-of-order" in kinds(data)
+    windows = _early_closure_count.Windows(
+        near_per_mille=100, bounce_ms=DAY_MS, quick_ms=HOUR_MS, bulk=5, since_day=None
+    )
+    rows = _early_closure_count.closures(data, windows, {})
+    assert collect({"": rows})[""]["ticket_id"].to_list() == ["2"]
+
+
+BUCKETS = ("NO_SERVER", "unknown", "IVR")
+
+
+@cache
+def bucketed() -> Dataset:
+    """Return a simulated centre in which three agents' ids stand for nobody."""
+    tables = simulate(Centre(seed=3, agents=9, teams=1, sites=1, days=14)).tables
+    names = sorted(
+        {a for t in tables.values() if "agent_id" in t for a in t["agent_id"] if a}
+    )
+    renamed = dict(zip(names, BUCKETS, strict=False))
+    people = ("agent_id", "actor_id", "subject_id", "person_id", "voided_by")
+    return load(
+        tables={
+            name: table.with_columns(
+                pl.col(c).cast(pl.String).replace(renamed)
+                for c in people
+                if c in table.columns
+            )
+            for name, table in tables.items()
+        }
+    )
+
+
+@pytest.mark.parametrize("name", sorted(detectors()))
+def test_an_id_that_stands_for_nobody_is_no_agent(name):
+    data = bucketed()
+    assert "bucket-agent" in kinds(data)
+    # Without a cutoff there are no windows in which agents are counted.
+    given_cap = {"cap_s": 300.0} if name == "duration-cap" else {}
+    detector = detectors()[name](**given_cap)
+    first = collect(detector.discover(data))
+    found = detector.find({k: Summary.of(v) for k, v in first.items()})
+    frames = first | collect(detector.summarize(data, found))
+    agents = {
+        agent
+        for frame in frames.values()
+        if "agent_id" in frame.columns
+        for agent in frame["agent_id"].to_list()
+    }
+    assert len(agents) > 3
+    assert agents.isdisjoint({*BUCKETS, None, ""})
