@@ -66,7 +66,9 @@ interval.
 
 {gamers} of {agents} agents hang up on a share of their callers, but only while the
 bonus is in reach; {planted} centres a line. "Wrong" is the mean share of honest agents
-among the agents found.
+among the agents found. The question's weight and its share of the error rate were
+chosen on centres of this kind, five of the same among them, so these figures flatter
+a little; the honest centres above played no part in that.
 
 {following}
 
