@@ -321,7 +321,7 @@ def _test(run: Run) -> None:
         )
     tested = run.verdicts.tested
     if run.verdicts.skipped is not None:
-        run.reason = run.verdicts.skipped
+        run.reason = f"{run.verdicts.skipped}{run.rule.asked}"
         run.q_value = tuple(np.full(len(t.ids), np.nan) for t in tested)
         return
     sizes = [int(t.outcome.testable.sum()) for t in tested]

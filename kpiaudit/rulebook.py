@@ -52,6 +52,12 @@ class Rule:
     min_effect: float | None = None
     source: str = ""
 
+    @property
+    def asked(self) -> str:
+        """The rows that `where` asks for: a slip there looks like missing data."""
+        each = [f"{name} {' or '.join(values)}" for name, values in self.where.items()]
+        return f" where {', '.join(each)}" if each else ""
+
 
 def shipped_folder() -> Path:
     """Return the folder of the shipped rules, in a wheel or in a checkout."""
@@ -300,6 +306,16 @@ def _build(kind: type[Detector], params: dict[str, Any], where: str) -> Detector
     return kind(**params)
 
 
+_TYPE_WORDS = {
+    "float": "number",
+    "int": "whole number",
+    "str": "text",
+    "bool": "true or false",
+    "tuple": "list",
+    "NoneType": "null",
+}
+
+
 def _typed(value: Any, hint: Any, where: str) -> Any:
     allowed = typing.get_args(hint) if _is_union(hint) else (hint,)
     if value is None and type(None) in allowed:
@@ -310,10 +326,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         value = tuple(value)
     plain = tuple(typing.get_origin(kind) or kind for kind in allowed)
     if not isinstance(value, plain) or (isinstance(value, bool) and bool not in plain):
-        names = " or ".join(getattr(kind, "__name__", str(kind)) for kind in plain)
-        raise RuleError(
-            f"{where}: '{value}' is no {names.replace('NoneType', 'null')}."
-        )
+        names = [getattr(kind, "__name__", str(kind)) for kind in plain]
+        said = " or ".join(_TYPE_WORDS.get(name, name) for name in names)
+        raise RuleError(f"{where}: '{value}' is no {said}.")
     return value
 
 

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+import kpiaudit
 from kpiaudit.errors import DetectorError, KpiauditError, RuleError
 from kpiaudit.findings import Severity
 from kpiaudit.rulebook import Rule, read_file, read_rules
@@ -62,8 +64,8 @@ def test_select_and_ignore_take_rules_and_detectors(tmp_path: Path) -> None:
     [
         ("- rule: x\n  detector: short-cals\n", "short-calls"),
         ("- rule: short-calls\n  params: {max_talk: 5}\n", "max_talk_s"),
-        ("- rule: short-calls\n  params: {max_talk_s: ten}\n", "no float"),
-        ("- rule: short-calls\n  params: {max_talk_s: true}\n", "no float"),
+        ("- rule: short-calls\n  params: {max_talk_s: ten}\n", "is no number."),
+        ("- rule: short-calls\n  params: {max_talk_s: true}\n", "is no number."),
         ("- rule: short-calls\n  severity: severe\n", "low, medium or high"),
         ("- rule: short-calls\n  where: {que: [a]}\n", "queue"),
         ("- rule: short-calls\n  since: soon\n", "2026-04-01"),
@@ -124,3 +126,15 @@ def test_a_rule_file_that_is_nested_without_end_is_refused(tmp_path):
     path.write_text("a: " + "[" * 5000 + "]" * 5000)
     with pytest.raises(RuleError, match="nested too deep"):
         read_rules([path])
+
+
+def test_a_rule_whose_where_leaves_nothing_says_what_it_asked_for(tmp_path):
+    calls = pl.DataFrame(
+        {"call_id": ["1", "2"], "agent_id": ["A", "B"], "queue": ["x", "y"]}
+    ).with_columns(talk_s=pl.lit(60.0))
+    path = tmp_path / "mine.yaml"
+    path.write_text("- rule: mine\n  detector: short-calls\n  where: {queue: [z, w]}\n")
+    report = kpiaudit.scan(calls=calls, rules=str(path))
+    (mine,) = (rule for rule in report.rules if rule.id == "mine")
+    assert mine.status == "skipped"
+    assert mine.reason == "no answered call with an agent where queue z or w"

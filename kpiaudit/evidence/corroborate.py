@@ -242,6 +242,10 @@ def _own_control(
     return replace(peers, rate=rate, weight=weight, events=events, records=records)
 
 
+def _times(ratio: float) -> str:
+    return "more than 100" if ratio > 100.0 else f"{ratio:.1f}"
+
+
 def _said(source: Source, answer: _Answer, alternative: Alternative) -> Corroboration:
     """Put an answer into a verdict and words."""
     found, honest = answer.contrast, answer.honest
@@ -249,8 +253,8 @@ def _said(source: Source, answer: _Answer, alternative: Alternative) -> Corrobor
     share = answer.events / answer.records
     detail = (
         f"{share:.1%} of {answer.records:,.0f} flagged records, {honest.rate:.1%} "
-        f"after {against}: {found.ratio:.1f} times as often ({found.ratio_low:.1f} to "
-        f"{found.ratio_high:.1f})"
+        f"after {against}: {found.ratio:.1f} times as often ({_times(found.ratio_low)} "
+        f"to {_times(found.ratio_high)})"
     )
     verdict = "silent"
     if found.low > 0:

@@ -12,7 +12,7 @@ from kpiaudit.detectors.base import Summary
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.detectors.short_calls import ShortCalls
 from kpiaudit.evidence import following
-from kpiaudit.evidence.corroborate import corroborate
+from kpiaudit.evidence.corroborate import _times, corroborate
 from kpiaudit.evidence.runs import Run
 from kpiaudit.findings import Effect, Finding, Severity, Subject
 from kpiaudit.rulebook import Rule
@@ -262,3 +262,9 @@ def test_findings_of_every_detector_are_asked_in_one_read(monkeypatch):
         any(c.source.startswith("repeat contact") for c in f.corroboration)
         for f in report.findings
     )
+
+
+def test_an_interval_without_a_useful_end_is_not_spelled_out():
+    assert _times(66.94) == "66.9"
+    assert _times(36857.2) == "more than 100"
+    assert _times(float("inf")) == "more than 100"
