@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.tables.dataset import Frame
 
-PART = 8_000_000
+PART = 12_000_000
 """Rows that are sorted at once, at some 150 bytes each: the bound on the kernel."""
 
 _LONGEST_MS = 2**31 - 1
