@@ -24,24 +24,6 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import Outcome
     from kpiaudit.tables.dataset import Dataset, Frame
 
-USES: tuple[str, ...] = (
-    "incentives.kpi",
-    "incentives.subject_kind",
-    "incentives.subject_id",
-    "incentives.threshold",
-    "incentives.direction",
-    "incentives.period",
-    "incentives.valid_from",
-    "incentives.valid_to",
-    "kpis.kpi",
-    "kpis.subject_kind",
-    "kpis.subject_id",
-    "kpis.period_start",
-    "kpis.period_end",
-    "kpis.target",
-)
-"""Columns that the gradient reads where they exist."""
-
 CALLS_HANDLED = frozenset(
     {"calls_handled", "handled_calls", "calls_answered", "calls", "contacts_handled"}
 )

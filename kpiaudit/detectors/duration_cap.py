@@ -26,6 +26,7 @@ from kpiaudit.detectors.base import (
     Verdicts,
     param,
 )
+from kpiaudit.detectors.sources import SCHEMES
 from kpiaudit.stats import held
 from kpiaudit.stats.outcome import Outcome
 
@@ -121,7 +122,7 @@ class DurationCap(Detector):
         "calls.station",
         "calls.trunk",
         "calls.wrap_s",
-        *incentives.USES,
+        *SCHEMES,
     )
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLAIN
     blind: ClassVar[str] = (
@@ -213,7 +214,7 @@ class DurationCap(Detector):
         return {
             name: (
                 frames[0] if len(frames) == 1 else nw.concat(frames, how="vertical")
-            ).sort(*_KEYS[name])
+            ).sort(*{**_KEYS, **score.KEYS}[name])
             for name, frames in parts.items()
         }
 
@@ -441,5 +442,4 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "bins": ("cap_s", "agent_id", "offset_s"),
     "repeats": ("cap_s", "agent_id", "queue"),
     "places": ("cap_s", "kind", "place", "agent_id"),
-    **score.KEYS,
 }

@@ -26,6 +26,7 @@ from kpiaudit.detectors.base import (
     Verdicts,
     param,
 )
+from kpiaudit.detectors.sources import SCHEMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset, Frame
 
 _AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
-_PAID = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
-"""KPIs that short calls raise or lower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +117,7 @@ class ShortCalls(Detector):
         "calls.call_id",
         "calls.hold_s",
         "calls.wrap_s",
-        *incentives.USES,
+        *SCHEMES,
     )
     explanations: ClassVar[tuple[Explain, ...]] = (
         Explain(text=explain.EQUIPMENT, columns=("calls.station", "calls.trunk")),
@@ -186,7 +185,9 @@ class ShortCalls(Detector):
         return out | incentives.discover(data)
 
     def find(self, summaries: Summaries) -> Found:
-        return finds.read(summaries) | incentives.find(summaries, kpis=_PAID)
+        # Calls cut short raise the one and lower the other.
+        paid = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
+        return finds.read(summaries) | incentives.find(summaries, kpis=paid)
 
     def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
         return count.summaries(data, self._windows, found)

@@ -11,6 +11,25 @@ OTHERS = ("system", "third_party")
 """Who may put a question to a customer without being the one who is asked about."""
 
 
+SCHEMES: tuple[str, ...] = (
+    "incentives.kpi",
+    "incentives.subject_kind",
+    "incentives.subject_id",
+    "incentives.threshold",
+    "incentives.direction",
+    "incentives.period",
+    "incentives.valid_from",
+    "incentives.valid_to",
+    "kpis.kpi",
+    "kpis.subject_kind",
+    "kpis.subject_id",
+    "kpis.period_start",
+    "kpis.period_end",
+    "kpis.target",
+)
+"""Columns that say who is paid for what, for rules that ask whether it shows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """Another table's answer about flagged records.
