@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 TERMINATED = 143
 _PATIENCE_S = 0.4
+_LISTEN_S = 0.1
 
 
 class _Terminated(BaseException):
@@ -39,7 +40,10 @@ def run_interruptibly(work: Callable[[], tuple[int, str]]) -> tuple[int, str]:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         worker.start()
-        worker.join()
+        while worker.is_alive():
+            # Polars' handler lets system calls go on, so a wait without end would
+            # sleep through Ctrl-C until the work is over.
+            worker.join(_LISTEN_S)
         # Polars hears of Ctrl-C as well: the work may be over before it is told here.
         result = done[0] if done else (INTERRUPTED, "interrupted")
         _deaf()

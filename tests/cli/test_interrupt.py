@@ -81,3 +81,18 @@ def test_progress_says_the_step_and_goes_without_a_trace() -> None:
 
 def test_progress_without_a_terminal_says_nothing() -> None:
     Progress(None)("counting")
+
+
+def test_a_handler_that_restarts_system_calls_does_not_delay_the_end() -> None:
+    code = (
+        "import os, signal, threading, time\n"
+        "from kpiaudit.cli.interrupt import run_interruptibly\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.siginterrupt(signal.SIGINT, False)\n"
+        "kill = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Timer(0.3, kill).start()\n"
+        "run_interruptibly(lambda: (time.sleep(20), (0, ''))[1])\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, timeout=10, capture_output=True, check=False)
+    assert done.returncode == 130, done.stderr
