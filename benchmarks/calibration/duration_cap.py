@@ -118,6 +118,8 @@ def _around(calls: dict[str, np.ndarray], found, ids: np.ndarray):
         for name, rows in parts.items()
     }
     totals = [_totals(calls, cap, ids) for cap in found["caps"]]
+    if not totals:
+        return out
     columns = {
         name: np.concatenate([each[name] for each in totals]) for name in totals[0]
     }
