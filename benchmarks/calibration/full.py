@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from calibration.worlds import Cell
 from kpiaudit.audit import scan
 from kpiaudit.tables.simulate import (
-    LOOKALIKES,
     PATTERNS,
     Centre,
     Plant,
@@ -21,39 +20,47 @@ if TYPE_CHECKING:
 
 AGENTS, PLANTED, STRENGTH = 24, 3, 0.4
 SPREADS = ("normal", "heavy", "skewed", "novices", "teams", "drifting")
-DEFAULT = "unhappy-leave"
+FALSE = (0.0, 0.5, 0.95)
+"""Probability that the fields which agents write hide a contact that they gamed."""
 
 
 def cells() -> list[tuple[Cell, int]]:
-    """Return centres without anything, with one look-alike, and with one pattern."""
+    """Return centres without anything, and with one pattern and fields that hide it.
+
+    Look-alikes, one a centre, are run by `benchmarks/evidence.py`.
+    """
 
     def cell(mode: str, **settings: Any) -> Cell:
         return Cell(detector="all", agents=AGENTS, path="full", mode=mode, **settings)
 
-    plain = [(cell("honest", family=family), 6) for family in SPREADS]
-    alike = [(cell(f"alike {name}"), 3) for name in LOOKALIKES if name != DEFAULT]
+    plain = [(cell("honest", family=family), 4) for family in SPREADS]
     planted = [
-        (cell(f"plant {name}", gamers=PLANTED, strength=STRENGTH), 3)
+        (cell(f"plant {name} {false}", gamers=PLANTED, strength=STRENGTH), 5)
+        for false in FALSE
         for name in PATTERNS
     ]
-    return plain + planted + alike
+    return plain + planted
 
 
 def one(cell: Cell, seed: int) -> dict[str, Any]:
     """Simulate, scan and count the findings of every rule."""
-    kind, _, name = cell.mode.partition(" ")
-    plants = (
-        (Plant(pattern=name, agents=cell.gamers, strength=cell.strength),)
-        if kind == "plant"
-        else ()
-    )
+    plants = ()
+    if cell.gamers:
+        _, name, false = cell.mode.split(" ")
+        plants = (
+            Plant(
+                pattern=name,
+                agents=cell.gamers,
+                strength=cell.strength,
+                falsify=float(false),
+            ),
+        )
     made = simulate(
         Centre(
             seed=seed,
             agents=cell.agents,
             spread=cell.family,
             spread_sd=cell.sd,
-            lookalikes=(name,) if kind == "alike" else (),
             plants=plants,
         )
     )

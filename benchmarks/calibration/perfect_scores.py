@@ -10,6 +10,8 @@ from kpiaudit.detectors.perfect_scores import PerfectScores
 DAYS, PER_DAY = 42, 8.0
 TOP, TROUBLE, AFTER = 0.55, 0.1, -1.2
 FAST_TOP, FAST_OTHER, OWN, GIFT = 0.15, 0.12, 0.01, 0.02
+EXCELLENT = 1.2
+"""Log-odds by which customers like an excellent agent better."""
 MIN_EFFECT = 3.0
 STRENGTHS = (0.05, 0.1, 0.2, 0.4)
 """Share of the respondents who are made to give the top score at once; half of them on
@@ -28,10 +30,12 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     def drawn(base: np.ndarray | float, more: np.ndarray | float = 0.0) -> np.ndarray:
         return rng.random(n) < tilt(base, floor.habit()[agent, day] + more)
 
+    excellent = (np.arange(cell.agents) % 3 == 0) & (cell.mode == "excellent")
+    liked = EXCELLENT * excellent[agent]
     coached = gamer[agent] & (rng.random(n) < cell.strength)
-    trouble = drawn(TROUBLE)
+    trouble = drawn(TROUBLE, -0.5 * liked)
     cost = AFTER + floor.habit()[agent, day]
-    top = drawn(TOP, np.where(trouble, cost, 0.0)) | coached
+    top = drawn(TOP, liked + np.where(trouble, cost, 0.0)) | coached
     fast = drawn(np.where(top, FAST_TOP, FAST_OTHER)) | coached
     device = rng.random(n) < 0.5
     own = drawn(OWN) | (coached & device)

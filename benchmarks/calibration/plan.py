@@ -20,6 +20,7 @@ MODES = {
     "": "",
     "search": ", cap looked for",
     "level": ", no habit near the promise",
+    "excellent": ", one in three is excellent",
 }
 """Variants of honest centres, and how the page calls them."""
 _FIRST = ("short-calls", "duration-cap")
@@ -59,6 +60,8 @@ def _honest(name: str) -> list[tuple[Cell, int]]:
     ]
     if name == "duration-cap":
         found += [(Cell(detector=name, agents=s, mode="search"), 100) for s in SIZES]
+    if name == "perfect-scores":
+        found += [(Cell(detector=name, agents=s, mode="excellent"), 20) for s in SIZES]
     if name == "premature-ready":
         found += [
             (Cell(detector=name, agents=s, family=f, mode="level"), 100)

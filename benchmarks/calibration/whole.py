@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from calibration import tally
-from calibration.full import DEFAULT
+from calibration.full import FALSE
 from calibration.tally import Share, percent
-from kpiaudit.tables.simulate import LOOKALIKES
+from kpiaudit.tables.simulate import PATTERNS
 
 if TYPE_CHECKING:
     from calibration.tally import Rows
@@ -17,7 +17,7 @@ def section(rows: Rows) -> str:
     """Return what every rule says about whole centres."""
     if not rows:
         return "Not run yet."
-    return "\n\n".join((_by_rule(rows), _alike(rows), _planted(rows)))
+    return "\n\n".join((_by_rule(rows), _planted(rows)))
 
 
 def _any(row, rule: str = "") -> bool:
@@ -27,67 +27,42 @@ def _any(row, rule: str = "") -> bool:
 
 def _by_rule(rows: Rows) -> str:
     plain = tally.where(rows, mode="honest")
-    alike = tally.where(rows, mode=lambda m: m.startswith("alike"))
     rules = sorted({rule for row in rows for rule in row["rules"]})
     lines = [
-        "| Rule | Honest centres | Look-alikes | Agents and floors testable |",
-        "| --- | --- | --- | --- |",
+        "| Rule | Honest centres with a finding | Agents and floors testable |",
+        "| --- | --- | --- |",
     ]
     for rule in ("", *rules):
         own = [row["rules"][rule] for row in rows if rule in row["rules"]]
         able = sum(r["testable"] for r in own)
         total = able + sum(r["untestable"] for r in own)
-        shares = (
-            tally.share(some, lambda row, rule=rule: _any(row, rule))
-            for some in (plain, alike)
-        )
-        lines.append(
-            "| "
-            + " | ".join(
-                [
-                    f"`{rule}`" if rule else "**any rule**",
-                    *map(str, shares),
-                    percent(able / total) if total else "",
-                ]
-            )
-            + " |"
-        )
+        got = tally.share(plain, lambda row, rule=rule: _any(row, rule))
+        name = f"`{rule}`" if rule else "**any rule**"
+        lines.append(f"| {name} | {got} | {percent(able / total) if total else ''} |")
     return "\n".join(lines)
-
-
-def _alike(rows: Rows) -> str:
-    lines = []
-    groups = tally.by(tally.where(rows, mode=lambda m: m.startswith("alike")), "mode")
-    for (mode,), some in groups.items():
-        for rule in sorted({rule for row in some for rule in row["rules"]}):
-            got = tally.share(some, lambda row, rule=rule: _any(row, rule))
-            if got.k:
-                lines.append(f"- `{mode.removeprefix('alike ')}`: `{rule}` in {got}")
-    run = {mode.removeprefix("alike ") for (mode,) in groups}
-    left = [name for name in LOOKALIKES if name not in run and name != DEFAULT]
-    head = f"{len(groups)} look-alikes were run. "
-    if left:
-        head += f"Not run yet: {', '.join(left)}. "
-    if not lines:
-        return head + "None of them led to a finding."
-    return (
-        head
-        + "Those that led to a finding, in how many centres:\n\n"
-        + "\n".join(lines)
-    )
 
 
 def _planted(rows: Rows) -> str:
     lines = [
-        "| Pattern | Planted agents found | Centres with another finding |",
-        "| --- | --- | --- |",
+        "Planted agents found, by how often the fields that agents write hide it:",
+        "",
+        "| Pattern | "
+        + " | ".join(f"{percent(f)} hidden" for f in FALSE)
+        + " | Centres with another finding |",
+        "| --- |" + " --- |" * (len(FALSE) + 1),
     ]
-    groups = tally.by(tally.where(rows, mode=lambda m: m.startswith("plant")), "mode")
-    for (mode,), some in groups.items():
-        rule = mode.removeprefix("plant ")
-        own = [row["rules"][rule] for row in some if rule in row["rules"]]
-        found = Share(k=sum(r["true"] for r in own), n=sum(r["planted"] for r in own))
+    for name in PATTERNS:
+        groups = [tally.where(rows, mode=f"plant {name} {false}") for false in FALSE]
+        found = [_found(some, name) for some in groups]
+        every = [row for some in groups for row in some]
         lines.append(
-            f"| `{rule}` | {found.k} of {found.n} | {tally.share(some, _any)} |"
+            f"| `{name}` | "
+            + " | ".join(f"{f.k} of {f.n}" for f in found)
+            + f" | {tally.share(every, _any)} |"
         )
-    return "\n".join(lines) if groups else "Planted patterns: not run yet."
+    return "\n".join(lines)
+
+
+def _found(rows: Rows, rule: str) -> Share:
+    own = [row["rules"][rule] for row in rows if rule in row["rules"]]
+    return Share(k=sum(r["true"] for r in own), n=sum(r["planted"] for r in own))
