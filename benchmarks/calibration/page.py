@@ -30,6 +30,7 @@ def write() -> None:
     parts = {
         "summary": _summary(counts),
         "missed": _missed(counts),
+        "counts": _counts(counts),
         "honest": _honest(counts, 0.2),
         "wide": _honest(counts, 0.3),
         "large": _large(counts),
@@ -98,6 +99,21 @@ def _summary(rows: Rows) -> str:
         "CPU time of a test",
     ]
     return _table(head, body)
+
+
+def _counts(rows: Rows) -> str:
+    lines = []
+    for name in DETECTORS:
+        mine = tally.where(
+            rows, detector=name, gamers=0, sd=0.2, mode="", agents=SIZES.__contains__
+        )
+        sizes = sorted(
+            {len(some) for some in tally.by(mine, "family", "agents").values()}
+        )
+        if sizes:
+            span = f"{sizes[0]}" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+            lines.append(f"- `{name}`: {span}")
+    return "\n".join(lines)
 
 
 def _named(key: tuple[object, ...]) -> str:
