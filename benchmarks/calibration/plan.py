@@ -86,7 +86,7 @@ def _large(name: str) -> list[tuple[Cell, int]]:
 
 def _power(name: str) -> list[tuple[Cell, int]]:
     strengths = import_module(f"calibration.{name.replace('-', '_')}").STRENGTHS
-    some = ((8, 1), (30, 1), (30, 3), (120, 1), (120, 6), (120, 36))
+    some = ((8, 1), (30, 1), (30, 3), (30, 12), (30, 30), (120, 1), (120, 6), (120, 36))
     return [
         (Cell(detector=name, agents=size, gamers=gamers, strength=strength), 30)
         for size, gamers in some
