@@ -239,15 +239,15 @@ def busy(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
 
 def _until_it_reads(pid: int) -> None:
-    """Wait until the program sits in a read of its standard input."""
-    where = Path(f"/proc/{pid}/wchan")
+    """Wait until one of the program's threads sits in a read of standard input."""
     for _ in range(300):
         time.sleep(0.05)
-        if "pipe" in where.read_text(encoding="utf-8"):
-            return
-        syscall = Path(f"/proc/{pid}/syscall").read_text(encoding="utf-8").split()
-        if syscall[:2] == ["0", "0x0"]:
-            return
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            syscall = (thread / "syscall").read_text(encoding="utf-8").split()
+            if syscall[:2] == ["0", "0x0"]:
+                return
+            if "pipe" in (thread / "wchan").read_text(encoding="utf-8"):
+                return
 
 
 @pytest.mark.parametrize(
