@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kpiaudit.cli import options
-from kpiaudit.cli.run import Failed
+from kpiaudit.cli.ending import Failed
 from kpiaudit.cli.writing import write
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import click
 
 import kpiaudit
 from kpiaudit.cli import streams
+from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
 
 COMMANDS = {
@@ -39,8 +40,6 @@ COMMANDS = {
     "completion": ("completion", "Print the completion script of a shell."),
 }
 """Module and first line of each command, so that the list costs no import."""
-
-INTERNAL = 4
 
 
 class _LazyGroup(click.Group):
@@ -96,14 +95,6 @@ def cli(ctx: click.Context, config: str | None) -> None:
     from kpiaudit.cli import configuration
 
     configuration.install(ctx, config)
-
-
-class Failed(Exception):  # noqa: N818 - an outcome, not a fault
-    """End with a status after the output was written; the message is the last line."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def run() -> NoReturn:

@@ -8,8 +8,8 @@ import click
 
 from kpiaudit.cli import completing, options
 from kpiaudit.cli.completing import FORMATS
+from kpiaudit.cli.ending import Failed
 from kpiaudit.cli.progress import progress
-from kpiaudit.cli.run import Failed
 from kpiaudit.cli.writing import check_place, colour, say, terminal_width, write
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kpiaudit.cli.run import Failed
+from kpiaudit.cli.ending import Failed
 from kpiaudit.cli.writing import say, write
 from kpiaudit.errors import TableError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from kpiaudit.cli.run import INTERNAL, Failed
+from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.errors import unwritable
 from kpiaudit.leftovers import unfinished
 

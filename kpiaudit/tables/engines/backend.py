@@ -1,4 +1,4 @@
-"""What an engine beside polars must be able to do, and the engine by its name."""
+"""What an engine beside polars must be able to do."""
 
 from __future__ import annotations
 
@@ -59,21 +59,6 @@ class Backend(Protocol):
 
     def kept(self, native: Any) -> Any:
         """Return the frame computed once, held on disk rather than in memory."""
-
-
-def backend(name: str) -> Backend:
-    """Return an engine by its name.
-
-    Raises:
-        RuleError: Its package is not installed, or it can't be started.
-    """
-    if name == "duckdb":
-        from kpiaudit.tables.engines.duck import Duck  # noqa: PLC0415  # optional
-
-        return Duck()
-    from kpiaudit.tables.engines.spark import Spark  # noqa: PLC0415  # optional
-
-    return Spark()
 
 
 def lacking(package: str, engine: str) -> RuleError:

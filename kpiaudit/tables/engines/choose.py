@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit.errors import RuleError, guess
-from kpiaudit.tables.engines.backend import ENGINES, NotCanonicalError, backend
+from kpiaudit.tables.engines.backend import ENGINES, NotCanonicalError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -105,15 +105,26 @@ def _engine(
     if name == "polars":
         alone = kinds == {"duckdb"} and len(frames) == len(items) and not paths
         _refuse_names(items)
-        return backend("duckdb") if alone else None
+        return _backend("duckdb") if alone else None
     if frames:
         if kinds == {"duckdb"} and len(frames) == len(items) and not paths:
-            return backend("duckdb")
+            return _backend("duckdb")
         raise RuleError(
             f"--engine {name}: frames of other libraries and files can't be scanned "
             "together on it. Give all as files, or leave the engine out."
         )
-    return backend(name)
+    return _backend(name)
+
+
+def _backend(name: str) -> Backend:
+    """Return an engine by its name, whose package is imported only now."""
+    if name == "duckdb":
+        from kpiaudit.tables.engines.duck import Duck  # noqa: PLC0415  # optional
+
+        return Duck()
+    from kpiaudit.tables.engines.spark import Spark  # noqa: PLC0415  # optional
+
+    return Spark()
 
 
 def _refuse_names(items: Sequence[Any]) -> None:
