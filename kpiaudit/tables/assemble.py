@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kpiaudit.tables import schema
-from kpiaudit.tables.columns import KEPT_BY, ROW
+from kpiaudit.tables.columns import KEPT_BY, RECORD, ROW
 from kpiaudit.tables.fill import PIECE, filled
 from kpiaudit.tables.spill import sunk
 
@@ -126,8 +126,9 @@ def _prepared(display: str, piece: Converted, done: Assembled) -> pl.LazyFrame:
         for c in schema.TABLES[piece.table]
         if c.name in names
     ]
-    if KEPT_BY in frame.collect_schema():
-        typed.append(pl.col(KEPT_BY).cast(pl.Float64))
+    there = frame.collect_schema()
+    helpers = ((KEPT_BY, pl.Float64()), (RECORD, pl.String()))
+    typed += [pl.col(name).cast(kind) for name, kind in helpers if name in there]
     key = schema.key(piece.table)
     if key and key not in names:
         typed.append(pl.format("{}:{}", pl.lit(display), ROW).alias(key))
@@ -265,8 +266,8 @@ def _without(done: Assembled, gone: pl.Series) -> None:
 def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -> None:
     """Keep the newest delivery of each record, by the stamp that the mapping names."""
     keep = next(p.target.keep for _, p in pieces if p.target.keep)
-    per = list(keep.per) or [schema.key(done.table) or ""]
-    if any(name not in done.columns for name in per):
+    per = [RECORD] if keep.record else list(keep.per) or [schema.key(done.table) or ""]
+    if any(name not in (*done.columns, RECORD) for name in per):
         return
     stamps = (
         done.frame.select(*per, KEPT_BY)
@@ -285,7 +286,7 @@ def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -
                 len(gone),
                 (
                     f"rows were delivered again later; the newest by '{keep.column}' "
-                    f"of each {' and '.join(per)} was kept"
+                    f"of each {keep.record or ' and '.join(per)} was kept"
                 ),
             )
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROW = "__row__"
 KEPT_BY = "__kept_by__"
+RECORD = "__record__"
 PLUS = "__plus__"
 _ROLL_MS = 43_200_000
 BUCKETS = frozenset(
@@ -139,6 +140,9 @@ def columns_of(target: Target, zone: str) -> list[Column]:
     if target.keep:
         stamp = Cell(columns=(target.keep.column,))
         found.append(_column(KEPT_BY, "stamp", stamp, zone))
+        if target.keep.record:
+            record = Cell(columns=(target.keep.record,))
+            found.append(_column(RECORD, "id", record, zone))
     return found
 
 

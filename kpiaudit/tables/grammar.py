@@ -238,6 +238,8 @@ def _keep(text: Any, table: str, where: str) -> Keep | None:
             "COLUMN per call_id, agent_id'."
         )
     per = tuple(p.strip() for p in (match["per"] or "").split(",") if p.strip())
+    if len(per) == 1 and per[0] not in schema.names(table):
+        return Keep(column=match["by"].strip(), record=per[0])
     for name in per:
         _column(table, name, f"{where}, 'keep'")
     if not per and schema.key(table) is None:

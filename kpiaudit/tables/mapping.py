@@ -136,10 +136,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Which of several deliveries of one record counts: the newest by `column`."""
+    """Which of several deliveries of one record counts.
+
+    Args:
+        column: Source column with the stamp or number of the delivery.
+        per: Canonical columns that name the record; none stands for the key.
+        record: Source column that names the record, instead of `per`.
+    """
 
     column: str
     per: tuple[str, ...] = ()
+    record: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +177,8 @@ class Target:
         """Return every source column that the target reads."""
         found = [name for cell in self.cells.values() for name in cell.needs()]
         found += [c.column for group in (*self.drop, *self.only) for c in group]
-        found += [self.keep.column] if self.keep else []
+        if self.keep:
+            found += [n for n in (self.keep.column, self.keep.record) if n]
         return tuple(dict.fromkeys(found))
 
 

@@ -145,6 +145,12 @@ def converted(
         for target in mapping.targets
         if tables[target.table].rows
     )
+    if not converted:
+        raise TableError(
+            f"{source.display}: no row of {' or '.join(tables)} could be put together "
+            f"from {raw.rows:,} records. Look at the file: its events or segments are "
+            f"none that '{mapping.name}' knows."
+        )
     for piece in converted if mapping.assemble else ():
         piece.notes += tables[piece.table].notes
     raw.pile.clear()

@@ -108,7 +108,8 @@ def recognise(source: Source, header: tuple[str, ...], known: Known) -> Match:
         return Match(mapping=canonical(table, header), why=why)
     if preset:
         return Match(mapping=preset, why=_headers_of(preset))
-    raise UnrecognisedError(_unrecognised(source, header, wanted))
+    near = _nearest(source, folded, known)
+    raise UnrecognisedError(_unrecognised(source, header, wanted) + near)
 
 
 def _headers_of(preset: SourceMapping) -> str:
@@ -149,6 +150,24 @@ def _unrecognised(source: Source, header: tuple[str, ...], table: str | None) ->
     return (
         f"{source.display}: {what} is recognised by its headers ({shown}). Write a "
         "mapping file (docs/mapping.md) and pass it with --mapping, or leave it out."
+    )
+
+
+def _nearest(source: Source, folded: list[str], known: Known) -> str:
+    """Name the preset of which the file has most but not all that tells it."""
+    best: tuple[float, SourceMapping] | None = None
+    for preset in known.presets:
+        there = sum(fold(h) in folded for h in preset.headers)
+        share = there / len(preset.headers) if preset.headers else 0.0
+        fits = not source.table or source.table in {t.table for t in preset.targets}
+        if fits and there >= 3 and share > (best[0] if best else 0.5):
+            best = (share, preset)
+    if best is None or _indispensable(best[1], folded):
+        return ""
+    lacking = [h for h in best[1].headers if fold(h) not in folded]
+    return (
+        f" It resembles '{best[1].name}' but lacks {', '.join(lacking)}; if it is one, "
+        f"pass --preset {best[1].name}."
     )
 
 
@@ -198,6 +217,8 @@ def _missing(mapping: SourceMapping, folded: list[str]) -> list[str]:
             if len(cell.columns) > 1 and len(absent) < len(names):
                 continue
             missing += absent if not cell.optional else []
+        record = target.keep.record if target.keep else None
+        missing += [record] if record and fold(record) not in folded else []
     return missing
 
 
@@ -212,15 +233,37 @@ def _named_preset(
             f" Presets are {', '.join(names) or 'none'}."
         )
     lacking = [h for h in preset.headers if fold(h) not in folded]
-    if lacking and not preset.header:
-        table = source.table or named_table(source.hint)
-        if table and _has_key(table, _canonical_names(table, folded)):
-            return Match(mapping=canonical(table, header), why="canonical headers")
+    if not lacking or preset.header:
+        return Match(mapping=_present(preset, folded), why=f"--preset {preset.name}")
+    table = source.table or named_table(source.hint)
+    if table and _has_key(table, _canonical_names(table, folded)):
+        return Match(mapping=canonical(table, header), why="canonical headers")
+    needed = _indispensable(preset, folded)
+    if needed:
         raise UnrecognisedError(
             f"{source.display}: the preset '{preset.name}' needs the columns "
-            f"{', '.join(lacking)}, which the file does not have. Choose another."
+            f"{', '.join(needed)}, which the file does not have. Choose another."
         )
-    return Match(mapping=_present(preset, folded), why=f"--preset {preset.name}")
+    why = f"--preset {preset.name}, although the file lacks {', '.join(lacking)}"
+    return Match(mapping=_present(preset, folded), why=why)
+
+
+def _indispensable(preset: SourceMapping, folded: list[str]) -> list[str]:
+    """Return what a file lacks that a preset can't do without, if it was asked for.
+
+    That is the column with the table's key, and half of those that tell the format.
+    """
+    lacking = [h for h in preset.headers if fold(h) not in folded]
+    if preset.assemble or 2 * len(lacking) > len(preset.headers):
+        return lacking
+    keys = [schema.key(t.table) for t in preset.targets]
+    cells = [t.cells.get(k) for t, k in zip(preset.targets, keys, strict=True) if k]
+    return [
+        name
+        for cell in cells
+        if cell and not any(fold(n) in folded for n in cell.needs())
+        for name in cell.needs()
+    ]
 
 
 def _preset(source: Source, folded: list[str], known: Known) -> SourceMapping | None:
@@ -251,7 +294,7 @@ def _present(mapping: SourceMapping, folded: list[str]) -> SourceMapping:
 
     def has(cell: Cell) -> bool:
         names = cell.needs()
-        if len(cell.columns) > 1 or cell.cases:
+        if len(cell.columns) > 1 or cell.cases or cell.instead:
             return any(fold(n) in folded for n in names)
         return all(fold(n) in folded for n in names)
 

@@ -250,3 +250,45 @@ def test_invitations_and_responses_become_one_row_each():
     kinds = {note.kind: note.count for note in data.notes}
     assert kinds["filled-rows"] == 1
     assert "duplicate-ids" not in kinds
+
+
+def test_a_file_that_lacks_a_little_is_told_which_preset_it_resembles(tmp_path):
+    path = tmp_path / "report.csv"
+    path.write_text(
+        "CALL ID,TIMESTAMP,AGENT,TALK TIME,ANI\n1,2026-03-02 08:00,a,0:30,5\n"
+    )
+    with pytest.raises(TableError, match=r"lacks DISPOSITION.*--preset five9-call-log"):
+        load([path])
+    (row,) = (
+        load([path], preset="five9-call-log")
+        .frames["calls"]
+        .to_native()
+        .collect()
+        .to_dicts()
+    )
+    assert (row["call_id"], row["talk_s"]) == ("1", 30.0)
+
+
+def test_legs_with_the_same_beginning_are_no_second_delivery(tmp_path):
+    records = [
+        json.loads(line)
+        for line in fixture("amazon-connect-contact-records").read_text().splitlines()
+    ]
+    first = records[0] | {"ContactId": "x1", "InitialContactId": "x1"}
+    leg = first | {"ContactId": "x2"}
+    again = leg | {
+        "DisconnectReason": "OTHER",
+        "LastUpdateTimestamp": "2030-01-01T00:00:00Z",
+    }
+    path = tmp_path / "records.ndjson"
+    path.write_text("\n".join(json.dumps(r) for r in (first, again, leg)))
+    rows = load([path]).frames["calls"].to_native().collect()
+    assert rows.height == 2
+    assert "unknown" in rows["ended_by"].to_list()
+
+
+def test_a_queue_log_without_any_known_event_is_refused(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("time,callid,queuename,agent,event\n1772438400,1,q,a,NEWTHING\n")
+    with pytest.raises(TableError, match="could be put together from 1 records"):
+        load([path])
