@@ -381,9 +381,11 @@ def _status(run: Run) -> RuleStatus:
         untestable=verdicts.untestable
         + sum(int((~t.outcome.testable).sum()) for t in verdicts.tested),
         flagged=len(run.findings),
-        blind_spots=(*verdicts.blind_spots, *run.unheard),
+        blind_spots=verdicts.blind_spots,
+        unheard=tuple(run.unheard),
         placebo=run.placebo or None,
-        found=(*verdicts.found, *run.withdrawn),
+        found=verdicts.found,
+        withdrawn=tuple(run.withdrawn),
         spread=spread[0] if spread else None,
         smallest_detectable=run.smallest,
         selection=run.selection,

@@ -229,6 +229,7 @@ class Finding:
     corroboration: tuple[Corroboration, ...] = ()
     corroboration_e_value: float | None = None
     restated: Restated | None = None
+    also_restated: tuple[Restated, ...] = ()
     cost: Cost | None = None
     part_of: str | None = None
     rests_on: tuple[RestsOn, ...] = ()
@@ -275,6 +276,8 @@ class RuleStatus:
         flagged: Subjects with a finding.
         blind_spots: What this rule could not see in these data, in sentences.
         found: What the first stage found (a cap, a delay), in sentences.
+        withdrawn: Patterns that an innocent explanation accounts for, in sentences.
+        unheard: Sources that could not be asked about findings, in sentences.
         spread: Estimated spread between honest subjects (sd on the log-odds scale).
         smallest_detectable: Smallest effect seen with 80 % power.
         placebo: Placebo runs by name.
@@ -291,6 +294,8 @@ class RuleStatus:
     flagged: int = 0
     blind_spots: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()
     spread: float | None = None
     smallest_detectable: SmallestDetectable | None = None
     placebo: Mapping[str, PlaceboRuns] | None = None

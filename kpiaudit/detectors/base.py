@@ -225,6 +225,7 @@ class Account:
         next_step: What would settle it, in a sentence.
         corroboration: What other sources say.
         restated: The KPI without the pattern.
+        also_restated: Other KPIs that the same records move.
         histogram: Where the shape is the evidence.
         grade_cap: The best evidence grade that the test allows.
     """
@@ -242,6 +243,7 @@ class Account:
     next_step: str = ""
     corroboration: tuple[Corroboration, ...] = ()
     restated: Restated | None = None
+    also_restated: tuple[Restated, ...] = ()
     histogram: Histogram | None = None
     grade_cap: Grade = "strong"
 

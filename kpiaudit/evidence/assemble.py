@@ -99,6 +99,7 @@ def _finding(
         period_end=end,
         corroboration=account.corroboration,
         restated=account.restated,
+        also_restated=account.also_restated,
         rests_on=account.rests_on,
         evidence_grade=ranking.grade(
             row.q_value,

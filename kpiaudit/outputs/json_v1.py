@@ -143,6 +143,7 @@ def finding_dict(finding: Finding, notice: str) -> dict[str, Any]:
         "corroboration": [_corroboration(item) for item in finding.corroboration],
         "corroboration_e_value": number(finding.corroboration_e_value),
         "restated": _restated(finding.restated),
+        "also_restated": [_restated(item) for item in finding.also_restated],
         "cost": None if person else _cost(finding.cost),
         "part_of": finding.part_of,
         "rests_on": [_rests_on(item) for item in finding.rests_on],
@@ -183,8 +184,8 @@ def _rule(rule: RuleStatus) -> dict[str, Any]:
         "flagged": number(rule.flagged),
         "smallest_detectable": _smallest(rule.smallest_detectable),
         "placebo": _placebo(rule.placebo),
-        "blind_spots": list(rule.blind_spots),
-        "found": list(rule.found),
+        "blind_spots": [*rule.blind_spots, *rule.unheard],
+        "found": [*rule.found, *rule.withdrawn],
         "spread": number(rule.spread),
         "selection": _selection(rule.selection),
     }

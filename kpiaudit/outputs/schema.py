@@ -190,6 +190,9 @@ def _finding() -> dict[str, Any]:
             _NULLABLE, "Averaged within a voice, multiplied across voices."
         ),
         "restated": _nullable(_ref("restated")),
+        "also_restated": _said(
+            _list(_ref("restated")), "Other KPIs that the same records move."
+        ),
         "cost": _said(_nullable(_ref("cost")), "Never given for an agent."),
         "part_of": _said(_NULLABLE_TEXT, "Id of a wider finding."),
         "rests_on": _list(_ref("rests_on")),

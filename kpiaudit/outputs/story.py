@@ -65,9 +65,9 @@ def story(finding: Finding, *, verbose: int = 0) -> tuple[Item, ...]:
         ("Weight", [weight(finding)]),
         ("How much", _how_much(finding)),
         ("Compared with", [finding.peers]),
-        ("KPI", [restatement(finding.restated) if finding.restated else ""]),
+        ("KPI", _kpis(finding)),
         ("Figures", [_figure(item) for item in finding.evidence]),
-        ("Other sources", [_source(item) for item in finding.corroboration]),
+        ("Other sources", [source_line(item) for item in finding.corroboration]),
         ("Could also be", _explanations(finding)),
         ("Breaking point", [_breaking_point(finding)]),
         ("Cost", [_cost(finding)]),
@@ -154,13 +154,19 @@ def _how_much(finding: Finding) -> list[str]:
     return lines
 
 
+def _kpis(finding: Finding) -> list[str]:
+    first = [] if finding.restated is None else [finding.restated]
+    return [restatement(item) for item in (*first, *finding.also_restated)]
+
+
 def _figure(item: Evidence) -> str:
     value = "" if item.value is None else amount(item.value, item.unit)
     named = ": ".join(filter(None, (item.name, value)))
     return ". ".join(filter(None, (named, item.text)))
 
 
-def _source(item: Corroboration) -> str:
+def source_line(item: Corroboration) -> str:
+    """Write what one source says, with its effect."""
     effect = "" if item.effect is None else estimate(item.effect)
     facts = "; ".join(filter(None, (effect, item.detail)))
     return f"{item.verdict}: {item.source}" + (f" ({facts})" if facts else "")
@@ -171,11 +177,12 @@ def _explanations(finding: Finding) -> list[str]:
     ranked = sorted(
         finding.innocent_explanations, key=lambda item: order.index(item.status)
     )
-    lines = [_explanation(item) for item in ranked]
+    lines = [explanation_line(item) for item in ranked]
     return lines or ["no innocent explanation was examined"]
 
 
-def _explanation(item: Explanation) -> str:
+def explanation_line(item: Explanation) -> str:
+    """Write an innocent explanation with its status and what it rests on."""
     word = STATUS_WORDS[item.status]
     if item.holds:
         word += ", and the data point to it"
@@ -232,39 +239,57 @@ def _selection(item: Selection | None) -> str:
 def rule_lines(rule: RuleStatus, *, verbose: int = 0) -> tuple[str, ...]:
     """Say what became of a rule, what it tested, and what it could not see."""
     if rule.status == "skipped":
-        return (rule.reason or "no reason given", *rule.blind_spots)
+        return (
+            rule.reason or "no reason given",
+            *rule.blind_spots,
+            *rule.unheard,
+        )
     tested = count(rule.tested, "subject")
     lines = [
         f"{tested} tested, {rule.untestable:,} with too little data to say",
         f"{count(rule.flagged, 'subject')} with a finding",
         rule.reason or "",
-        *(f"found: {text}" for text in rule.found),
-        *(f"could not see: {text}" for text in rule.blind_spots),
-        _smallest(rule),
-        _placebo(rule),
+        *(f"found: {text}" for text in (*rule.found, *rule.withdrawn)),
+        *(f"could not see: {text}" for text in (*rule.blind_spots, *rule.unheard)),
+        smallest_line(rule),
+        placebo_line(rule),
         *(_rule_figures(rule) if verbose else ()),
     ]
     return tuple(line for line in lines if line)
 
 
-def _smallest(rule: RuleStatus) -> str:
+def smallest_line(rule: RuleStatus) -> str:
+    """Say how much could be there without a finding; empty if that is not known."""
     item = rule.smallest_detectable
     if item is None:
         return ""
     chance = f"with {100 * item.power:.0f}% probability"
-    _, shared, stake = item.unit.partition("share of ")
-    if item.value is None or not math.isfinite(item.value):
+    known = _known_share(rule)
+    if known is None:
+        stake = item.unit.removeprefix("share of ")
         return (
-            "too little data: a pattern in all of "
-            f"{stake or item.unit} could still have been missed"
+            "no finding says nothing about one person: a pattern in all of "
+            f"{stake} could still have been missed"
         )
+    about = " about the others" if rule.flagged else ""
+    seen = f"that much would have been seen {chance}"
+    return f"no finding{about} means less than {known}: {seen}"
+
+
+def _known_share(rule: RuleStatus) -> str | None:
+    """Return the smallest effect in words; None where not even all would be seen."""
+    item = rule.smallest_detectable
+    if item is None or item.value is None or not math.isfinite(item.value):
+        return None
+    _, shared, stake = item.unit.partition("share of ")
     if shared:
         share = f"{100 * item.value:.2g}" if item.value < 0.995 else "100"
-        return f"would have seen {share}% or more of {stake} {chance}"
-    return f"would have seen {amount(item.value, item.unit)} {chance}"
+        return f"{share}% of {stake}"
+    return amount(item.value, item.unit)
 
 
-def _placebo(rule: RuleStatus) -> str:
+def placebo_line(rule: RuleStatus) -> str:
+    """Say how often the rule reported where nothing was to be found."""
     runs = [
         f"{name.replace('_', ' ')} {item.flagged:,} of {item.runs:,}"
         for name, item in (rule.placebo or {}).items()
@@ -334,9 +359,25 @@ def verdict(report: Report) -> tuple[str, ...]:
     return (
         f"No findings; {scope}.",
         f"Looked for: {names}; {tested}",
+        *_unseen(ran),
         *_changes(report),
         _NO_CERTIFICATE,
     )
+
+
+def _unseen(ran: list[RuleStatus]) -> Iterator[str]:
+    """Say what no finding leaves room for, all rules in one sentence."""
+    sized = [rule for rule in ran if rule.smallest_detectable is not None]
+    said = [
+        f"{rule.id} less than {known}" if known else f"{rule.id} nothing"
+        for rule in sized
+        for known in [_known_share(rule)]
+    ]
+    if said:
+        yield (
+            "For one person of usual size that means, with 80% probability: "
+            f"{'; '.join(said)}."
+        )
 
 
 def _changes(report: Report) -> Iterator[str]:

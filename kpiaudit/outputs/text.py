@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from kpiaudit.outputs.brief import brief, brief_rule
 from kpiaudit.outputs.chart import caption, characters
 from kpiaudit.outputs.clean import cleaned, shortened
 from kpiaudit.outputs.story import (
@@ -50,7 +51,8 @@ def render(
         report: What the scan said.
         width: Columns; at least 40 are used.
         colour: Whether to write ANSI colours.
-        verbose: 1 adds p, q, spread, selection, origins and parameters.
+        verbose: 0 tells what matters; 1 adds all figures, p, q, spread, selection,
+            origins and parameters.
         unicode: False keeps to ASCII, for screens that have nothing else.
     """
     page = _Page(width=max(width, 40), colour=colour)
@@ -121,7 +123,7 @@ def _write_finding(page: _Page, finding: Finding, verbose: int) -> None:
     finding = _with_short_ids(finding)
     page.rule(f"{finding.rank}")
     page.add(finding.headline, style="bold")
-    for item in story(finding, verbose=verbose):
+    for item in story(finding, verbose=verbose) if verbose else brief(finding):
         for place, line in enumerate(item.lines):
             label = item.label if place == 0 else " "
             style = _harm_style(finding.severity) if item.label == "Weight" else ""
@@ -171,7 +173,8 @@ def _write_rules(page: _Page, rules: tuple[RuleStatus, ...], verbose: int) -> No
             page.rule(title)
         for rule in chosen:
             page.add(rule.id, style="bold")
-            for line in rule_lines(rule, verbose=verbose):
+            lines = rule_lines(rule, verbose=verbose) if verbose else brief_rule(rule)
+            for line in lines:
                 page.add(line, indent=_INDENT)
 
 

@@ -41,7 +41,8 @@ def test_no_findings_is_said_to_be_no_certificate(empty: Report) -> None:
     said = " ".join(text.render(empty).split())
     assert "No findings" in said
     assert "Looked for: duration-cap; up to 120 subjects" in said
-    assert "would have seen 6% or more of calls with 80% probability" in said
+    assert "means less than 6% of calls: that much would have been seen" in said
+    assert "with 80% probability: duration-cap less than 6% of calls." in said
     assert "This is no certificate." in said
 
 
@@ -70,6 +71,28 @@ def test_units_that_say_nothing_are_left_out() -> None:
 def test_no_rule_that_ran_is_not_called_clean(empty: Report) -> None:
     only_skipped = replace(empty, rules=empty.rules[1:])
     assert "because no rule could run" in text.render(only_skipped)
+
+
+def test_the_short_text_names_what_is_settled_and_tells_what_is_open(
+    report: Report,
+) -> None:
+    short, whole = (text.render(report, verbose=v, width=200) for v in (0, 1))
+    assert "ruled out: The switch cuts calls at the cap" in short
+    assert "2 of 220 ended by the system" not in short
+    assert "2 of 220 ended by the system" in whole
+    assert "open, and the data point to it: Short queue" in short
+    assert "supports: repeat contact within 24 h" in short
+    assert "silent, as if it were innocent: survey score" in short
+    assert "2 further figures: -v, or --format html" in short
+    assert len(short.splitlines()) < len(whole.splitlines())
+
+
+def test_every_restated_kpi_is_told(report: Report) -> None:
+    more = replace(report.findings[0].restated, kpi="service_level", unit="share",
+                   reported=0.81, restated=0.79, low=0.78, high=0.8)  # fmt: skip
+    finding = replace(report.findings[0], also_restated=(more,))
+    said = text.render(replace(report, findings=(finding,)), width=200)
+    assert "Reported 81.0%, restated 79.0% [78.0%, 80.0%] (service level" in said
 
 
 def test_skipped_rules_blind_spots_and_notes_are_told(report: Report) -> None:
