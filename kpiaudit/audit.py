@@ -13,7 +13,15 @@ from threadpoolctl import threadpool_limits
 import kpiaudit
 from kpiaudit.detectors.base import Summary
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.evidence import assemble, corroborate, placebo, plugins, power, ranking
+from kpiaudit.evidence import (
+    assemble,
+    corroborate,
+    deciding,
+    placebo,
+    plugins,
+    power,
+    ranking,
+)
 from kpiaudit.evidence.costs import add_costs, read_costs
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection
@@ -162,6 +170,7 @@ def _audit(
             _test(run)
         if all(run.reason is not None for run in active):
             raise TableError(_nothing_ran(runs, data))
+        deciding.decide(active, data)
         _select(active)
         for run in active:
             assemble.add_findings(run, rosters[id(run)])
@@ -324,14 +333,7 @@ def _test(run: Run) -> None:
         run.reason = f"{run.verdicts.skipped}{run.rule.asked}"
         run.q_value = tuple(np.full(len(t.ids), np.nan) for t in tested)
         return
-    sizes = [int(t.outcome.testable.sum()) for t in tested]
-    weight = multiplicity.kind_weights(sizes, [t.share for t in tested])
-    p = np.concatenate([t.outcome.p_value for t in tested] or [np.empty(0)])
-    spread = np.ones_like(p)
-    spread[~np.isnan(p)] = weight
-    q = multiplicity.q_values(p, spread)
-    cuts = np.cumsum([len(t.ids) for t in tested])[:-1]
-    run.q_value = tuple(np.split(q, cuts)) if tested else ()
+    run.q_value = deciding.q_values(tested)
 
 
 def _select(runs: Sequence[Run]) -> None:

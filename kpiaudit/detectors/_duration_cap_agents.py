@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import betainc, expit, ndtr
 
 from kpiaudit.detectors import _duration_cap_masked as masked
+from kpiaudit.detectors import _duration_cap_repeats as repeats
 from kpiaudit.detectors import _incentives as incentives
-from kpiaudit.detectors._duration_cap_repeats import EACH, combined, needed
 from kpiaudit.detectors._duration_cap_score import followed
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 GUARD = 0.01
 """A second question has to be answered at this level; the first gives the p-value."""
 
-_MIN_KNOWN = 10  # of an agent's customers, near the cutoff and around it
 _REPEAT_RATIO = 1.3
 _FIELDS = (
     "trials",
@@ -96,17 +95,22 @@ def agents(
         zone: summed(subject, later.floats(zone), len(ids))
         for zone in ("below", "near", "over", "beyond")
     }
-    again = own_repeats(summaries, cap, ids)
-    p_value = guarded(combined(raw.p_value, again), own_drop(**zones), GUARD)
+    again = np.full(len(ids), np.nan)
+    if "repeats" in summaries:
+        again = repeats.ask(of_cap(summaries["repeats"], cap), ids, raw.p_value)
+    both = repeats.combined(raw.p_value, again)
+    least = guarded(np.zeros(len(ids)), own_drop(**zones), GUARD)
     before = rows.where(rows.ints("period") == 0)
     if len(before):
-        p_value = guarded(p_value, own_change(zones, before, ids, dispersion), 0.05)
+        least = guarded(least, own_change(zones, before, ids, dispersion), 0.05)
+    p_value = guarded(both, least, 0.0)
     if days is not None:
         p_value = np.where(days < min_days, np.nan, p_value)
     facts = zones | {
         "cap_s": np.full(len(ids), float(cap.cap_s)),
         "p_peers": plain.p_value,
         "p_again": again,
+        "p_least": least,
         **incentives.told(score),
     }
     if days is not None:
@@ -127,7 +131,7 @@ def _breaking(
 
     def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
         parts = [
-            inner(np.array([row]), needed(p_threshold, float(again[row])))
+            inner(np.array([row]), repeats.needed(p_threshold, float(again[row])))
             for row in rows
         ]
         return np.concatenate(parts) if parts else np.zeros(0)
@@ -155,33 +159,6 @@ def guarded(p_value: FloatArray, second: FloatArray, level: float) -> FloatArray
     """
     worse = np.fmax(p_value, np.where(second > level, second, 0.0))
     return np.where(np.isnan(p_value), np.nan, worse)
-
-
-def own_repeats(summaries: Summaries, cap: Cap, ids: NDArray[Any]) -> FloatArray:
-    """Ask whether customers call again after an agent's calls near the cap.
-
-    The rate is held against 1.3 times that of the same agent's other calls around the
-    cap, given how many called again in all; and it has to exceed that after peers'
-    calls near the cap.
-
-    Returns:
-        p-values, shape (n_agents,), nan where fewer than ten customers are known.
-
-    Source:
-        Przyborowski & Wilenski (1940), Biometrika 31, 313-323 (two Poisson means).
-    """
-    if "repeats" not in summaries:
-        return np.full(len(ids), np.nan)
-    rows = of_cap(summaries["repeats"], cap)
-    index = index_of(rows["agent_id"], ids)
-    names = ("near", "near_again", "rest", "rest_again")
-    near, k, rest, k_rest = (summed(index, rows.floats(n), len(ids)) for n in names)
-    weight = near * _REPEAT_RATIO
-    own = at_least(k, k + k_rest, weight / np.maximum(weight + rest, 1e-9))
-    others = (k.sum() - k, np.maximum(near.sum() - near, 1e-9))
-    peers_p = at_least(k, k + others[0], near / np.maximum(near + others[1], 1e-9))
-    out = guarded(own, peers_p, EACH)
-    return np.where((near < _MIN_KNOWN) | (rest < _MIN_KNOWN), np.nan, out)
 
 
 def own_drop(

@@ -68,6 +68,8 @@ class Alternative:
             are no further evidence.
         control: The `control` rows are a second innocent alternative, and the only one
             for a queue or the floor.
+        decides: Sources that the test does not rest on help to decide about agents.
+            They must be tied to nothing that it uses, if the agent is honest.
     """
 
     text: str = "peers' records of the same kind"
@@ -75,6 +77,7 @@ class Alternative:
     selected_on: tuple[str, ...] = ()
     counted: tuple[str, ...] = ()
     control: bool = False
+    decides: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,6 +61,11 @@ class DurationCap(Detector):
     says who ended a call can be steered. The agent's own calls have to drop at the cap
     by more than they slope on both sides of it.
 
+    Where customers are known, two thirds of the error budget go to both questions
+    together: more such calls than peers have, and customers who call again within a
+    day more than after the agent's other calls of about that length and more than
+    after peers' calls that end there. A settled call is not followed by another.
+
     Where a table says what was paid for (`incentives`, or targets in `kpis`) on handle
     time or calls handled, a further question is added: does the agent have more of
     these calls while the threshold is in reach than once it is met or lost?
@@ -131,7 +136,9 @@ class DurationCap(Detector):
     alternative: ClassVar[Alternative] = Alternative(
         text="peers' calls that end in the same seconds",
         same_if="the call had come to its own end there",
+        counted=("contact",),
         control=True,
+        decides=True,
     )
     stake: ClassVar[str] = "an agent's calls that pass the cap"
 

@@ -134,6 +134,7 @@ class EarlyClosure(Detector):
         text="peers' closures before the deadline that came back as well",
         same_if="the case had been a hard one",
         selected_on=("ticket", "reopened"),
+        decides=True,
     )
     stake: ClassVar[str] = "an agent's tickets that would be late"
     unit_cost: ClassVar[str] = "reopened_ticket"

@@ -143,6 +143,7 @@ class PrematureReady(Detector):
     alternative: ClassVar[Alternative] = Alternative(
         text="peers' orders stamped before the promise that waited long as well",
         same_if="the courier had come late",
+        decides=True,
     )
     stake: ClassVar[str] = "an agent's orders that would be late"
 

@@ -136,6 +136,7 @@ class ShortCalls(Detector):
         text="peers' short calls",
         same_if="the line had dropped",
         counted=("contact",),
+        decides=True,
     )
     stake: ClassVar[str] = "an agent's calls"
     floor_planted: ClassVar[bool] = True

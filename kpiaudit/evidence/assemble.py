@@ -93,7 +93,7 @@ def _finding(
         effect=account.effect,
         p_value=row.value("p_value"),
         q_value=row.q_value,
-        evidence=account.evidence,
+        evidence=(*account.evidence, *_others(row)),
         innocent_explanations=account.explanations,
         period_start=start,
         period_end=end,
@@ -113,6 +113,24 @@ def _finding(
         histogram=account.histogram,
         adjusted=adjusted,
         selection=run.selection,
+    )
+
+
+def _others(row: Row) -> tuple[Evidence, ...]:
+    """Say what the test gave by itself, where other sources helped to decide."""
+    if "p_alone" not in row.outcome.extra or row.value("e_others") == 1.0:
+        return ()
+    return (
+        Evidence(
+            name="the test by itself, before other sources",
+            value=row.value("p_alone"),
+            unit="p",
+        ),
+        Evidence(
+            name="other sources' bet against an innocent reading",
+            value=row.value("e_others"),
+            unit="e-value",
+        ),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kpiaudit.detectors.base import Found, Summaries, Summary
+    from kpiaudit.evidence.answers import Heard
     from kpiaudit.findings import Finding, PlaceboRuns, Selection, SmallestDetectable
     from kpiaudit.rulebook import Rule
     from kpiaudit.stats.outcome import FloatArray
@@ -39,6 +40,7 @@ class Run:
         unreliable: Why it is not to be relied on here; empty if nothing says so.
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
+        heard: What other sources were asked about its records; None before that.
         unheard: Sentences on other sources that could not be asked.
     """
 
@@ -56,6 +58,7 @@ class Run:
     unreliable: str = ""
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
+    heard: Heard | None = None
     unheard: list[str] = field(default_factory=list)
 
 

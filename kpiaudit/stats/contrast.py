@@ -27,6 +27,10 @@ _SKEWED = 2.0
 spread with this many times the variance,"""
 _MOST = 20.0
 """and is cut here: no source by itself says more than twenty to one."""
+_KEPT_BACK = 0.5
+"""Part of every bet that is not staked when e-values weigh p-values."""
+MOST_WEIGHT = _KEPT_BACK + (1.0 - _KEPT_BACK) * _MOST
+"""By more than this no p-value is ever divided."""
 _GRID = (np.arange(100) + 0.5) / 100
 
 
@@ -156,29 +160,15 @@ def _spread(had: FloatArray, due: FloatArray, rate: float) -> float:
 def contrast(events: float, records: float, honest: Innocent) -> Contrast:
     """Hold a subject's records against the honest share.
 
-    The e-value is a likelihood ratio: odds spread over several multiples of the honest
-    ones against the honest ones, both with the same spread between agents, so that its
-    mean is 1 if the records are honest ones.
-
     Args:
         events: Events among the subject's records.
         records: The subject's records, > 0.
         honest: From `innocent`.
 
     Source:
-        Shafer (2021), JRSS A 184:407-431 (betting); Skellam (1948), JRSS B 10:257-261
-        (the beta-binomial distribution).
+        Skellam (1948), JRSS B 10:257-261 (the beta-binomial distribution).
     """
     rate, weight = honest.rate, honest.weight
-    odds = _ODDS * rate / (1 - rate)
-    raised = odds / (1 + odds)
-    seen = np.array([events])
-    wide = max((weight + 1) / _SKEWED - 1, 0.25)
-    null = max(_log_pmf(seen, records, rate, w)[0] for w in (weight, wide))
-    bets = np.array([_log_pmf(seen, records, r, weight)[0] for r in raised])
-    e_value = float(np.mean(np.exp(np.clip(bets - null, -700, 700))))
-    tail = np.arange(events, records + 1)
-    p_value = float(min(np.exp(_log_pmf(tail, records, rate, weight)).sum(), 1.0))
     own = betaincinv(events + 0.5, records - events + 0.5, _GRID)
     theirs = betaincinv(rate * weight, (1 - rate) * weight, _GRID)
     low, high = np.quantile(np.subtract.outer(own, theirs), [0.025, 0.975])
@@ -189,12 +179,80 @@ def contrast(events: float, records: float, honest: Innocent) -> Contrast:
         difference=share - rate,
         low=float(low),
         high=float(high),
-        p_value=p_value,
-        e_value=min(e_value, _MOST),
+        p_value=tail(events, records, honest),
+        e_value=bet(events, records, honest),
         ratio=share / rate if rate > 0 else float("nan"),
         ratio_low=float(ratio_low),
         ratio_high=float(ratio_high),
     )
+
+
+def tail(events: float, records: float, honest: Innocent) -> float:
+    """Return the one-sided p-value of a subject's records against the honest share."""
+    as_many = np.arange(events, records + 1)
+    chances = np.exp(_log_pmf(as_many, records, honest.rate, honest.weight))
+    return float(np.minimum(chances.sum(), 1.0))
+
+
+def bet(events: float, records: float, honest: Innocent) -> float:
+    """Return the e-value of a subject's records: a bet against honesty.
+
+    It is a likelihood ratio: odds spread over several multiples of the honest ones
+    against the honest ones, both with the same spread between agents, so that its mean
+    is at most 1 if the records are honest ones.
+
+    Args:
+        events: Events among the subject's records.
+        records: The subject's records, > 0.
+        honest: From `innocent`.
+
+    Source:
+        Shafer (2021), JRSS A 184:407-431 (betting).
+    """
+    rate, weight = honest.rate, honest.weight
+    odds = _ODDS * rate / (1 - rate)
+    seen = np.array([events])
+    wide = max((weight + 1) / _SKEWED - 1, 0.25)
+    null = max(float(_log_pmf(seen, records, rate, w)[0]) for w in (weight, wide))
+    bets = [_log_pmf(seen, records, r, weight)[0] for r in odds / (1 + odds)]
+    against = np.clip(np.array(bets) - null, -700, 700)
+    return float(np.minimum(np.mean(np.exp(against)), _MOST))
+
+
+def weighed(p_value: FloatArray, e_value: FloatArray) -> FloatArray:
+    """Let e-values of other sources add to p-values.
+
+    Half of each bet is kept back: where nothing follows the records, which is no sign
+    of honesty with everybody, a p-value at most doubles.
+
+    Args:
+        p_value: Shape (n,); nan stays nan.
+        e_value: Independent of the p-values if the subject is honest; shape (n,), 1
+            where no source was asked.
+
+    Returns:
+        p-values, shape (n,): a uniform p divided by an independent e-value of mean at
+        most 1 is again at least uniform on average, which is what Benjamini-Hochberg
+        needs.
+
+    Source:
+        Ignatiadis, Wang & Ramdas (2024), E-values as unnormalized weights in multiple
+        testing, Biometrika 111:417-439.
+
+    >>> weighed(np.array([0.01, 0.01]), np.array([19.0, 0.0]))
+    array([0.001, 0.02 ])
+    """
+    return np.asarray(np.minimum(p_value / _stake(e_value), 1.0), dtype=np.float64)
+
+
+def needed(p_value: float, e_value: float) -> float:
+    """Return the largest p-value that `weighed` turns into this one."""
+    return min(p_value * float(_stake(np.array(e_value))), 1.0)
+
+
+def _stake(e_value: FloatArray) -> FloatArray:
+    kept = np.minimum(e_value, _MOST)
+    return np.asarray(_KEPT_BACK + (1.0 - _KEPT_BACK) * kept)
 
 
 def _log_pmf(k: FloatArray, n: float, rate: float, weight: float) -> FloatArray:
