@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from calibration import rivals, run, tally, whole
+from calibration import corroborated, rivals, run, tally, whole
 from calibration.plan import DETECTORS, MODES, SIZES
 from calibration.tally import percent
 from calibration.worlds import FAMILIES
@@ -38,6 +38,7 @@ def write() -> None:
         "others_honest": _others_honest(counts),
         "others_power": _others_power(counts),
         "others_slow": _others_slow(counts),
+        "corroborated": corroborated.section(counts),
         "whole": whole.section(tally.where(rows, path="full")),
         "evidence": _section("evidence.md"),
         "versions": _versions(rows),

@@ -14,7 +14,7 @@ DETECTORS = (
     "premature-ready",
     "perfect-scores",
 )
-PARTS = ("honest", "wide", "large", "power", "rivals", "full")
+PARTS = ("honest", "wide", "large", "power", "rivals", "corroborated", "full")
 SIZES = (8, 30, 120)
 MODES = {
     "": "",
@@ -107,10 +107,18 @@ def _rivals(name: str) -> list[tuple[Cell, int]]:
     return [(cell, 20) for cell in some]
 
 
+def _corroborated(name: str) -> list[tuple[Cell, int]]:
+    """Return centres in which other sources are asked, see that module."""
+    if name != "duration-cap":
+        return []
+    return import_module("calibration.corroborated").cells()
+
+
 _PLANS = {
     "honest": _honest,
     "wide": _wide,
     "large": _large,
     "power": _power,
     "rivals": _rivals,
+    "corroborated": _corroborated,
 }

@@ -30,6 +30,7 @@ SHARES = {
     "wide": 1.0,
     "large": 0.5,
     "rivals": 0.5,
+    "corroborated": 0.5,
 }
 """Of the CPU time, per part; a quick detector does not wait for a slow one."""
 
@@ -81,6 +82,8 @@ def one(cell: Cell, seed: int) -> dict[str, Any]:
         from calibration import full  # noqa: PLC0415 - polars is slow to import
 
         return full.one(cell, seed)
+    if cell.mode == "corroborated":
+        return import_module("calibration.corroborated").one(cell, seed, counted)
     module = import_module(f"calibration.{cell.detector.replace('-', '_')}")
     made: Made = module.make(cell, cell.rng(seed))
     start = time.process_time()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -26,6 +26,10 @@ question alone no agent is reported, however extreme that answer is."""
 _SCORE_WEIGHT = 1.5
 """Weight of the question about the score: the only one that habits can't answer."""
 _SCORE_SHARE = 1.0 / 3.0
+_CLEAR = 3.0
+"""Standard errors from which an answer by itself is clear,"""
+_NAMED = 0.001
+"""and p-value above which it is worth saying that three together are not."""
 _PROMISING = 0.15
 _CHOSEN_SHARE = 2.0 / 3.0
 _STEPS = 8
@@ -226,3 +230,25 @@ def _extra(
         extra[f"{name}_expected"] = outcome.expected
         extra[f"{name}_p"] = np.where(better, second.p_value, first.p_value)
     return extra
+
+
+def unanswered(outcome: Outcome, ids: Any) -> tuple[str, ...]:
+    """Name agents whose many short calls are left alone, since nobody rings again.
+
+    Both other questions are answered as clearly as one question may, the third
+    speaks against them: what silent callers and wrong numbers look like.
+    """
+    names = [f"{name}_p" for name in NAMES]
+    if any(name not in outcome.extra for name in names):
+        return ()
+    brief, shape, again = (outcome.extra[name] for name in names)
+    clear = ndtr(-_CLEAR)
+    some = (brief <= clear) & (shape <= clear) & (again >= 0.5)
+    some &= outcome.p_value > _NAMED
+    return tuple(
+        f"agent {ids[i]}: {outcome.observed[i]:,.0f} short calls of "
+        f"{outcome.trials[i]:,.0f}, far more than peers would give, but callers ring "
+        "again no more often than after peers' short calls, which is what silent "
+        "callers and wrong numbers look like: not reported for that reason"
+        for i in np.flatnonzero(some)
+    )

@@ -210,11 +210,12 @@ class ShortCalls(Detector):
             )
         asked = questions.ask(summaries, min_excess=min_effect or 0.0)
         score = incentives.ask(summaries, found, asked.ids)
+        outcome = answers.combine(asked, score)
         tested = [
             Tested(
                 kind="agent",
                 ids=asked.ids,
-                outcome=answers.combine(asked, score),
+                outcome=outcome,
                 share=_AGENT_SHARE,
                 unit="calls",
             )
@@ -237,7 +238,7 @@ class ShortCalls(Detector):
         return Verdicts(
             tested=tuple(tested),
             blind_spots=self._blind_spots(summaries, floor is None),
-            found=said,
+            found=(*said, *answers.unanswered(outcome, asked.ids)),
         )
 
     def _blind_spots(self, summaries: Summaries, no_floor: bool) -> tuple[str, ...]:

@@ -120,17 +120,11 @@ def _others(row: Row) -> tuple[Evidence, ...]:
     """Say what the test gave by itself, where other sources helped to decide."""
     if "p_alone" not in row.outcome.extra or row.value("e_others") == 1.0:
         return ()
+    alone = row.value("p_alone")
+    told = f"{row.value('p_value') / alone:.2g} times that" if alone > 0 else "the same"
     return (
-        Evidence(
-            name="the test by itself, before other sources",
-            value=row.value("p_alone"),
-            unit="p",
-        ),
-        Evidence(
-            name="other sources' bet against an innocent reading",
-            value=row.value("e_others"),
-            unit="e-value",
-        ),
+        Evidence(name="p-value of the test by itself", value=alone, unit="p"),
+        Evidence(name="p-value once other sources are heard", text=told),
     )
 
 

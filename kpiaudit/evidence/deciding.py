@@ -48,14 +48,15 @@ def decide(runs: Sequence[Run], data: Dataset) -> None:
         Ignatiadis, Wang & Ramdas (2024), Biometrika 111:417-439 (e-values as weights
         of p-values in a Benjamini-Hochberg procedure).
     """
-    asked = [
-        (run, place, within)
-        for run in runs
-        for place, within in _candidates(run)
-        if _others(run, data)
-    ]
-    corroborate.hear([run for run, _, _ in asked], data)
-    for run, place, within in asked:
+    asked = [run for run in runs if _candidates(run) and _others(run, data)]
+    corroborate.hear(asked, data)
+    for run in asked:
+        weigh(run)
+
+
+def weigh(run: Run) -> None:
+    """Weigh the p-values of one rule by what was heard about its records."""
+    for place, within in _candidates(run):
         tested = run.verdicts.tested[place]
         weighed = replace(tested, outcome=_weighed(run, tested, within))
         both = (

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
 
+from kpiaudit.detectors import _short_calls_answers as answers
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.short_calls import ShortCalls
 from kpiaudit.stats.multiplicity import q_values
+from kpiaudit.stats.outcome import Outcome
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.engine import collect
 
@@ -338,3 +342,23 @@ def with_redials(frame, which, chance, seed=9):
         station=agents.str.replace("A", "S"),
     )
     return numbered(pl.concat([frame, again]))
+
+
+def test_many_short_calls_after_which_nobody_rings_again_are_left_alone_and_told():
+    nan = np.full(3, np.nan)
+    fields = ("expected", "effect", "low", "high", "ratio", "ratio_low", "ratio_high")
+    outcome = Outcome(
+        **dict.fromkeys(fields, nan),
+        trials=np.full(3, 1000.0),
+        observed=np.full(3, 220.0),
+        p_value=np.array([0.01, 1e-5, 0.01]),
+        extra={
+            "brief_p": np.array([1e-6, 1e-6, 0.2]),
+            "shape_p": np.array([1e-6, 1e-6, 1e-6]),
+            "repeat_p": np.array([0.98, 0.01, 0.98]),
+        },
+    )
+    (said,) = answers.unanswered(outcome, np.array(["A1", "A2", "A3"], dtype=object))
+    assert said.startswith("agent A1: 220 short calls of 1,000")
+    without = replace(outcome, extra={"brief_p": nan, "shape_p": nan})
+    assert answers.unanswered(without, np.array(["A1", "A2", "A3"])) == ()
