@@ -12,6 +12,8 @@ from kpiaudit.detectors import _duration_cap_masked as masked
 from kpiaudit.detectors import _duration_cap_repeats as repeats
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._duration_cap_score import followed
+from kpiaudit.detectors._duration_cap_search import among_cutoffs
+from kpiaudit.stats import held
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
 
@@ -21,12 +23,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors._duration_cap_find import Cap
+    from kpiaudit.detectors._duration_cap_search import Blocks
     from kpiaudit.detectors.base import Summaries, Summary
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
 GUARD = 0.01
 """A second question has to be answered at this level; the first gives the p-value."""
 
+_PEERS = 0.05
+"""Where other cutoffs are the yardstick, peers in the same queues must agree so far."""
 _REPEAT_RATIO = 1.3
 _FIELDS = (
     "trials",
@@ -58,6 +63,7 @@ def agents(
     min_excess: float,
     min_days: int,
     score: Outcome | None = None,
+    blocks: Blocks | None = None,
 ) -> Outcome:
     """Test every agent's calls near one cutoff against peers, and against the agent.
 
@@ -71,6 +77,7 @@ def agents(
         min_excess: Excess calls that don't count.
         min_days: Fewest days with calls around the cutoff.
         score: Whether these calls follow the score of a bonus; None if none is known.
+        blocks: Calls per agent all over, where one agent's calls proposed the cutoff.
     """
     ids = all_agents(summaries)
     rows = of_cap(summaries["agents"], cap)
@@ -95,10 +102,17 @@ def agents(
         zone: summed(subject, later.floats(zone), len(ids))
         for zone in ("below", "near", "over", "beyond")
     }
+    first = raw.p_value
+    if blocks is not None and not held.measuring():
+        first = guarded(
+            among_cutoffs(blocks, cap.halves, min_excess=counts.min_excess),
+            first,
+            _PEERS,
+        )
     again = np.full(len(ids), np.nan)
     if "repeats" in summaries:
-        again = repeats.ask(of_cap(summaries["repeats"], cap), ids, raw.p_value)
-    both = repeats.combined(raw.p_value, again)
+        again = repeats.ask(of_cap(summaries["repeats"], cap), ids, first)
+    both = repeats.combined(first, again)
     least = guarded(np.zeros(len(ids)), own_drop(**zones), GUARD)
     before = rows.where(rows.ints("period") == 0)
     if len(before):

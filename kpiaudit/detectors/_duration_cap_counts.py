@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
-from kpiaudit.detectors._duration_cap_find import LONGEST_S
+from kpiaudit.detectors._duration_cap_cuts import LONGEST_S
+from kpiaudit.detectors._duration_cap_search import BLOCK_S, LAST_S
 from kpiaudit.tables.neighbours import Sequence, with_neighbours
 
 if TYPE_CHECKING:
@@ -95,6 +96,24 @@ def seconds(data: Dataset, measures: Several[str], since_day: int | None) -> Fra
         )
     frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
     return frame.sort(*keys)
+
+
+def blocks(data: Dataset, measure: str, since_day: int | None) -> Frame:
+    """Count each agent's calls in blocks of seconds, for the search agent by agent."""
+    keys = ("agent_id", "block_s")
+    calls = usable_calls(data, measure, since_day).filter(
+        (nw.col("period") == 1) & (nw.col("second") < LAST_S)
+    )
+    return (
+        calls.with_columns(
+            block_s=(nw.col("second") - nw.col("second") % BLOCK_S).cast(nw.Int64),
+            even=_one(nw.col("parity") == 0),
+            odd=_one(nw.col("parity") == 1),
+        )
+        .group_by(*keys)
+        .agg(even=nw.col("even").sum(), odd=nw.col("odd").sum())
+        .sort(*keys)
+    )
 
 
 def _one(condition: nw.Expr) -> nw.Expr:

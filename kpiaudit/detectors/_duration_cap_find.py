@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.detectors._duration_cap_cuts import (
+    LONGEST_S,
+    automatic_cuts,
+    flattened,
+)
+from kpiaudit.detectors._duration_cap_search import LEAST_APART_S, propose
 from kpiaudit.stats.bunching import excess_below
 from kpiaudit.stats.cutoffs import find_cutoffs
 from kpiaudit.stats.heaping import free_seconds, rounding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from kpiaudit.detectors._duration_cap_search import Blocks
     from kpiaudit.detectors.base import Summary
     from kpiaudit.stats.cutoffs import Cutoff
     from kpiaudit.stats.heaping import Heap
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
-
-LONGEST_S = 3600
-"""Longer calls share the last second of the histogram."""
 
 _ENOUGH_CALLS = 2000  # of a site, to tell its recorder's rounding apart
 _MOST = 0.5  # of the durations, to take a unit for the recorder's
@@ -31,8 +33,6 @@ _CANDIDATE = 0.3
 
 _BETTER = 3.0  # standard errors by which talk alone has to stand out more
 _TYPICAL_S = 420  # where the smallest pile-up is stated
-_SPIKE = 8.0  # times its neighbours
-_NOTHING_ABOVE = 0.25  # of the calls of the spike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +93,13 @@ class Cap:
         cap_s: As it is called in findings.
         halves: (parity of the days it is tested on, cutoff); parity None: all days.
         given: It stands in the rule; otherwise it was found on the other days.
+        by_agents: One agent's calls proposed it, not all calls together.
     """
 
     cap_s: int
     halves: tuple[tuple[int | None, int], ...]
     given: bool
+    by_agents: bool = False
 
 
 def histogram(seconds: Summary, column: str | None = None) -> FloatArray:
@@ -147,41 +149,6 @@ def _layout(site: str, counts: IntArray) -> Layout:
     )
 
 
-def automatic_cuts(counts: IntArray, unit: int = 1) -> tuple[int, ...]:
-    """Find the second at which the platform ends what is still open.
-
-    All such calls stand in one second or two next to each other, far above their
-    neighbours, and hardly any call is longer: an agent can't hit a second so exactly,
-    and colleagues' longer calls would lie above.
-
-    Args:
-        counts: Calls per second, the last entry holding all longer ones.
-        unit: Recording unit.
-
-    Returns:
-        The seconds, at most two; empty if there is no such cut.
-    """
-    pair = counts[:-unit] + counts[unit:]
-    above = np.concatenate([np.cumsum(counts[::-1])[::-1], [0]])
-    beyond = above[np.minimum(np.arange(len(pair)) + unit + 1, len(counts))]
-    enough = max(30.0, 0.002 * float(above[0]))
-    likely = np.flatnonzero((pair >= enough) & (beyond <= _NOTHING_ABOVE * pair))
-    for at in likely[(likely >= 30 * unit) & (likely < LONGEST_S - unit)].tolist():
-        usual = max(float(np.median(counts[at - 10 * unit : at : unit])), 1.0)
-        if pair[at] >= _SPIKE * usual and counts[at] >= 3 * usual:
-            second = counts[at + unit] > 3 * usual
-            return (at, at + unit) if second else (at,)
-    return ()
-
-
-def flattened(counts: FloatArray, cuts: Sequence[int]) -> FloatArray:
-    """Lower automatic cuts to the level before them, so that they draw no cutoff."""
-    out = counts.copy()
-    for cut in cuts:
-        out[cut] = np.median(counts[max(cut - 15, 0) : max(cut - 5, 1)])
-    return out
-
-
 def search(
     seconds: Summary, layout: Layout, *, window: int, min_relative: float
 ) -> tuple[tuple[Cap, ...], tuple[Cutoff, ...]]:
@@ -220,6 +187,23 @@ def search(
         for c in cutoffs
     )
     return caps, cutoffs
+
+
+def _with_agents(
+    caps: tuple[Cap, ...], blocks: Blocks, layout: Layout
+) -> tuple[Cap, ...]:
+    """Add the cutoffs that single agents' calls propose and all calls don't show."""
+    if layout.unit > 1:
+        return caps  # blocks of seconds hold different numbers of recorded values
+    proposed: dict[int, list[tuple[int | None, int]]] = {}
+    for parity, cutoff in sorted(propose(blocks).items()):
+        if all(abs(cutoff - cap.cap_s) >= LEAST_APART_S for cap in caps):
+            proposed.setdefault(cutoff, []).append((parity, cutoff))
+    more = tuple(
+        Cap(cap_s=cutoff, halves=tuple(halves), given=False, by_agents=True)
+        for cutoff, halves in sorted(proposed.items())
+    )
+    return (*caps, *more)[:_MOST_CAPS]
 
 
 def _halves(seconds: Summary, layout: Layout) -> list[IntArray]:
@@ -267,21 +251,28 @@ def bin_width(window: int, unit: int) -> int:
 
 
 def found(
-    seconds: Summary, *, cap_s: float | None, window: int, min_relative: float
+    seconds: Summary,
+    blocks: Blocks | None = None,
+    *,
+    cap_s: float | None,
+    window: int,
+    min_relative: float,
 ) -> dict[str, Any]:
     """Say what the first stage found.
 
     Args:
         seconds: Calls per measure, period, site, queue and second.
+        blocks: Calls per agent and block of seconds; None searches all calls only.
         cap_s: The cap of the rule; None looks for it.
         window: Seconds below a cutoff.
         min_relative: Pile-up that the search passes over.
 
     Returns:
-        `measure`, `seconds` (of it, later period), `before` (earlier), `layouts`,
-        `caps`, `cutoffs`, `calls`, `days` (there are any), `given`, `smallest` (calls
-        in excess that the search would have shown), `unsearched` (why no cap could be
-        looked for, or empty) and `sentences`; empty if there is no call.
+        `measure`, `blocks`, `seconds` (of it, later period), `before` (earlier),
+        `layouts`, `caps`, `cutoffs`, `calls`, `days` (there are any), `given`,
+        `smallest` (calls in excess that the search would have shown),
+        `unsearched` (why no cap could be looked for, or empty) and `sentences`; empty
+        if there is no call.
     """
     later = seconds.where(seconds.ints("period") == 1)
     if not len(later):
@@ -300,6 +291,8 @@ def found(
         caps, out["cutoffs"] = search(
             own, place, window=window, min_relative=min_relative
         )
+        if blocks is not None:
+            caps = _with_agents(caps, blocks, place)
         out["unsearched"] = _unsearched(_fewest(_halves(own, place)), days=_days(own))
         if not out["unsearched"]:
             out["smallest"] = _smallest(own, place, window, min_relative)
@@ -310,6 +303,7 @@ def found(
     own = measures[measure]
     out |= {
         "measure": measure,
+        "blocks": blocks,
         "seconds": own,
         "before": seconds.where(
             (seconds.ints("period") == 0) & (seconds["measure"].astype(str) == measure)
@@ -393,5 +387,10 @@ def _sentences(found: dict[str, Any], window: int) -> tuple[str, ...]:
         f"tested {_round(c.cutoff_s)} s as a cap: {c.relative:.0%} more calls end just "
         f"below than a smooth curve expects (p = {c.p_value:.2g} over the whole search)"
         for c in found["cutoffs"]
+    ]
+    out += [
+        f"tested {cap.cap_s} s as a cap: on other days one agent's calls pile up there"
+        for cap in found["caps"]
+        if cap.by_agents
     ]
     return tuple(out)

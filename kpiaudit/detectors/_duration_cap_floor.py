@@ -16,12 +16,8 @@ from kpiaudit.detectors._duration_cap_agents import (
     of_cap,
     summed,
 )
-from kpiaudit.detectors._duration_cap_find import (
-    LONGEST_S,
-    bin_width,
-    flattened,
-    histogram,
-)
+from kpiaudit.detectors._duration_cap_cuts import LONGEST_S, flattened
+from kpiaudit.detectors._duration_cap_find import bin_width, histogram
 from kpiaudit.stats.bunching import excess_below
 from kpiaudit.stats.curves import Bins, fit_curves
 from kpiaudit.stats.excess import Bunching

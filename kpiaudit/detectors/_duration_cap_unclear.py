@@ -57,7 +57,7 @@ def _anybody(tested: Sequence[Tested]) -> bool:
 
 def _clearest(found: Found, number: int, pile: Pile | None) -> tuple[float, float]:
     """Return the relative excess and its p-value, of the search or of the floor."""
-    if found["cutoffs"]:
+    if number < len(found["cutoffs"]):  # the caps of the search of all calls come first
         cutoff = found["cutoffs"][number]
         return float(cutoff.relative), float(cutoff.p_value)
     if pile is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MIN_AGENTS = 6
 """With fewer, not even all of them showing it would be evidence at the 2 % level."""
 _MIN_CALLS = 100
-_MIN_DENSITY = 500
+_MIN_DENSITY = 80
 MANY = 0.15
 """Share of the agents who may each be far beyond the minimum for innocent reasons, such
 as a bad row of seats."""

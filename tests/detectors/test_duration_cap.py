@@ -141,6 +141,15 @@ def test_an_unknown_cap_is_found_and_tested_on_the_other_days(everybody):
     assert flagged(verdicts)["floor"] == {"all"}
 
 
+def test_one_agent_with_an_unknown_cap_is_found_agent_by_agent():
+    """One of 24: too few calls for the search of all calls together."""
+    made = planted(agents=1, strength=0.35)
+    found, _, verdicts = audit(dataset(made.tables["calls"]), DurationCap())
+    (cap,) = found["caps"]
+    assert (cap.cap_s, cap.by_agents) == (420, True)
+    assert flagged(verdicts)["agent"] == set(made.truth["duration-cap"]["agents"])
+
+
 def test_where_no_cap_draws_calls_the_rule_ran_and_says_so():
     found, _, verdicts = audit(dataset(centre().tables["calls"]), DurationCap())
     assert found["caps"] == ()

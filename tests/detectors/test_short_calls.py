@@ -169,6 +169,18 @@ def test_a_whole_floor_that_hangs_up_is_found_as_a_floor():
     assert account.grade_cap == "moderate"
 
 
+def test_a_floor_of_long_calls_can_be_asked_too():
+    """Hardly a call lasts less than a minute, so the curve beneath rests on few."""
+    frame = centre(gamers=tuple(range(14)), strength=0.12)
+    rng = np.random.default_rng(2)
+    brief = frame["talk_s"].is_between(10, 59).to_numpy() & (
+        rng.random(len(frame)) < 0.8
+    )
+    longer = pl.when(pl.Series(brief)).then(240.0).otherwise(pl.col("talk_s"))
+    accounts, _ = examined(frame.with_columns(talk_s=longer))
+    assert ("floor", "all") in accounts
+
+
 @pytest.mark.parametrize("base", [0.01, 0.03])
 def test_a_floor_with_ordinary_bad_lines_is_not_accused(base):
     accounts, _ = examined(centre(5, base=base, redial=0.7, sd=0.2))
