@@ -17,7 +17,7 @@ _RAISED = np.log(3.0)
 far outside of what honest agents differ by."""
 _SURE = 2.0  # standard errors by which they do
 _MOST = 1 / 3  # of the agents: more are no longer a few who stand apart
-_FEWEST_PEERS = 10
+_FEWEST_PEERS = 6
 _LOOKS = 2.0
 _SWAPPED = (
     "expected",
@@ -98,23 +98,30 @@ def excess(counts: Counts) -> Outcome:
 def raised_agents(counts: Counts) -> BoolArray:
     """Say whose own calls drop at the cutoff far more than the median agent's.
 
-    Near and over are compared with what the agent's mix of queues gives, so that a
-    queue whose calls end there does not raise those who serve it.
+    Calls near the cutoff are compared with those over it, and with all others around
+    it, of which there are enough where long calls are rare. Both are held against what
+    the agent's mix of queues gives, so that a queue whose calls end there does not
+    raise those who serve it.
     """
-    both = counts.near + counts.over
+    return _beyond(counts, counts.over) | _beyond(counts, counts.trials - counts.near)
+
+
+def _beyond(counts: Counts, others: IntArray) -> BoolArray:
+    """Say whose calls near the cutoff are too many for their other ones."""
+    both = counts.near + others
     size = int(counts.stratum.max(initial=-1)) + 1
     total = np.bincount(counts.stratum, weights=both, minlength=size)
     hits = np.bincount(counts.stratum, weights=counts.near, minlength=size)
     share = ((hits + 0.5) / (total + 1.0))[counts.stratum]
-    near, over = counts.per_agent(counts.near) + 1.0, counts.per_agent(counts.over) + 1
+    near, rest = counts.per_agent(counts.near) + 1.0, counts.per_agent(others) + 1.0
     usual = (counts.per_agent(both * share) + 1.0) / (
         counts.per_agent(both * (1.0 - share)) + 1.0
     )
-    drop = np.log(near / over) - np.log(usual)
-    seen = near + over > 2.0
+    drop = np.log(near / rest) - np.log(usual)
+    seen = near + rest > 2.0
     if not seen.any():
         return seen
-    error = np.sqrt(1.0 / near + 1.0 / over)
+    error = np.sqrt(1.0 / near + 1.0 / rest)
     raised: BoolArray = drop - np.median(drop[seen]) - _SURE * error > _RAISED
     return raised & seen
 

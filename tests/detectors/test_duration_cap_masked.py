@@ -75,3 +75,24 @@ def test_a_queue_whose_calls_end_at_the_cap_raises_nobody():
         min_excess=4.0,
     )
     assert not masked.raised_agents(other).any()
+
+
+def test_two_of_twelve_with_few_long_calls_do_not_hide_each_other():
+    near = np.array([70, 33, 2, 3, 5, 3, 7, 5, 2, 7, 13, 3])
+    over = np.array([1, 0, 3, 2, 4, 9, 1, 5, 3, 2, 7, 3])
+    below = np.array([14, 12, 19, 23, 12, 16, 18, 27, 19, 19, 18, 19])
+    few = masked.Counts(
+        subject=np.arange(12),
+        stratum=np.zeros(12, dtype=np.int64),
+        near=near,
+        over=over,
+        trials=below + near + over,
+        n_subjects=12,
+        dispersion=None,
+        min_excess=4.0,
+    )
+    assert masked.raised_agents(few).tolist() == [True, True] + [False] * 10
+    p = masked.excess(few).p_value
+    assert (p[:2] < few.ask().p_value[:2]).all()
+    assert p[0] < 0.01
+    assert p[2:].min() > 0.1
