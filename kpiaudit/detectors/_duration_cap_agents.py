@@ -109,10 +109,14 @@ def agents(
             first,
             _PEERS,
         )
-    again = np.full(len(ids), np.nan)
+    again, best, chosen = np.full(len(ids), np.nan), first, None
     if "repeats" in summaries:
-        again = repeats.ask(of_cap(summaries["repeats"], cap), ids, first)
-    both = repeats.combined(first, again)
+        asked = repeats.Repeats.of(of_cap(summaries["repeats"], cap), ids)
+        others = asked.ordinary()
+        chosen = None if others is None else counts.ask(learn=others)
+        best = repeats.looked(first, chosen.p_value if chosen else None)
+        again = asked.ask(best)
+    both = repeats.combined(first, again, best)
     least = guarded(np.zeros(len(ids)), own_drop(**zones), GUARD)
     before = rows.where(rows.ints("period") == 0)
     if len(before):
@@ -129,26 +133,32 @@ def agents(
     }
     if days is not None:
         facts["days"] = days
-    breaking = _breaking(raw, again)
+    breaking = _breaking(raw, chosen, again)
     return _rescaled(
         replace(raw, p_value=p_value, extra=facts, breaking_point=breaking)
     )
 
 
 def _breaking(
-    raw: Outcome, again: FloatArray
+    raw: Outcome, chosen: Outcome | None, again: FloatArray
 ) -> Callable[[IntArray, float], FloatArray] | None:
     """Return the breaking point of the combined p-value; repeat calls stay as seen."""
     inner = raw.breaking_point
     if inner is None:
         return None
+    other = None if chosen is None else chosen.breaking_point
+
+    def one(row: int, p_threshold: float) -> float:
+        at = np.array([row])
+        alone, kept = repeats.needed(p_threshold, float(again[row]))
+        plain, second = repeats.shares(kept, chosen=other is not None)
+        points = [float(inner(at, max(alone, plain))[0])]
+        if other is not None and second > 0.0:
+            points.append(float(other(at, second)[0]))
+        return max(points)
 
     def breaking_point(rows: IntArray, p_threshold: float) -> FloatArray:
-        parts = [
-            inner(np.array([row]), repeats.needed(p_threshold, float(again[row])))
-            for row in rows
-        ]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        return np.array([one(row, p_threshold) for row in rows.tolist()])
 
     return breaking_point
 

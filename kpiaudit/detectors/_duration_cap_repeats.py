@@ -2,30 +2,166 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kpiaudit.stats import contrast
+from kpiaudit.stats.contrast import Innocent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summary
-    from kpiaudit.stats.contrast import Innocent
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 EACH = 0.1
 """Both questions have to be answered at this level to be combined."""
 _TOGETHER = 2.0 / 3.0
 """Part of the error budget that goes to both questions together."""
+_CHOSEN = 0.25
+"""Part of that for peers who are chosen by repeat calls, where they are."""
+_CLEAR, _SEVERAL = 0.01, 2
+"""From so many agents on whose customers clearly call again, peers are chosen,"""
+_FEWEST = 10
+"""if as many are left."""
 _MIN_KNOWN = 10  # of an agent's customers, near the cutoff and around it
 _OWN_SPREAD = 0.04
 """Relative variance with which an honest agent's customers ring again after calls that
 end near the cutoff, against those that end around it: sd 0.2."""
 
 
-def combined(p_value: FloatArray, again: FloatArray) -> FloatArray:
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """Calls near a cutoff and around it, and how many were followed by another one.
+
+    Args:
+        agent: Agent of each row.
+        queue: Queue of each row.
+        near: Calls near the cutoff, of known customers, per row.
+        again: Of those, followed by another call; per row.
+        known: Who has enough of both, shape (n_agents,).
+        own_near: Calls near it per agent.
+        own_again: Those followed per agent.
+        own: What the agent's other calls lead to expect, per agent.
+    """
+
+    agent: IntArray
+    queue: IntArray
+    near: FloatArray
+    again: FloatArray
+    known: BoolArray
+    own_near: FloatArray
+    own_again: FloatArray
+    own: tuple[Innocent, ...]
+
+    @classmethod
+    def of(cls, rows: Summary, ids: NDArray[Any]) -> Repeats:
+        """Add up the summary `repeats` at one cutoff; `ids` are all agents, sorted."""
+        agent = np.searchsorted(ids.astype(str), rows["agent_id"].astype(str))
+        near, again = rows.floats("near"), rows.floats("near_again")
+        n, k, rest, later = (
+            np.bincount(agent, weights=each, minlength=len(ids)).astype(np.float64)
+            for each in (near, again, rows.floats("rest"), rows.floats("rest_again"))
+        )
+        usual = float((later.sum() + 0.5) / (rest.sum() + 1.0))
+        return cls(
+            agent=agent.astype(np.int64),
+            queue=np.unique(rows["queue"].astype(str), return_inverse=True)[1].astype(
+                np.int64
+            ),
+            near=near,
+            again=again,
+            known=(n >= _MIN_KNOWN) & (rest >= _MIN_KNOWN),
+            own_near=n,
+            own_again=k,
+            own=tuple(_own(*each, usual) for each in zip(later, rest, strict=True)),
+        )
+
+    def ordinary(self) -> BoolArray | None:
+        """Return agents by whom to measure the others, told by repeat calls alone.
+
+        Agents who game a cap widen the spread from which honest ones are told, and so
+        hide each other. If several agents' customers call again after calls near the
+        cutoff clearly more than after their other calls, peers are the half with whom
+        that is least so: among honest agents it says nothing about how many such calls
+        there are. None if there are no several, or too few others.
+        """
+        tails = np.ones(len(self.known))
+        for i in np.flatnonzero(self.known):
+            tails[i] = contrast.tail(self.own_again[i], self.own_near[i], self.own[i])
+        clear = int((tails <= _CLEAR).sum())
+        if clear < _SEVERAL or self.known.sum() < 2 * _FEWEST:
+            return None
+        usual = np.array([each.rate for each in self.own])
+        score = (self.own_again + 0.5) / (self.own_near * usual + 0.5)
+        return np.asarray(self.known & (score <= np.median(score[self.known])))
+
+    def ask(self, p_value: FloatArray) -> FloatArray:
+        """Ask whether customers call again after an agent's calls near the cutoff.
+
+        They have to call again more than after the same agent's other calls around it,
+        and more than after peers' calls near it: the larger p-value counts. Peers are
+        those who don't stand out themselves.
+
+        Args:
+            p_value: Of the comparison with peers, shape (n_agents,).
+
+        Returns:
+            p-values, shape (n_agents,): 1 for agents who are not asked, nan where fewer
+            than ten customers or five peers are known.
+        """
+        outstanding = p_value <= EACH
+        out = np.where(self.known, 1.0, np.nan)
+        for i in np.flatnonzero(outstanding & self.known):
+            honest = self._peers(self.agent == i, ~outstanding[self.agent])
+            out[i] = np.nan
+            if honest is not None:
+                k, n = self.own_again[i], self.own_near[i]
+                both = (self.own[i], honest)
+                out[i] = max(contrast.tail(k, n, each) for each in both)
+        return out
+
+    def _peers(self, mine: BoolArray, peers: BoolArray) -> Innocent | None:
+        """Learn from peers' calls near the cutoff how often customers call again."""
+        peers = peers & ~mine
+        return contrast.innocent(
+            stratum=[self.queue[peers]],
+            peer=self.agent[peers],
+            events=self.again[peers],
+            records=self.near[peers],
+            mine=[self.queue[mine]],
+            size=self.near[mine],
+        )
+
+
+def _own(events: float, records: float, usual: float) -> Innocent:
+    """Learn the same from an agent's other calls around the cutoff."""
+    few = 20.0  # calls with which an agent's own rate leans on everybody's
+    rate = (events + few * usual) / (records + few)
+    variance = rate**2 * _OWN_SPREAD + rate * (1.0 - rate) / (records + few)
+    weight = max(rate * (1.0 - rate) / variance - 1.0, 0.5)
+    return Innocent(rate=rate, weight=weight, events=events, records=records)
+
+
+def looked(plain: FloatArray, chosen: FloatArray | None) -> FloatArray:
+    """Let the smaller p-value of two choices of peers count (weighted Bonferroni)."""
+    if chosen is None:
+        return plain
+    return np.asarray(
+        np.minimum(np.fmin(plain / (1.0 - _CHOSEN), chosen / _CHOSEN), 1.0)
+    )
+
+
+def shares(p_value: float, *, chosen: bool) -> tuple[float, float]:
+    """Return the p-values of both choices of peers that `looked` gives as this one."""
+    if not chosen:
+        return p_value, 0.0
+    return (1.0 - _CHOSEN) * p_value, _CHOSEN * p_value
+
+
+def combined(p_value: FloatArray, again: FloatArray, best: FloatArray) -> FloatArray:
     """Let repeat calls add to the comparison with peers.
 
     Where a pile-up is no larger than an unusual habit, what became of these customers
@@ -35,6 +171,7 @@ def combined(p_value: FloatArray, again: FloatArray) -> FloatArray:
     Args:
         p_value: Of the comparison with peers, nan where untestable.
         again: Of the repeat calls; nan where customers are not known.
+        best: Of the comparison as `looked` gives it, for both together.
 
     Returns:
         p-values, shape (n_agents,).
@@ -44,98 +181,34 @@ def combined(p_value: FloatArray, again: FloatArray) -> FloatArray:
         (p-values of independent questions); weights: Genovese, Roeder & Wasserman
         (2006), Biometrika 93(3), 509-524.
     """
-    product = np.maximum(p_value * again, 1e-300)
+    product = np.maximum(best * again, 1e-300)
     both = product * (1 - np.log(product))
-    shown = (p_value <= EACH) & (again <= EACH)
-    best = np.fmin(
-        p_value / (1.0 - _TOGETHER), np.where(shown, both / _TOGETHER, np.inf)
-    )
+    shown = (best <= EACH) & (again <= EACH)
+    alone = p_value / (1.0 - _TOGETHER)
+    least = np.fmin(alone, np.where(shown, both / _TOGETHER, np.inf))
     known = ~np.isnan(again)
-    return np.asarray(np.where(known, np.minimum(best, 1.0), p_value))
+    out = np.where(known, np.minimum(least, 1.0), p_value)
+    return np.asarray(np.where(np.isnan(p_value), np.nan, out))
 
 
-def needed(p_value: float, again: float) -> float:
-    """Return the largest p-value against peers that `combined` keeps at `p_value`.
+def needed(p_value: float, again: float) -> tuple[float, float]:
+    """Return the largest p-values against peers that `combined` keeps at `p_value`.
 
     Args:
         p_value: Threshold of the combined one.
         again: Of the repeat calls; nan where customers are not known.
+
+    Returns:
+        Of the comparison alone, and as `looked` gives it.
     """
     if np.isnan(again):
-        return p_value
+        return p_value, 0.0
     alone = (1.0 - _TOGETHER) * p_value
     if again > EACH:
-        return alone
+        return alone, 0.0
     low, high = -700.0, 0.0  # of the logarithm of the product
     for _ in range(60):
         middle = (low + high) / 2
         kept = np.exp(middle) * (1 - middle) <= _TOGETHER * p_value
         low, high = (middle, high) if kept else (low, middle)
-    return float(max(alone, min(np.exp(low) / max(again, 1e-300), EACH)))
-
-
-def ask(rows: Summary, ids: NDArray[Any], p_value: FloatArray) -> FloatArray:
-    """Ask whether customers call again after an agent's calls near the cutoff.
-
-    They have to call again more than after the same agent's other calls around it, and
-    more than after peers' calls near it: the larger p-value counts. Peers are those
-    who don't stand out themselves.
-
-    Args:
-        rows: The summary `repeats` at one cutoff.
-        ids: All agents, sorted.
-        p_value: Of the comparison with peers, shape (n_agents,).
-
-    Returns:
-        p-values, shape (n_agents,): 1 for agents who are not asked, nan where fewer
-        than ten customers or five peers are known.
-    """
-    agent = np.searchsorted(ids.astype(str), rows["agent_id"].astype(str))
-    queue = np.unique(rows["queue"].astype(str), return_inverse=True)[1]
-    near, again = rows.floats("near"), rows.floats("near_again")
-    around, later = rows.floats("rest"), rows.floats("rest_again")
-    n, k, rest, k_rest = (
-        np.bincount(agent, weights=each, minlength=len(ids))
-        for each in (near, again, around, later)
-    )
-    usual = float((k_rest.sum() + 0.5) / (rest.sum() + 1.0))
-    known = (n >= _MIN_KNOWN) & (rest >= _MIN_KNOWN)
-    outstanding = p_value <= EACH
-    out = np.where(known, 1.0, np.nan)
-    for i in np.flatnonzero(outstanding & known):
-        mine = agent == i
-        peers = ~outstanding[agent] & ~mine
-        honest = _peers(queue, agent, (again, near), mine, peers)
-        if honest is None:
-            out[i] = np.nan
-            continue
-        own = _own(k_rest[i], rest[i], usual, honest)
-        out[i] = max(contrast.tail(k[i], n[i], each) for each in (own, honest))
-    return out
-
-
-def _peers(
-    queue: IntArray,
-    agent: IntArray,
-    counts: tuple[FloatArray, FloatArray],
-    mine: BoolArray,
-    peers: BoolArray,
-) -> Innocent | None:
-    """Learn from peers' calls near the cutoff how often customers call again."""
-    return contrast.innocent(
-        stratum=[queue[peers].astype(np.int64)],
-        peer=agent[peers].astype(np.int64),
-        events=counts[0][peers],
-        records=counts[1][peers],
-        mine=[queue[mine].astype(np.int64)],
-        size=counts[1][mine],
-    )
-
-
-def _own(events: float, records: float, usual: float, like: Innocent) -> Innocent:
-    """Learn the same from an agent's other calls around the cutoff."""
-    few = 20.0  # calls with which an agent's own rate leans on everybody's
-    rate = (events + few * usual) / (records + few)
-    variance = rate**2 * _OWN_SPREAD + rate * (1.0 - rate) / (records + few)
-    weight = max(rate * (1.0 - rate) / variance - 1.0, 0.5)
-    return type(like)(rate=rate, weight=weight, events=events, records=records)
+    return alone, float(min(np.exp(low) / max(again, 1e-300), EACH))

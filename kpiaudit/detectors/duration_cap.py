@@ -65,7 +65,9 @@ class DurationCap(Detector):
     Where customers are known, two thirds of the error budget go to both questions
     together: more such calls than peers have, and customers who call again within a
     day more than after the agent's other calls of about that length and more than
-    after peers' calls that end there. A settled call is not followed by another.
+    after peers' calls that end there. A settled call is not followed by another. If
+    that holds for several agents, who hide each other, peers are also chosen among
+    those with whom it holds least.
 
     Where a table says what was paid for (`incentives`, or targets in `kpis`) on handle
     time or calls handled, a further question is added: does the agent have more of

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from kpiaudit.detectors import _duration_cap_masked as masked
+from kpiaudit.detectors import _duration_cap_repeats as repeats
+from kpiaudit.detectors.base import Summary
 
 AGENTS = 30
 
@@ -96,3 +98,55 @@ def test_two_of_twelve_with_few_long_calls_do_not_hide_each_other():
     assert (p[:2] < few.ask().p_value[:2]).all()
     assert p[0] < 0.01
     assert p[2:].min() > 0.1
+
+
+def followed(again, *, agents=30, calls=60):
+    """Return repeat calls after 60 calls near the cap and 240 around it."""
+    ids = np.array([f"A{i:02d}" for i in range(agents)], dtype=object)
+    columns = {
+        "agent_id": ids,
+        "queue": np.array(["q"] * agents, dtype=object),
+        "near": np.full(agents, calls),
+        "near_again": np.asarray(again),
+        "rest": np.full(agents, 4 * calls),
+        "rest_again": np.full(agents, calls // 2),
+    }
+    return repeats.Repeats.of(Summary(columns=columns), ids)
+
+
+def test_peers_are_chosen_by_repeat_calls_where_several_agents_have_more():
+    usual = np.full(30, 8)
+    assert followed(usual).ordinary() is None
+    alone, several = usual.copy(), usual.copy()
+    alone[0], several[:6] = 35, 35
+    assert followed(alone).ordinary() is None
+    chosen = followed(several).ordinary()
+    assert chosen.sum() >= 15
+    assert not chosen[:6].any()
+    # Too few are left to measure the others by.
+    assert followed(several[:12], agents=12).ordinary() is None
+
+
+def test_repeat_calls_are_asked_about_only_of_those_who_stand_out():
+    several = np.full(30, 8)
+    several[:6] = 35
+    p = np.where(np.arange(30) < 3, 0.05, 0.6)
+    again = followed(several).ask(p)
+    assert (again[:3] < 0.01).all()
+    assert (again[3:] == 1.0).all()
+
+
+@pytest.mark.parametrize("again", [np.nan, 0.5, 0.01, 1e-6])
+@pytest.mark.parametrize("chosen", [True, False])
+def test_what_is_needed_against_peers_is_what_is_kept(again, chosen):
+    alone, kept = repeats.needed(0.001, again)
+    for p, second in [(alone, np.nan), repeats.shares(kept, chosen=chosen)]:
+        for factor, within in ((0.99, True), (1.01, False)):
+            plain = np.array([max(p, 1e-12) * factor])
+            other = np.array([second * factor]) if chosen else None
+            best = repeats.looked(plain, other)
+            got = repeats.combined(plain, np.array([again]), best)[0]
+            if within and p > 0.0:
+                assert got <= 0.001
+            if p >= max(alone, kept):
+                assert (got <= 0.001) == within
