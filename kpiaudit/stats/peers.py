@@ -31,7 +31,7 @@ from kpiaudit.stats.spread import fit_spread, without_each
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
-    from kpiaudit.stats.spread import Spread
+    from kpiaudit.stats.spread import Spread, Yardstick
 
 _MIN_PEERS = 3
 _FIT_AT_MOST = 1000
@@ -97,13 +97,15 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     measure = held.look_up(settings, sums)
     if measure is not None:
         return measure(counts, labels, question, usable)
-    spread, model, odds = _fit(counts, question, peers.astype(np.float64), width=0.2)
+    fit = _fit(counts, question, peers.astype(np.float64), width=0.2)
     if counts.n_strata > 1:
         # Strong patterns raise the peers' rates and hide each other: take them out.
-        trust, width = peers * (1.0 - model.yardstick.lifted), spread.mean_sd
-        spread, model, odds = _fit(counts, question, trust, width=width, near=spread)
+        trust = peers * (1.0 - fit.yardstick.lifted)
+        width, near = fit.spread.mean_sd, fit.spread
+        fit = _fit(counts, question, trust, width=width, near=near)
+    spread, model = fit.spread, _model(fit, question)
     outcome = _outcome(spread, model, usable, peers)
-    rates = planted.Rates(subject=counts.subject, stratum=labels, log_odds=odds)
+    rates = planted.Rates(subject=counts.subject, stratum=labels, log_odds=fit.odds)
 
     def again(
         other: Counts, labels: IntArray, question: _Question, usable: BoolArray
@@ -170,6 +172,21 @@ class _Question:
     ratio: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """The honest spread, and what it was learnt from; `odds` are peers', per row."""
+
+    spread: Spread
+    yardstick: Yardstick
+    response: Response
+    likelihood: FloatArray
+    k: FloatArray
+    n: FloatArray
+    phi: FloatArray
+    peers: FloatArray
+    odds: FloatArray
+
+
 def _counts(
     subject: IntArray,
     stratum: IntArray,
@@ -217,8 +234,8 @@ def _fit(
     *,
     width: float,
     near: Spread | None = None,
-) -> tuple[Spread, Model, FloatArray]:
-    """Fit the honest spread; return it, what it says of everybody, peers' log-odds."""
+) -> _Fit:
+    """Fit the honest spread, with peers weighed by how far they are trusted."""
     learn = question.peers
     log_odds, peers = peer_log_odds(counts, trust, spread=width)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
@@ -232,24 +249,42 @@ def _fit(
     grid = Grid.around(centre)
     likelihood = response.likelihood(k, noise, grid.points)
     spread = fit_spread(likelihood[_chosen(learn, y, n)], grid, start=start, near=near)
-    yardstick = without_each(spread, likelihood, learn)
-    (mean, variance), null = planted.null_moments(
-        response, grid.points, n=n, ratio=question.ratio, events=question.events
-    )
-    model = Model(
-        grid=grid,
+    return _Fit(
+        spread=spread,
+        yardstick=without_each(spread, likelihood, learn),
+        response=response,
+        likelihood=likelihood,
         k=k,
         n=n,
         phi=phi,
         peers=peers,
+        odds=log_odds - counts.offset,
+    )
+
+
+def _model(fit: _Fit, question: _Question) -> Model:
+    """Return everybody's moments along the grid, beside what was fitted."""
+    grid = fit.spread.grid
+    (mean, variance), null = planted.null_moments(
+        fit.response,
+        grid.points,
+        n=fit.n,
+        ratio=question.ratio,
+        events=question.events,
+    )
+    return Model(
+        grid=grid,
+        k=fit.k,
+        n=fit.n,
+        phi=fit.phi,
+        peers=fit.peers,
         mean=mean,
         variance=variance,
         null_mean=null[0],
         null_variance=null[1],
-        likelihood=likelihood,
-        yardstick=yardstick,
+        likelihood=fit.likelihood,
+        yardstick=fit.yardstick,
     )
-    return spread, model, log_odds - counts.offset
 
 
 def _guess(y: FloatArray, noise: FloatArray) -> tuple[float, float]:

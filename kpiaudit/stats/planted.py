@@ -82,6 +82,8 @@ def null_moments(
 def raised(honest: Moments, null: Moments, *, n: FloatArray, by: float) -> Moments:
     """Add the allowed excess events where that is more than the allowed ratio."""
     (mean, variance), (null_mean, null_variance) = honest, null
+    if not (mean + by > null_mean).any():
+        return null
     size = np.maximum(n, 1.0)[:, None]
     lifted = np.minimum(mean + by, size * (1.0 - 1e-9))
     rate = np.clip(lifted / size, 1e-12, 1.0 - 1e-9)

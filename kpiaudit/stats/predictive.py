@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.spread import Spread, Yardstick
 
 _CAP = 50.0
+_BLOCK = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +53,13 @@ class Model:
             each = np.einsum("nq,nsq->ns", along, demanding[rows])
         return np.asarray(np.clip(each.max(axis=1), 0.0, 1.0), dtype=np.float64)
 
-    def spread_variance(self) -> FloatArray:
-        """Return the variance of counts under the null, shape (n, points)."""
-        v = self.null_variance
-        return self.phi[:, None] * v + self.peers[:, None] * v * v
+    def spread_variance(self, rows: IntArray) -> FloatArray:
+        """Return some rows' variance under the null, shape (len(rows), points)."""
+        v = self.null_variance[rows]
+        out = self.peers[rows, None] * v
+        out += self.phi[rows, None]
+        out *= v
+        return np.asarray(out, dtype=np.float64)
 
 
 def _rows(values: FloatArray, rows: IntArray) -> FloatArray:
@@ -67,7 +71,7 @@ def _rows(values: FloatArray, rows: IntArray) -> FloatArray:
 
 def tails(model: Model, rows: IntArray) -> FloatArray:
     """Return P(K >= k) under the null along the grid, shape (len(rows), points)."""
-    variance = model.spread_variance()[rows]
+    variance = model.spread_variance(rows)
     exact = _rows(model.yardstick.demanding.max(axis=1), rows) > 1e-10
     return fast_upper_tail(
         model.k[rows, None], model.null_mean[rows], variance, exact=exact
@@ -82,14 +86,24 @@ def log_odds_ratio(k: FloatArray, n: FloatArray, mean: FloatArray) -> FloatArray
 
 def p_values(model: Model) -> FloatArray:
     """Return the predictive p-value per subject; nan where p <= .05 is out of reach."""
-    rows = np.arange(len(model.k))
+    # In blocks that stay in a core's own cache.
+    blocks = [
+        np.arange(start, min(start + _BLOCK, len(model.k)))
+        for start in range(0, len(model.k), _BLOCK)
+    ]
+    empty = [np.zeros(0)]
+    return np.concatenate([_p_values(model, rows) for rows in blocks] or empty)
+
+
+def _p_values(model: Model, rows: IntArray) -> FloatArray:
     weights = model.weights(rows)
     p = model.predictive(rows, tails(model, rows))
     # Only where non-events are few can events in every trial be no surprise.
-    spare = np.sum(weights * (model.n[:, None] - model.null_mean), axis=1)
-    few = rows[spare < 30.0]
-    full = model.null_mean[few] / np.maximum(model.n[few], 1.0)[:, None]
-    likely = np.sum(weights[few] * np.minimum(full, 1.0) ** model.n[few, None], axis=1)
+    mean, n = model.null_mean[rows], model.n[rows]
+    spare = weights.sum(axis=1) * n - np.einsum("nq,nq->n", weights, mean)
+    few = np.flatnonzero(spare < 30.0)
+    full = mean[few] / np.maximum(n[few], 1.0)[:, None]
+    likely = np.sum(weights[few] * np.minimum(full, 1.0) ** n[few, None], axis=1)
     p[few[likely > 0.05]] = np.nan
     return p
 

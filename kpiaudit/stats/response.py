@@ -73,5 +73,8 @@ class Response:
         Given the strata's rates, the sum of events is sufficient; `noise` is the
         variance over the binomial one, by which the information is divided.
         """
-        log = (k[:, None] * theta - self.potential(theta)) / noise[:, None]
-        return np.asarray(np.exp(log - log.max(axis=1, keepdims=True)))
+        log = k[:, None] * theta
+        log -= self.potential(theta)
+        log /= noise[:, None]
+        log -= log.max(axis=1, keepdims=True)
+        return np.asarray(np.exp(log, out=log))

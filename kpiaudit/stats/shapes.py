@@ -137,11 +137,14 @@ class Grid:
         all_points = centre + _FINE * np.sinh(half)
         return cls(points=all_points[1::2], edges=all_points[2:-1:2])
 
-    def masses(self, shape: Shape, mu: FloatArray, tau: FloatArray) -> FloatArray:
-        """Return the probability of each cell, shape (len(mu), n_points)."""
-        cdf = np.empty((len(mu), len(self.edges) + 2))
+    def masses(
+        self, shape: Shape, mu: FloatArray, tau: FloatArray, *, pairs: bool = False
+    ) -> FloatArray:
+        """Return the probability of each cell, or pair, shape (len(mu), n_points)."""
+        edges = self.edges[1::2] if pairs else self.edges
+        cdf = np.empty((len(mu), len(edges) + 2))
         cdf[:, 0], cdf[:, -1] = 0.0, 1.0
-        cdf[:, 1:-1] = shape.cdf(self.edges[None, :] - mu[:, None], tau[:, None])
+        cdf[:, 1:-1] = shape.cdf(edges[None, :] - mu[:, None], tau[:, None])
         return np.asarray(cdf[:, 1:] - cdf[:, :-1], dtype=np.float64)
 
 

@@ -16,14 +16,19 @@ import numpy as np
 from kpiaudit.stats.shapes import SHAPES, Grid, lifts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kpiaudit.stats.outcome import BoolArray, FloatArray
-    from kpiaudit.stats.shapes import Shape
 
 _TAU_LOW, _TAU_HIGH = 0.02, 2.5
 _TAU_SCALE = 0.25
 _THIN = 100
 _LEAST = 1e-75
 """Likelihoods are cut here, so that a product of four stays a normal number."""
+_BLOCK = 40_000
+"""Numbers per array in one go: what fits into a core's own cache."""
+_PRIOR = np.array([shape.prior for shape in SHAPES])
+_RULED_OUT = 1e-30
 _CREDIT = 3.0
 """A shape counts in full if it is at least a third as credible as the best one."""
 ALONE = 400
@@ -166,39 +171,52 @@ def fit_spread(
         (averaging models by their marginal likelihood); Gelman (2006), Bayesian
         Analysis 1:515-533 (half-Cauchy prior of a spread between groups).
     """
-    lifted = likelihood @ lifts().transpose(0, 2, 1)
-    centre = float(grid.points[len(grid.points) // 2])
-    wide = _Lattice(
-        mode=centre,
-        log_tau=float(np.log(start)),
-        mode_half=2.5 * start + 0.3,
-        tau_half=1.8,
-    )
-    parts = [
-        _fit_shape(
-            shape,
-            likelihood,
-            lifted,
-            grid=grid,
-            at=wide if near is None else _near(near, index, grid),
-            first=near is None,
+    evidence = _Evidence.of(likelihood)
+    if near is None:
+        centre = float(grid.points[len(grid.points) // 2])
+        wide = _Lattice(
+            mode=centre,
+            log_tau=float(np.log(start)),
+            mode_half=2.5 * start + 0.3,
+            tau_half=1.8,
         )
-        for index, shape in enumerate(SHAPES)
-    ]
-    logs = [
-        log + np.log(s.prior) for s, (_, _, _, log) in zip(SHAPES, parts, strict=True)
-    ]
-    top = max(float(log.max()) for log in logs)
-    weight = np.vstack([np.exp(log - top) for log in logs])
-    sizes = [len(mu) for mu, _, _, _ in parts]
+        box = _Boxes.of([wide] * len(SHAPES))
+    else:
+        box = _Boxes.of([_near(near, index, grid) for index in range(len(SHAPES))])
+    active = np.ones(len(SHARE), dtype=np.bool_)
+    rounds = _rounds(len(likelihood), first=near is None)
+    for at_most, fine in rounds:
+        look = _Look.at(box, grid, wide=not fine)
+        log = _joint_log(evidence.thinned(at_most, fine=fine), look.masses, active)
+        log += np.log(_SHARE_PRIOR)
+        log += (look.log_tau - np.log1p((look.tau / _TAU_SCALE) ** 2))[:, :, None]
+        # What a look rules out in every shape need not be looked at again.
+        each = np.exp(log - log.max(axis=(1, 2), keepdims=True))
+        active = (each.sum(axis=1) > 1e-8 * each.sum(axis=(1, 2))[:, None]).any(axis=0)
+        box = box.zoomed(look, each)
+    log += np.log(look.areas * _PRIOR)[:, None, None]
+    weight = np.exp(log - log.max())
+    n_each = look.tau.shape[1]
     return Spread(
         grid=grid,
-        shape=np.repeat(np.arange(len(SHAPES), dtype=np.float64), sizes),
-        mu=np.concatenate([mu for mu, _, _, _ in parts]),
-        tau=np.concatenate([tau for _, tau, _, _ in parts]),
-        masses=np.vstack([masses for _, _, masses, _ in parts]),
-        weight=weight / weight.sum(),
+        shape=np.repeat(np.arange(len(SHAPES), dtype=np.float64), n_each),
+        mu=look.mu.ravel(),
+        tau=look.tau.ravel(),
+        masses=look.masses.reshape(-1, len(grid.points)),
+        weight=weight.reshape(-1, len(SHARE)) / weight.sum(),
     )
+
+
+def _rounds(n: int, *, first: bool) -> list[tuple[int, bool]]:
+    """Return how many subjects each look reads at most, and whether on all points.
+
+    Many subjects leave a small target: it is approached with few of them first.
+    """
+    few, some = _THIN, 3 * _THIN
+    start = [(2 * _THIN if n <= 2 * _THIN else few, False)] if first else []
+    if n <= 2 * _THIN:
+        return [*start, *[(n, True)] * 3]
+    return [*start, *([(few, True)] if first else []), (some, True), *[(n, True)] * 2]
 
 
 def _near(spread: Spread, shape: int, grid: Grid) -> _Lattice:
@@ -207,88 +225,189 @@ def _near(spread: Spread, shape: int, grid: Grid) -> _Lattice:
     return _Lattice.around(spread, shape, moved)
 
 
-def _fit_shape(
-    shape: Shape,
-    likelihood: FloatArray,
-    lifted: FloatArray,
-    *,
-    grid: Grid,
-    at: _Lattice,
-    first: bool,
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Zoom in on one shape: locations, widths, masses, log weights incl. cell area."""
-    mu0, log_tau0 = at.mode, at.log_tau
-    mu_half, tau_half = at.mode_half, at.tau_half
-    low, high = np.log(_TAU_LOW), np.log(_TAU_HIGH)
-    active = np.ones(len(SHARE), dtype=np.bool_)
-    # Many subjects leave a small target: it is approached with few of them first.
-    rounds = (4 if len(likelihood) <= 2 * _THIN else 6) if first else 3
-    for last in range(rounds):
-        log_tau0 = float(np.clip(log_tau0, low, high))
-        bottom = max(low, log_tau0 - tau_half)
-        top = max(min(high, log_tau0 + tau_half), bottom + 0.05)
-        # The first look is wide and fine: many lifted subjects make a second mode.
-        many = (15, 9) if first and last == 0 else (7, 7)
-        mus = mu0 + mu_half * np.linspace(-1.0, 1.0, many[0])
-        log_taus = np.linspace(bottom, top, many[1])
-        mode, log_tau = (a.ravel() for a in np.meshgrid(mus, log_taus))
+@dataclass(frozen=True, kw_only=True)
+class _Evidence:
+    """Likelihoods of subjects, and those of subjects lifted in each way.
+
+    Args:
+        own: Shape (n_subjects, n_points).
+        lifted: Shape (kinds, n_subjects, n_points).
+    """
+
+    own: FloatArray
+    lifted: FloatArray
+
+    @classmethod
+    def of(cls, likelihood: FloatArray) -> _Evidence:
+        """Add what lifts of each kind make of likelihoods."""
+        return cls(own=likelihood, lifted=_lifted(likelihood))
+
+    def thinned(self, at_most: int, *, fine: bool) -> _Evidence:
+        """Return every so manieth subject, on pairs of points where not fine."""
+        step = max(1, len(self.own) // at_most)
+        own, lifted = self.own[::step], self.lifted[:, ::step]
+        if fine:
+            return _Evidence(own=own, lifted=lifted)
+        return _Evidence(own=_in_pairs(own), lifted=_in_pairs(lifted))
+
+
+def _lifted(likelihood: FloatArray) -> FloatArray:
+    return np.asarray(likelihood @ lifts().transpose(0, 2, 1), dtype=np.float64)
+
+
+def _in_pairs(values: FloatArray) -> FloatArray:
+    """Average neighbours along the last axis; the last of an odd number stays."""
+    even = values.shape[-1] // 2 * 2
+    means = 0.5 * (values[..., 0:even:2] + values[..., 1:even:2])
+    return np.concatenate([means, values[..., even:]], axis=-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Boxes:
+    """Where the posterior of every shape is looked for, one entry per shape."""
+
+    mode: FloatArray
+    log_tau: FloatArray
+    mode_half: FloatArray
+    tau_half: FloatArray
+
+    @classmethod
+    def of(cls, lattices: Sequence[_Lattice]) -> _Boxes:
+        """Put the lattices of all shapes side by side."""
+
+        def each(name: str) -> FloatArray:
+            return np.array([getattr(one, name) for one in lattices], dtype=np.float64)
+
+        return cls(
+            mode=each("mode"),
+            log_tau=each("log_tau"),
+            mode_half=each("mode_half"),
+            tau_half=each("tau_half"),
+        )
+
+    def zoomed(self, look: _Look, both: FloatArray) -> _Boxes:
+        """Move to what a look has found, and shrink."""
+        weight = both.sum(axis=2)
+        weight = weight / weight.sum(axis=1, keepdims=True)
+        mode = (weight * look.mode).sum(axis=1)
+        log_tau = (weight * look.log_tau).sum(axis=1)
+        mode_sd, tau_sd = (
+            np.sqrt((weight * (values - centre[:, None]) ** 2).sum(axis=1))
+            for values, centre in ((look.mode, mode), (look.log_tau, log_tau))
+        )
+        return _Boxes(
+            mode=mode,
+            log_tau=log_tau,
+            mode_half=np.clip(3.0 * mode_sd, 0.3 * self.mode_half, self.mode_half)
+            + 0.2 * look.d_mode,
+            tau_half=np.clip(3.0 * tau_sd, 0.3 * self.tau_half, self.tau_half)
+            + 0.2 * look.d_tau,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """Hypotheses of all shapes on one lattice each, shape (shapes, hypotheses)."""
+
+    mode: FloatArray
+    log_tau: FloatArray
+    tau: FloatArray
+    mu: FloatArray
+    masses: FloatArray
+    d_mode: FloatArray
+    d_tau: FloatArray
+
+    @property
+    def areas(self) -> FloatArray:
+        """Return the size of a lattice's cell, per shape."""
+        return self.d_mode * self.d_tau
+
+    @classmethod
+    def at(cls, box: _Boxes, grid: Grid, *, wide: bool) -> _Look:
+        """Lay the lattices; a first look is wide, on pairs of the grid's cells."""
+        low, high = np.log(_TAU_LOW), np.log(_TAU_HIGH)
+        middle = np.clip(box.log_tau, low, high)
+        bottom = np.maximum(low, middle - box.tau_half)
+        top = np.maximum(np.minimum(high, middle + box.tau_half), bottom + 0.05)
+        # Many lifted subjects make a second mode, so the first look is fine as well.
+        many = (15, 9) if wide else (7, 7)
+        steps = np.linspace(-1.0, 1.0, many[0])
+        modes = box.mode[:, None] + box.mode_half[:, None] * steps
+        log_taus = np.linspace(bottom, top, many[1], axis=1)
+        mode = np.tile(modes, (1, many[1]))
+        log_tau = np.repeat(log_taus, many[0], axis=1)
         tau = np.exp(log_tau)
         # Mode and width of a skewed shape are nearly independent, mean and width not.
-        mu = mode + shape.mode * tau
-        masses = grid.masses(shape, mu, tau)
-        thin = max(1, len(likelihood) // _THIN) if last < rounds - 3 else 1
-        log = _joint_log(likelihood[::thin], lifted[:, ::thin], masses, active)
-        log += (
-            np.log(_SHARE_PRIOR)
-            + (log_tau - np.log1p((tau / _TAU_SCALE) ** 2))[:, None]
+        mu = mode + np.array([[shape.mode] for shape in SHAPES]) * tau
+        masses = np.stack(
+            [
+                grid.masses(shape, mu[i], tau[i], pairs=wide)
+                for i, shape in enumerate(SHAPES)
+            ]
         )
-        d_mu, d_tau = mus[1] - mus[0], log_taus[1] - log_taus[0]
-        if last == rounds - 1:
-            break
-        both = np.exp(log - log.max())
-        # What a first look rules out need not be looked at again.
-        active = both.sum(axis=0) > 1e-8 * both.sum()
-        weight = both.sum(axis=1) / both.sum()
-        mu0, log_tau0 = float(weight @ mode), float(weight @ log_tau)
-        mu_sd = float(np.sqrt(weight @ (mode - mu0) ** 2))
-        tau_sd = float(np.sqrt(weight @ (log_tau - log_tau0) ** 2))
-        mu_half = float(np.clip(3.0 * mu_sd, 0.3 * mu_half, mu_half)) + 0.2 * d_mu
-        tau_half = float(np.clip(3.0 * tau_sd, 0.3 * tau_half, tau_half)) + 0.2 * d_tau
-    return mu, tau, masses, log + np.log(d_mu * d_tau)
+        return cls(
+            mode=mode,
+            log_tau=log_tau,
+            tau=tau,
+            mu=mu,
+            masses=masses,
+            d_mode=modes[:, 1] - modes[:, 0],
+            d_tau=log_taus[:, 1] - log_taus[:, 0],
+        )
 
 
 def _joint_log(
-    likelihood: FloatArray,
-    lifted: FloatArray,
-    masses: FloatArray,
-    active: BoolArray,
+    evidence: _Evidence, masses: FloatArray, active: BoolArray
 ) -> FloatArray:
-    """Return the log likelihood of all subjects per hypothesis and share lifted."""
-    own = masses @ likelihood.T
-    out = np.full((masses.shape[0], len(SHARE)), -np.inf)
-    for kind, each in enumerate(lifted):
-        some = np.flatnonzero(active & (kind == KIND))
-        if len(some):
-            gain = masses @ each.T
+    """Return the log likelihood of all subjects per hypothesis and share lifted.
+
+    Args:
+        evidence: Of the subjects.
+        masses: Shape (shapes, hypotheses, points).
+        active: Which shares are worth a look, shape (len(SHARE),).
+
+    Returns:
+        Shape (shapes, hypotheses, len(SHARE)); minus infinity where not active.
+    """
+    flat = masses.reshape(-1, masses.shape[-1])
+    out = np.full((len(flat), len(SHARE)), -np.inf)
+    # Subjects lie along the first axis and blocks stay in the processor's cache.
+    block = max(_BLOCK // max(len(evidence.own), 1), 32)
+    for start in range(0, len(flat), block):
+        part = flat[start : start + block].T
+        own = evidence.own @ part
+        for kind, each in enumerate(evidence.lifted):
+            some = np.flatnonzero(active & (kind == KIND))
+            if not len(some):
+                continue
+            gain = each @ part
             gain -= own
-            both = SHARE[some, None, None] * gain
-            both += own
-            out[:, some] = _log_product(both).T
-    return out
+            for j in some:
+                both = SHARE[j] * gain
+                both += own
+                out[start : start + block, j] = _log_product(both)
+    return out.reshape(*masses.shape[:2], len(SHARE))
 
 
 def _log_product(values: FloatArray) -> FloatArray:
-    """Return the sum of logs along the last axis, of values in [0, 1].
+    """Return the sum of logs along the first axis, of values in [0, 1].
 
-    A product of four and one logarithm is three times as fast as four logarithms.
+    Products are much faster than logarithms, so as many are multiplied first as stay
+    normal numbers.
     """
-    np.maximum(values, _LEAST, out=values)
-    part = values.shape[-1] // 4
-    product = values[..., :part] * values[..., part : 2 * part]
-    product *= values[..., 2 * part : 3 * part]
-    product *= values[..., 3 * part : 4 * part]
-    total = np.log(product).sum(axis=-1) + np.log(values[..., 4 * part :]).sum(axis=-1)
-    return np.asarray(total, dtype=np.float64)
+    least = float(values.min(initial=1.0))
+    if least < _LEAST:
+        np.maximum(values, _LEAST, out=values)
+        least = _LEAST
+    total = np.zeros(values.shape[1])
+    while len(values) > 1 and least > 1e-150:
+        half = len(values) // 2
+        if len(values) % 2:
+            total += np.log(values[-1])
+        values = values[:half] * values[half : 2 * half]
+        least *= least
+    total += np.log(values).sum(axis=0)
+    return total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,14 +453,23 @@ def without_each(
         plain = float(spread.weight.sum(axis=0) @ (1.0 - SHARE))
         lifted = np.clip(1.0 - plain * (likelihood @ spread.honest) / whole, 0.0, 1.0)
         return _yardstick(spread, spread.weight.sum(axis=1)[None, :], lifted)
-    own = likelihood @ spread.masses.T
-    other = likelihood @ lifts().transpose(0, 2, 1) @ spread.masses.T
-    weight = np.zeros_like(own)
+    # Nobody who is left out can bring back what all others rule out this clearly.
+    seen = spread.weight.sum(axis=1) > _RULED_OUT
+    masses = spread.masses[seen]
+    own = likelihood @ masses.T + 1e-280
+    weight = np.zeros((len(own), len(spread.weight)))
+    part = spread.weight[seen, 0] / own
     lifted = np.zeros(len(own))
-    for j, (kind, share) in enumerate(zip(KIND, SHARE, strict=True)):
-        both = (1.0 - share) * own + share * other[kind] + 1e-280
-        weight += spread.weight[:, j] / both
-        lifted += (share * other[kind] / both) @ spread.weight[:, j]
+    for kind, moves in enumerate(lifts()):
+        other = likelihood @ (moves.T @ masses.T) + 1e-280
+        gain = other - own
+        for j in np.flatnonzero((kind == KIND) & (SHARE > 0.0)):
+            both = SHARE[j] * gain
+            both += own
+            np.divide(spread.weight[seen, j], both, out=both)
+            part += both
+            lifted += SHARE[j] * np.einsum("nh,nh->n", both, other)
+    weight[:, seen] = part
     if learnt is not None:
         weight[~learnt] = spread.weight.sum(axis=1)
     return _yardstick(spread, weight / weight.sum(axis=1, keepdims=True), lifted)
