@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -27,6 +26,7 @@ from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import held, multiplicity
+from kpiaudit.tables.dataset import local_day
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
 
@@ -200,11 +200,11 @@ def _audit(
 
 
 def _dated(entry: Input, data: Dataset) -> Input:
-    """Add the days that the table covers, over all of its files."""
+    """Add the days that the table covers, if the file's own are not known."""
     span = data.period.get(entry.table)
     if span is None or entry.period_start is not None:
         return entry
-    first, last = (datetime.fromtimestamp(ms / 1000, tz=UTC).date() for ms in span)
+    first, last = (local_day(ms, data.timezone) for ms in span)
     return replace(entry, period_start=first.isoformat(), period_end=last.isoformat())
 
 

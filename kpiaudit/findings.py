@@ -333,7 +333,7 @@ class Input:
         rejected: Rows whose structure is broken.
         sha256: Of the file's bytes; None for what is no local file.
         preset: Name of the mapping; `canonical` if none was needed.
-        period_start: First day in its table, over all files; None if it has no dates.
+        period_start: First day in it; None if it has no dates.
         period_end: Last day in it.
     """
 

@@ -40,7 +40,7 @@ def command(source: options.Source, output: str, force: bool) -> None:
     here are written into it. PATH is the current folder if none is given.
     """
     from kpiaudit.rulebook import read_rules
-    from kpiaudit.tables.load import inspect
+    from kpiaudit.tables.examine import examine
 
     if output != "-" and Path(output).exists() and not force:
         raise RuleError(
@@ -48,7 +48,7 @@ def command(source: options.Source, output: str, force: bool) -> None:
             "-o writes another file."
         )
     rules = read_rules()
-    reports = inspect(source.paths, **source.keywords())
+    reports = examine(source.paths, **source.keywords()).files
     _check(reports, rules)
     from kpiaudit.cli.template import page
 

@@ -166,8 +166,16 @@ def _rules(
             continue
         weaker = [name for name in rule.detector.uses if name not in found.present]
         if weaker:
-            listed = ", ".join(_meant(name) for name in weaker)
+            listed = ", ".join(_more(weaker, tables))
             yield from _wrapped(f"It would see more with {listed}.", "       ")
+
+
+def _more(names: Sequence[str], tables: set[str]) -> Iterator[str]:
+    """Name columns of tables that are there, and whole tables that are not."""
+    yield from (_meant(n) for n in names if n.partition(".")[0] in tables)
+    absent = dict.fromkeys(n.partition(".")[0] for n in names)
+    for table in (t for t in absent if t not in tables):
+        yield f"the table {table} ({schema.ROWS[table]})"
 
 
 def _meant(name: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from kpiaudit.detectors.base import Row
 from kpiaudit.evidence import ranking, teams
 from kpiaudit.findings import Effect, Evidence, Explanation, Finding, Subject
+from kpiaudit.tables.dataset import local_day
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +141,7 @@ def _period(run: Run, row: Row, roster: Roster) -> tuple[str | None, str | None]
     if span is None:
         return None, None
     return tuple(  # type: ignore[return-value]
-        datetime.fromtimestamp(ms / 1000, tz=UTC).date().isoformat() for ms in span
+        local_day(ms, run.data.timezone).isoformat() for ms in span
     )
 
 

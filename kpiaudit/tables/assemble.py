@@ -10,6 +10,7 @@ import polars as pl
 from kpiaudit.tables import schema
 from kpiaudit.tables.columns import KEPT_BY, RECORD, ROW
 from kpiaudit.tables.fill import PIECE, filled
+from kpiaudit.tables.sentence import SHOWN, Sentence
 from kpiaudit.tables.spill import sunk
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _TYPES = {
 _AT = "__at__"
 _HASH = "__hash__"
 _HASHES = 50_000_000  # that are held at once while equal rows are looked for
+_FEW = 20  # rows of which the ids are looked up for examples
 _MANY = 10_000  # rows left out, above which a table on disk is written anew
 _LEGS = ("call_id", "agent_id", "started_at")
 DERIVED_TALK = "ended_at - answered_at - hold_s"
@@ -197,7 +199,6 @@ def _drop_equal(done: Assembled) -> None:
     cells = [n for n in done.columns if n != KEPT_BY]
     if done.lazy:
         gone = _equal_rows(done.frame, cells)
-        _without(done, gone)
     else:
         frame = done.frame.collect()
         hashes = frame.select(cells).hash_rows()
@@ -206,15 +207,28 @@ def _drop_equal(done: Assembled) -> None:
         twice = frame.with_row_index(_AT).filter(hashes.is_duplicated())
         first = twice.unique(subset=cells, keep="first", maintain_order=True)
         gone = twice.join(first, on=_AT, how="anti")[_AT]
-        _without(done, gone)
+    names = _names_at(done, gone)
+    _without(done, gone)
     if len(gone):
-        done.notes.append(duplicate_rows(len(gone)))
+        done.notes.append(duplicate_rows(len(gone), names))
 
 
-def duplicate_rows(count: int) -> tuple[str, int, str]:
+def duplicate_rows(count: int, names: Sequence[str] = ()) -> tuple[str, int, str]:
     """Say how many rows equal another: kind, count, sentence."""
-    text = "rows equal another in every mapped column and were left out"
-    return "duplicate-rows", count, text
+    such = f" (such as {', '.join(names)})" if names else ""
+    text = f"rows equal another in every mapped column and were left out{such}"
+    return "duplicate-rows", count, Sentence(text, names)
+
+
+def _names_at(done: Assembled, rows: pl.Series) -> list[str]:
+    """Return the ids of the first few of some rows, given by position."""
+    key = schema.key(done.table)
+    if key not in done.columns or not len(rows):
+        return []
+    some = pl.col(_AT).is_in(rows.sort().head(_FEW).implode())
+    found = done.frame.select(key).with_row_index(_AT).filter(some)
+    named = found.collect(engine="streaming")[str(key)].drop_nulls()
+    return named.unique(maintain_order=True).head(SHOWN).to_list()
 
 
 def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
@@ -278,18 +292,15 @@ def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -
     )
     newest = stamps.unique(subset=per, keep="first", maintain_order=True)
     gone = stamps.join(newest, on=_AT, how="anti")[_AT]
+    names = _names_at(done, gone)
     _without(done, gone)
     if len(gone):
-        done.notes.append(
-            (
-                "superseded-rows",
-                len(gone),
-                (
-                    f"rows were delivered again later; the newest by '{keep.column}' "
-                    f"of each {keep.record or ' and '.join(per)} was kept"
-                ),
-            )
+        text = (
+            f"rows were delivered again later; the newest by '{keep.column}' of each "
+            f"{keep.record or ' and '.join(per)} was kept"
+            + (f" (such as {', '.join(names)})" if names else "")
         )
+        done.notes.append(("superseded-rows", len(gone), Sentence(text, names)))
 
 
 def _say_duplicate_ids(done: Assembled, key: str) -> None:
@@ -316,7 +327,7 @@ def duplicate_ids(count: int, per: Sequence[str], some: str) -> tuple[str, int, 
         f"rows have the same {' and '.join(per)} as another but other values (such as "
         f"{some}); all were kept"
     )
-    return "duplicate-ids", count, text
+    return "duplicate-ids", count, Sentence(text, (some,))
 
 
 def dated(done: Assembled, timezone: str) -> pl.LazyFrame:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
+import polars as pl
 
 from kpiaudit.errors import TableError
 from kpiaudit.findings import DataNote
@@ -13,13 +14,16 @@ from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import assemble
 from kpiaudit.tables.checks import check
 from kpiaudit.tables.clocks import jumps
-from kpiaudit.tables.dataset import Dataset
+from kpiaudit.tables.dataset import Dataset, local_day
+from kpiaudit.tables.missing import FAR_OFF, near
 from kpiaudit.tables.origins import origins_of, score_origin
 from kpiaudit.tables.ready import ready
+from kpiaudit.tables.sentence import noted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from kpiaudit.findings import Input
     from kpiaudit.tables.columns import Converted
     from kpiaudit.tables.reading import Read
     from kpiaudit.tables.ready import Period
@@ -71,7 +75,7 @@ def build(
         frames=parts.frames,
         columns=parts.columns,
         origins=parts.origins,
-        inputs=tuple(i for r in found for i in r.inputs()),
+        inputs=tuple(i for r in found for i in _inputs(r, found, timezone, period)),
         notes=tuple(notes),
         timezone=timezone,
         derived=parts.derived,
@@ -81,14 +85,37 @@ def build(
     )
 
 
+def _inputs(
+    read: Read, found: Sequence[Read], timezone: str, period: Period
+) -> Iterator[Input]:
+    """Yield what the report says of a file; its own days, if others feed its table."""
+    for piece, entry in zip(read.converted, read.inputs(), strict=True):
+        several = sum(c.table == piece.table for r in found for c in r.converted) > 1
+        stamps = [n for n in schema.ANCHORS.get(piece.table, ()) if n in piece.columns]
+        if not (several and stamps):
+            yield entry
+            continue
+        at = pl.coalesce(stamps).cast(pl.Int64).alias("at")
+        rows = piece.frame.select(at)
+        if period[0] is not None:
+            rows = rows.filter(pl.col("at") >= period[0])
+        if period[1] is not None:
+            rows = rows.filter(pl.col("at") < period[1])
+        ends = rows.select(low=pl.col("at").min(), high=pl.col("at").max())
+        low, high = ends.collect(engine="streaming").row(0)
+        days = [local_day(ms, timezone).isoformat() for ms in (low, high) if ms]
+        first, last = days if len(days) == 2 else (None, None)
+        yield replace(entry, period_start=first, period_end=last)
+
+
 def _read_notes(table: str, found: Sequence[Read]) -> list[DataNote]:
     return [
-        DataNote(table=table, kind=k, count=n, detail=f"{r.display}: {n:,} {text}.")
+        noted(table, told, r.display)
         for r in found
         for i, c in enumerate(r.converted)
         if c.table == table
         # What holds for the whole file is said once.
-        for k, n, text in (*(r.notes if i == 0 else ()), *c.notes)
+        for told in (*(r.notes if i == 0 else ()), *c.notes)
     ]
 
 
@@ -101,24 +128,25 @@ def _add(
     notes, timezone, period = around
     done = assemble(table, pieces)
     now = ready(done, timezone, period)
-    notes += [
-        DataNote(table=table, kind=k, count=n, detail=f"{n:,} {text}.")
-        for k, n, text in done.notes
-    ]
+    notes += [noted(table, told) for told in done.notes]
     if not now.rows:
         files = ", ".join(display for display, _ in pieces)
         text = f"{files}: no rows of '{table}' are left by the mapping and the period."
         notes.append(DataNote(table=table, kind="no-rows", count=0, detail=text))
         return
     frame = nw.from_native(now.frame)
-    notes += check(table, frame, now.columns)
+    odd = check(table, frame, now.columns)
+    notes += odd
     if not _AGAIN & {kind for kind, _, _ in done.notes}:
         notes += [note for file, piece in pieces for note in jumps(file, piece)]
     parts.frames[table] = frame
     parts.columns[table] = now.columns
     parts.rows[table] = now.rows
-    if now.span:
-        parts.period[table] = now.span
+    span = now.span
+    if any(note.kind == FAR_OFF for note in odd):
+        span = near(frame)
+    if span:
+        parts.period[table] = span
     parts.derived |= {f"{table}.{k}": v for k, v in done.derived.items()}
     targets = [(piece.target, piece.columns) for _, piece in pieces]
     parts.origins |= origins_of(table, targets, set(done.derived))

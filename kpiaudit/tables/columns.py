@@ -10,6 +10,7 @@ import polars as pl
 from kpiaudit.errors import TableError
 from kpiaudit.tables import dates, parse, schema
 from kpiaudit.tables.mapping import Cell
+from kpiaudit.tables.sentence import Sentence, at_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -100,6 +101,7 @@ class Column:
         first_bad: Data rows of the first few.
         example: The first of them.
         buckets: Cells with an agent id that stands for nobody.
+        bucket_names: The first few of these ids.
         unknown_codes: Codes that are not canonical, with their counts.
         e_notation: Ids that a spreadsheet has rounded.
         placeholders: Dates that stand for none.
@@ -116,6 +118,7 @@ class Column:
     first_bad: list[int] = field(default_factory=list)
     example: str = ""
     buckets: int = 0
+    bucket_names: list[str] = field(default_factory=list)
     unknown_codes: dict[str, int] = field(default_factory=dict)
     e_notation: int = 0
     placeholders: int = 0
@@ -273,23 +276,29 @@ def _met(c: Column) -> Iterable[tuple[str, int, str]]:
     yield (
         "unreadable-cells",
         c.unreadable,
-        (
+        Sentence(
             f"cells of '{c.name}' could not be read and count as empty, such as "
-            f"'{c.example}' (first in data rows {', '.join(map(str, c.first_bad))})"
+            f"'{c.example}' (first in data rows {', '.join(map(str, c.first_bad))})",
+            at_rows(c.first_bad),
         ),
     )
     yield (
         "bucket-agent",
         c.buckets,
-        "rows bear an agent_id that stands for nobody; it counts as empty",
+        Sentence(
+            "rows bear an agent_id that stands for nobody; it counts as empty"
+            + (f" (such as {', '.join(c.bucket_names)})" if c.bucket_names else ""),
+            c.bucket_names,
+        ),
     )
     yield (
         "unknown-codes",
         sum(c.unknown_codes.values()),
-        (
+        Sentence(
             f"cells of '{c.name}' hold codes that are not canonical "
             f"({', '.join(sorted(c.unknown_codes)[:5])}); map them with 'values:' in a "
-            "mapping file"
+            "mapping file",
+            sorted(c.unknown_codes),
         ),
     )
     yield (

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
+from zoneinfo import ZoneInfo
 
 from kpiaudit.errors import TableError
 
@@ -118,3 +119,13 @@ class Dataset:
             "customer",
             "third_party",
         }
+
+
+def local_day(ms: int, timezone: str) -> date:
+    """Return the day of an instant in a zone.
+
+    Args:
+        ms: Milliseconds since 1970 in UTC.
+        timezone: Name of the zone.
+    """
+    return datetime.fromtimestamp(ms / 1000, tz=ZoneInfo(timezone)).date()

@@ -9,7 +9,6 @@ from kpiaudit.findings import DataNote
 from kpiaudit.tables.build import build
 from kpiaudit.tables.columns import AmbiguousDatesError
 from kpiaudit.tables.engines.choose import elsewhere
-from kpiaudit.tables.examine import examine
 from kpiaudit.tables.gather import (
     is_note,
     period_of,
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
     from kpiaudit.tables.dataset import Dataset
     from kpiaudit.tables.reading import Read
-    from kpiaudit.tables.report import (
-        FileReport,
-    )
     from kpiaudit.tables.source import Source
 
 
@@ -115,36 +111,3 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
         )
     zone = zone_of(found, timezone)
     return build(found, notes, zone, period_of(since, until, zone))
-
-
-def inspect(  # noqa: PLR0913  # the same as load
-    paths: Sequence[str | Path] = (),
-    *,
-    tables: Mapping[str, Sequence[Any] | Any] | None = None,
-    mapping: str | Path | None = None,
-    preset: str | None = None,
-    timezone: str = "UTC",
-    since: date | str | None = None,
-    until: date | str | None = None,
-    max_unreadable: float = 0.05,
-    stdin: BinaryIO | None = None,
-) -> tuple[FileReport, ...]:
-    """Say of each file what it was taken for; a bad file is told in its report.
-
-    The arguments are those of `load`.
-
-    Raises:
-        TableError: A path does not exist.
-        RuleError: A mapping or an option is wrong.
-    """
-    return examine(
-        paths,
-        tables=tables,
-        mapping=mapping,
-        preset=preset,
-        timezone=timezone,
-        since=since,
-        until=until,
-        max_unreadable=max_unreadable,
-        stdin=stdin,
-    ).files

@@ -11,6 +11,7 @@ from kpiaudit.tables.assembly import assembled
 from kpiaudit.tables.cells import any_holds
 from kpiaudit.tables.columns import Context
 from kpiaudit.tables.mapping import fold
+from kpiaudit.tables.sentence import Sentence, at_rows
 from kpiaudit.tables.textcells import convert_text
 
 if TYPE_CHECKING:
@@ -126,9 +127,10 @@ def converted(
             (
                 "rejected-rows",
                 raw.broken,
-                (
+                Sentence(
                     "rows were left out: their number of fields, their quotes or bytes "
-                    f"are wrong (first: data rows {first})"
+                    f"are wrong (first: data rows {first})",
+                    at_rows(raw.first_broken),
                 ),
             )
         )

@@ -9,6 +9,7 @@ import polars as pl
 
 from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import dated
+from kpiaudit.tables.sentence import SHOWN, Sentence
 
 if TYPE_CHECKING:
     from kpiaudit.tables.assemble import Assembled
@@ -62,7 +63,10 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
     facts = got.collect(engine="streaming").row(0, named=True)
     for name in (n for n in negative if facts[f"{n}\t-"]):
         text = f"rows have a {name} below zero, which counts as empty"
-        done.notes.append(("negative-durations", facts[f"{name}\t-"], text))
+        rows = _first(frame, schema.key(done.table), pl.col(name) < 0)
+        text += f" (such as {', '.join(rows)})" if rows else ""
+        told = Sentence(text, rows)
+        done.notes.append(("negative-durations", facts[f"{name}\t-"], told))
         frame = frame.with_columns(pl.when(pl.col(name) >= 0).then(name).alias(name))
     for name in (n for n in negative if facts[f"{n}\t+"]):
         done.notes.append(endless(name, facts[f"{name}\t+"]))
@@ -83,6 +87,14 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
         rows=int(facts["\trows"]),
         span=None if low is None or high is None else (int(low), int(high)),
     )
+
+
+def _first(frame: pl.LazyFrame, key: str | None, bad: pl.Expr) -> list[str]:
+    """Return the first few ids of the rows for which something holds."""
+    if key not in frame.collect_schema().names():
+        return []
+    some = frame.filter(bad & pl.col(str(key)).is_not_null()).select(key).head(SHOWN)
+    return some.collect(engine="streaming").to_series().to_list()
 
 
 def endless(name: str, count: int) -> tuple[str, int, str]:

@@ -11,6 +11,7 @@ from kpiaudit.tables import dates, parse
 from kpiaudit.tables.cells import any_holds, text_cell
 from kpiaudit.tables.columns import ROW, Column, Context, Converted
 from kpiaudit.tables.mapping import Cell
+from kpiaudit.tables.sentence import SHOWN
 from kpiaudit.tables.spill import Pile
 
 if TYPE_CHECKING:
@@ -254,6 +255,8 @@ def _ids(cells: pl.Series, column: Column) -> pl.Series:
         if len(buckets):
             inside = cells.is_in(buckets.implode())
             column.buckets += int(inside.sum())
+            names = {*column.bucket_names, *buckets.str.strip_chars()}
+            column.bucket_names = sorted(names)[:SHOWN]
             cells = _apply(cells, cols.without_buckets)
     if cells.str.contains("E+", literal=True).any():
         wrong = cells.str.contains(r"^\s*\d(\.\d+)?E\+\d+\s*$")

@@ -201,6 +201,7 @@ class TypedCell:
         if column.name == "agent_id":
             inside = groups.filter(cols.in_bucket(x))
             column.buckets = int(inside["len"].sum())
+            column.bucket_names = inside["x"].str.strip_chars().sort().head(3).to_list()
         if column.kind == "id":
             wrong = groups.filter(x.str.contains(r"^\s*\d(\.\d+)?[Ee]\+?\d+\s*$"))
             column.e_notation = int(wrong["len"].sum())

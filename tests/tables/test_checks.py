@@ -186,3 +186,69 @@ def test_a_duration_that_no_calendar_holds_counts_as_empty(name):
     found = {n.kind: n.count for n in data.notes}
     assert found["impossible-durations"] == 2
     assert data.frames["calls"].to_native().collect()[name].null_count() == 2
+
+
+def busy() -> pl.DataFrame:
+    """Return calls two minutes apart, from 8 to 18 h, on five weeks of days."""
+    day = pl.int_range(35 * 300) // 300
+    at = day * 1440 + 480 + pl.int_range(35 * 300) % 300 * 2
+    stamp = pl.lit(START.replace(hour=0)) + pl.duration(minutes=at)
+    return pl.select(
+        call_id=pl.format("C{}", pl.int_range(35 * 300)),
+        agent_id=pl.format("A{}", pl.int_range(35 * 300) % 7),
+        started_at=stamp,
+        talk_s=(61 + 7 * (pl.int_range(35 * 300) % 53)).cast(pl.Float64),
+    )
+
+
+def test_a_clock_that_is_put_forward_leaves_an_hour_without_rows():
+    whole = busy()
+    assert kinds(whole) == {}
+    at = pl.col("started_at")
+    day = datetime(2026, 3, 18, 12, tzinfo=UTC)
+    later = at.is_between(day, day + timedelta(hours=9))
+    moved = pl.when(later).then(at + pl.duration(hours=1)).otherwise(at)
+    (note,) = load(tables={"calls": whole.with_columns(started_at=moved)}).notes
+    assert (note.kind, note.count) == ("missing-hours", 1)
+    assert note.examples == ("2026-03-18 12 h",)
+
+
+def test_instants_of_another_year_do_not_make_the_period():
+    at = pl.when(pl.int_range(pl.len()) < 3)
+    year = at.then(datetime(2036, 1, 1, tzinfo=UTC)).otherwise("started_at")
+    data = load(tables={"calls": busy().with_columns(started_at=year)})
+    (note,) = data.notes
+    assert (note.kind, note.count) == ("far-off-instants", 3)
+    assert note.examples == ("2036-01-01",)
+    assert data.period["calls"][1] < datetime(2026, 5, 1, tzinfo=UTC).timestamp() * 1e3
+    assert data.rows["calls"] == 35 * 300
+
+
+def test_every_note_on_rows_names_some_of_them(tmp_path):
+    row = pl.int_range(pl.len())
+    rounded = busy().with_columns(
+        talk_s=pl.when(row < 4).then(-1.0).otherwise((pl.col("talk_s") // 60 + 1) * 60),
+        agent_id=pl.when(row == 9).then(pl.lit("IVR")).otherwise("agent_id"),
+    )
+    both = pl.concat([rounded, rounded[:2], rounded[:1].with_columns(talk_s=5.0)])
+    path = tmp_path / "calls.csv"
+    both.with_columns(pl.col("talk_s").cast(pl.String)).write_csv(path)
+    path.write_text(path.read_text() + "C1,broken\nC2,A1,2026-03-02 08:00:00,many\n")
+    found = {n.kind: n.examples for n in load([path]).notes}
+    assert found == {
+        "rejected-rows": ("data row 10504",),
+        "unreadable-cells": ("data row 10505",),
+        "bucket-agent": ("IVR",),
+        "duplicate-rows": ("C0", "C1"),
+        "duplicate-ids": ("C0",),
+        "negative-durations": ("C0", "C1", "C2"),
+        "rounded-durations": ("C10", "C100", "C1000"),
+    }
+
+
+def test_files_of_one_table_tell_their_own_days(tmp_path):
+    frame = busy()
+    for i, part in enumerate((frame[:3000], frame[3000:])):
+        part.write_csv(tmp_path / f"calls-{i}.csv")
+    days = [(i.period_start, i.period_end) for i in load([tmp_path]).inputs]
+    assert days == [("2026-03-02", "2026-03-11"), ("2026-03-12", "2026-04-05")]

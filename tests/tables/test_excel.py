@@ -10,7 +10,8 @@ import pytest
 import xlsxwriter
 
 from kpiaudit.errors import TableError
-from kpiaudit.tables.load import inspect, load
+from kpiaudit.tables.examine import examine
+from kpiaudit.tables.load import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -159,7 +160,7 @@ def test_the_recognised_sheet_is_taken_and_the_others_are_noted(tmp_path):
     assert [i.path for i in data.inputs] == [f"{path}/Data"]
     kinds = {note.kind: note.detail for note in data.notes}
     assert "About" in kinds["unrecognised-file"]
-    reports = inspect([path])
+    reports = examine([path]).files
     assert [bool(r.tables) for r in reports] == [False, True]
     assert not any(r.error for r in reports)
 
@@ -190,7 +191,7 @@ def test_two_sheets_of_one_table_are_refused(tmp_path):
     )
     with pytest.raises(TableError, match="'Jan' and 'Feb' both hold calls"):
         load([path])
-    assert "both hold" in inspect([path])[1].error
+    assert "both hold" in examine([path]).files[1].error
 
 
 def test_a_workbook_of_which_no_sheet_is_recognised_is_an_error(tmp_path):
@@ -237,5 +238,5 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "fastexcel", None)
     with pytest.raises(TableError, match=r"pip install kpiaudit\[excel\]"):
         load([path])
-    (report,) = inspect([path])
+    (report,) = examine([path]).files
     assert "pip install" in report.error

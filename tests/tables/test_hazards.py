@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 
 from kpiaudit.errors import TableError
-from kpiaudit.tables.load import inspect, load
+from kpiaudit.tables.examine import examine
+from kpiaudit.tables.load import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -705,7 +706,7 @@ def test_a_bomb_is_refused_unless_allowed(tmp_path, monkeypatch):
 
 
 def test_inspect_tells_encoding_separator_and_what_was_left_out(tmp_path):
-    report = inspect([write(tmp_path, text(table(), ";").encode("utf-16"))])[0]
+    report = examine([write(tmp_path, text(table(), ";").encode("utf-16"))]).files[0]
     assert (report.encoding, report.separator, report.rows) == ("utf-16", ";", 60)
 
 

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from kpiaudit.errors import RuleError, TableError
-from kpiaudit.tables.load import inspect, load
+from kpiaudit.tables.examine import examine
+from kpiaudit.tables.load import load
 
 HEAD = "call_id,agent_id,queue,started_at,answered_at,ended_at,talk_s,ended_by\n"
 D = "2026-03-02"
@@ -151,7 +152,7 @@ def test_missing_paths_and_tables_are_answered_with_a_guess(tmp_path):
 def test_inspect_never_fails_for_one_bad_file(tmp_path):
     calls(tmp_path)
     calls(tmp_path, "", name="surveys.csv")
-    good, bad = inspect([tmp_path])
+    good, bad = examine([tmp_path]).files
     assert good.table == "calls"
     assert good.separator == ","
     assert {c.name: c.source for c in good.columns}["talk_s"] == ("talk_s",)
@@ -209,7 +210,7 @@ def test_a_stray_file_in_a_folder_is_noted_with_its_reason(tmp_path, name, conte
     assert data.rows == {"calls": 3}
     assert [n.kind for n in data.notes] == ["unrecognised-file"]
     assert data.notes[0].detail.startswith(f"{tmp_path / name}: ")
-    assert [r.error for r in inspect([tmp_path])] == ["", ""]
+    assert [r.error for r in examine([tmp_path]).files] == ["", ""]
     with pytest.raises(TableError):
         load([tmp_path / "calls.csv", tmp_path / name])
     (tmp_path / "calls.csv").unlink()
@@ -268,7 +269,8 @@ def test_an_export_that_bears_a_tables_name_is_never_left_out(tmp_path, name):
     with pytest.raises(TableError, match="named like the table 'surveys'"):
         load([tmp_path])
     assert (
-        "give it another name" in inspect([tmp_path])[0 if name[0] == "S" else 1].error
+        "give it another name"
+        in examine([tmp_path]).files[0 if name[0] == "S" else 1].error
     )
 
 

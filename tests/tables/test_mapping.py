@@ -10,8 +10,9 @@ import polars as pl
 import pytest
 
 from kpiaudit.errors import RuleError, TableError
+from kpiaudit.tables.examine import examine
 from kpiaudit.tables.grammar import read_mapping, read_mappings
-from kpiaudit.tables.load import inspect, load
+from kpiaudit.tables.load import load
 from kpiaudit.tables.plain_yaml import read_yaml
 
 
@@ -398,7 +399,7 @@ def test_presets_are_recognised_by_their_headers(tmp_path, presets):
     path.write_text(" who ,KEY,z\na,1,2\nb,2,3\n")
     data = load([path])
     assert data.inputs[0].preset == "alpha"
-    assert inspect([path])[0].unmapped == ("z",)
+    assert examine([path]).files[0].unmapped == ("z",)
     path.write_text("who,KEY,Extra\na,1,2\n")
     assert load([path]).inputs[0].preset == "beta"
     assert load([path], preset="alpha").inputs[0].preset == "alpha"

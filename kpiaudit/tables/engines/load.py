@@ -22,8 +22,10 @@ from kpiaudit.tables.engines.sources import pieces
 from kpiaudit.tables.engines.tidy import tidied
 from kpiaudit.tables.engines.typed import typed, united
 from kpiaudit.tables.mapping import Cell, Target
+from kpiaudit.tables.missing import FAR_OFF, near
 from kpiaudit.tables.origins import origins_of, score_origin
 from kpiaudit.tables.ready import LONGEST_S, endless
+from kpiaudit.tables.sentence import noted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -169,16 +171,16 @@ def _add(
     now.frame = now.frame.select(now.names)
     _derive(now)
     said += _within(now, timezone, period)
-    parts.notes += [
-        DataNote(table=table, kind=k, count=n, detail=f"{n:,} {text}.")
-        for k, n, text in said
-    ]
+    parts.notes += [noted(table, told) for told in said]
     if not now.rows:
         text = f"{now.display}: no rows of '{table}' are left by the period."
         parts.notes.append(DataNote(table=table, kind="no-rows", count=0, detail=text))
         return
     columns = frozenset(now.names)
-    parts.notes += check(table, now.frame, columns)
+    odd = check(table, now.frame, columns)
+    parts.notes += odd
+    if any(note.kind == FAR_OFF for note in odd):
+        now.span = near(now.frame)
     parts.tables.append(now)
     parts.origins |= origins_of(table, targets, set(now.derived))
     if table == "surveys" and (writer := score_origin(now.frame, columns)):

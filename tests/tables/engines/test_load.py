@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,12 @@ def same(data: Dataset, other: Dataset) -> None:
     assert data.period == other.period
     assert dict(data.origins) == dict(other.origins)
     assert dict(data.derived) == dict(other.derived)
-    assert data.inputs == other.inputs
+    # Only polars says which days each of several files covers.
+    bare = [
+        [replace(i, period_start=None, period_end=None) for i in d.inputs]
+        for d in (data, other)
+    ]
+    assert bare[0] == bare[1]
     for table in data.frames:
         assert rows(data, table).equals(rows(other, table)), table
 
