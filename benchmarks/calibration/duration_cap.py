@@ -46,6 +46,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     second = np.minimum(talk, 3600).astype(np.int64)
     second = _habitual(second, floor.habit()[agent, day], rng)
     cut = gamer[agent] & (second >= CAP) & (rng.random(len(agent)) < cell.strength)
+    excess = np.bincount(agent[cut], minlength=cell.agents)
     second = np.where(cut, CAP - 1 - rng.integers(0, WINDOW, len(agent)), second)
     again = np.where(cut, AGAIN_CUT, tilt(AGAIN, floor.habit()[agent, day]))
     again = (rng.random(len(agent)) < again).astype(np.int64)
@@ -65,6 +66,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         events=events,
         trials=trials,
         honest=_honest(cell.family, cell.sd),
+        excess=excess if len(found["caps"]) else np.empty(0),
         durations=(agent, second),
     )
 

@@ -48,6 +48,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         summaries=_summaries(tickets, ids, rng),
         found={"mode": "due"},
         gamer=gamer,
+        excess=np.bincount(agent[early], minlength=cell.agents),
         ids=ids,
     )
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from evidence import LOOKALIKES, PLANTS
+
 from calibration.worlds import Cell
-from kpiaudit.audit import scan
+from kpiaudit.audit import audit
+from kpiaudit.rulebook import read_rules
+from kpiaudit.tables.load import load
 from kpiaudit.tables.simulate import (
     PATTERNS,
     Centre,
@@ -18,56 +22,78 @@ from kpiaudit.tables.simulate import (
 if TYPE_CHECKING:
     from kpiaudit.findings import Report
 
-AGENTS, PLANTED, STRENGTH = 24, 3, 0.4
+AGENTS, PLANTED, SMALL = 24, 3, 12
 SPREADS = ("normal", "heavy", "skewed", "novices", "teams", "drifting")
 FALSE = (0.0, 0.5, 0.95)
 """Probability that the fields which agents write hide a contact that they gamed."""
 
 
-def cells() -> list[tuple[Cell, int]]:
-    """Return centres without anything, and with one pattern and fields that hide it.
+def groups() -> dict[str, list[tuple[Cell, int]]]:
+    """Return centres without anything, look-alikes alone, and patterns that hide.
 
-    Look-alikes, one a centre, are run by `benchmarks/evidence.py`.
+    Look-alikes and planted patterns come with the tables and rules they concern only.
     """
 
     def cell(mode: str, **settings: Any) -> Cell:
-        return Cell(detector="all", agents=AGENTS, path="full", mode=mode, **settings)
+        return Cell(detector="all", path="full", mode=mode, **settings)
 
-    plain = [(cell("honest", family=family), 4) for family in SPREADS]
+    plain = [(cell("honest", agents=AGENTS, family=f), 4) for f in SPREADS]
+    alike = [(cell(f"alike {name}", agents=SMALL), 12) for name in LOOKALIKES]
     planted = [
-        (cell(f"plant {name} {false}", gamers=PLANTED, strength=STRENGTH), 5)
+        (
+            cell(
+                f"plant {name} {false}",
+                agents=AGENTS,
+                gamers=PLANTED,
+                strength=PLANTS[name][1],
+            ),
+            8,
+        )
         for false in FALSE
         for name in PATTERNS
     ]
-    return plain + planted
+    return {"honest": plain, "alike": alike, "plant": planted}
 
 
 def one(cell: Cell, seed: int) -> dict[str, Any]:
     """Simulate, scan and count the findings of every rule."""
-    plants = ()
-    if cell.gamers:
-        _, name, false = cell.mode.split(" ")
-        plants = (
-            Plant(
-                pattern=name,
-                agents=cell.gamers,
-                strength=cell.strength,
-                falsify=float(false),
-            ),
+    kind, name, false = (*cell.mode.split(" "), "", "0")[:3]
+    narrow: dict[str, Any] = {}
+    rules: tuple[str, ...] = ()
+    if kind == "alike":
+        tables, rules = LOOKALIKES[name]
+        narrow = {"tables": tables, "lookalikes": (name,)}
+    elif kind == "plant":
+        tables, _ = PLANTS[name][0]
+        rules = (name,)
+        plant = Plant(
+            pattern=name,
+            agents=cell.gamers,
+            strength=cell.strength,
+            falsify=float(false),
         )
+        narrow = {"tables": tables, "plants": (plant,)}
+    if narrow:
+        narrow |= {"days": 35, "calls_per_day": 30}
     made = simulate(
         Centre(
             seed=seed,
             agents=cell.agents,
             spread=cell.family,
             spread_sd=cell.sd,
-            plants=plants,
+            **narrow,
         )
     )
     start = time.process_time()
-    report = scan(**made.tables)
+    data = load(tables={table: [frame] for table, frame in made.tables.items()})
+    outcome = audit(data, read_rules((), select=rules) if rules else read_rules(()))
     seconds = round(time.process_time() - start, 3)
-    return {"rules": _rules(report, made), "seconds": seconds}
+    withdrawn = sum(len(each.withdrawn) for each in outcome.runs)
+    return {
+        "rules": _rules(outcome.report, made),
+        "withdrawn": withdrawn,
+        "seconds": seconds,
+    }
 
 
 def _rules(report: Report, made: Simulated) -> dict[str, dict[str, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
@@ -32,7 +33,10 @@ def write() -> None:
         "missed": _missed(counts),
         "counts": _counts(counts),
         "honest": _honest(counts, 0.2),
-        "wide": _honest(counts, 0.3),
+        "wide": _brief(tally.where(counts, gamers=0, sd=0.3)),
+        "together": _together(counts),
+        "coverage": _coverage(counts),
+        "short_of": _short_of(counts),
         "large": _large(counts),
         "power": _power(counts),
         "others_honest": _others_honest(counts),
@@ -68,6 +72,50 @@ def _table(head: list[str], body: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def _cell(rows: Rows) -> tally.Share:
+    """Count a cell's alarms; main cells may have ended early."""
+    plain = rows[0]["cell"]
+    staged = plain["agents"] in (30, 120) and plain["sd"] == 0.2 and not plain["mode"]
+    return tally.main(rows) if staged else tally.share(rows, tally.alarmed)
+
+
+def _together(rows: Rows) -> str:
+    """Return how many honest centres get a finding of any of the six rules."""
+    lines = []
+    for size in SIZES:
+        cells = [
+            tally.share(tally.where(mine, detector=name), tally.alarmed)
+            for mine in [tally.where(rows, gamers=0, sd=0.2, mode="", agents=size)]
+            for name in DETECTORS
+        ]
+        if all(each.n for each in cells):
+            value, upper = (
+                1 - prod(1 - getattr(each, which) for each in cells)
+                for which in ("value", "upper")
+            )
+            lines.append(
+                f"- {size} agents: {percent(value)}, and {percent(upper)} if every "
+                "rule were at its upper bound"
+            )
+    return "\n".join(lines) or "Not run yet."
+
+
+def _coverage(rows: Rows) -> str:
+    """Return how often the effects' 95 % intervals hold the true excess."""
+    body = []
+    for name in DETECTORS:
+        mine = tally.where(rows, detector=name, gamers=lambda g: g > 0, mode="")
+        held = [row["held"] for row in mine if "held" in row]
+        total = [sum(each) for each in zip(*held, strict=True)] or [0] * 4
+        shares = [tally.Share(k=total[i + 1], n=total[i]) for i in (0, 2)]
+        body.append([f"`{name}`", *(_of(each) for each in shares)])
+    return _table(["Detector", "All planted agents", "Reported ones"], body)
+
+
+def _of(share: tally.Share) -> str:
+    return f"{percent(share.value)} of {share.n}" if share.n else "-"
+
+
 def _summary(rows: Rows) -> str:
     body = []
     for name in DETECTORS:
@@ -79,7 +127,7 @@ def _summary(rows: Rows) -> str:
             continue
         cells = tally.by(honest, "family", "agents", "mode")
         worst, of = max(
-            ((tally.share(r, tally.alarmed), key) for key, r in cells.items()),
+            ((_cell(r), key) for key, r in cells.items()),
             key=lambda pair: (pair[0].value, pair[0].upper),
         )
         tested = sum(r["testable"] for r in honest)
@@ -160,8 +208,8 @@ def _honest(rows: Rows, sd: float) -> str:
                 if not some:
                     continue
                 each = [
-                    tally.share(tally.where(some, agents=n), tally.alarmed)
-                    for n in SIZES
+                    _cell(own) if own else tally.Share(k=0, n=0)
+                    for own in (tally.where(some, agents=n) for n in SIZES)
                 ]
                 worst = max(s.value for s in each if s.n)
                 label = family + words
@@ -175,6 +223,20 @@ def _honest(rows: Rows, sd: float) -> str:
         head = ["Honest differences", *(f"{n} agents" for n in SIZES)]
         out.append(f"#### {name}\n\n{_table(head, [line for _, line in body])}")
     return "\n\n".join(out)
+
+
+def _brief(rows: Rows) -> str:
+    """Return one line per detector: all shapes, and the worst."""
+    body = []
+    for (name,), own in tally.by(rows, "detector").items():
+        cells = tally.by(own, "family", "agents", "mode")
+        worst, of = max(
+            ((tally.share(r, tally.alarmed), key) for key, r in cells.items()),
+            key=lambda pair: (pair[0].value, pair[0].upper),
+        )
+        every = str(tally.share(own, tally.alarmed))
+        body.append([f"`{name}`", every, f"{worst} {_named(of)}"])
+    return _table(["Detector", "All shapes", "Worst kind"], body)
 
 
 def _large(rows: Rows) -> str:
@@ -198,22 +260,28 @@ def _power(rows: Rows) -> str:
             line = [f"{gamers} of {agents}"]
             for strength in strengths:
                 cell = tally.where(some, strength=strength)
-                line.append(
-                    f"{percent(tally.power(cell))} / {percent(tally.false_share(cell))}"
-                    f" ({len(cell)}){_floors(cell)}"
-                    if cell
-                    else "-"
-                )
+                line.append(_found(cell) if cell else "-")
             body.append(line)
         head = ["Agents who do it", *(f"strength {percent(s)}" for s in strengths)]
         out.append(f"#### {name}\n\n{_table(head, body)}")
     return "\n\n".join(out)
 
 
-def _floors(rows: Rows) -> str:
-    """Return in how many centres the floor or a queue was reported, if in any."""
-    several = sum(row["other"] > 0 for row in rows)
-    return f", floor in {several}" if several else ""
+def _found(rows: Rows) -> str:
+    """Return power beside the oracle's, wrong findings, the floor's, and n."""
+    best = tally.power(_as("oracle", rows))
+    parts = [f"{percent(tally.power(rows))} (oracle {percent(best)})"]
+    wrong = tally.false_share(rows)
+    if wrong:
+        parts.append(f"wrong {percent(wrong)}")
+    floor = sum(row["other"] > 0 for row in rows)
+    if floor:
+        parts.append(f"floor in {floor}")
+    planted = sum(row["planted"] for row in rows)
+    missing = planted - sum(row["planted_testable"] for row in rows)
+    if missing:
+        parts.append(f"untestable {percent(missing / planted)}")
+    return ", ".join([*parts, f"n = {len(rows)}"])
 
 
 def _strengths(name: str) -> tuple[float, ...]:
@@ -257,29 +325,52 @@ def _others_honest(rows: Rows) -> str:
 
 def _others_power(rows: Rows) -> str:
     out = []
-    for detector in DETECTORS:
-        plain = detector in ("short-calls", "duration-cap")
-        names = ("kpiaudit", *rivals.NAMES) if plain else ("kpiaudit", "oracle")
-        mine = tally.where(rows, detector=detector, gamers=lambda g: g > 0, mode="")
+    names = ("kpiaudit", *rivals.NAMES)
+    for detector in ("short-calls", "duration-cap"):
+        mine = tally.where(
+            rows, detector=detector, gamers=lambda g: g > 0, mode="", agents=30
+        )
         mine = [row for row in mine if "others" in row]
-        body = []
-        for (agents, gamers, strength), some in tally.by(
-            mine, "agents", "gamers", "strength"
-        ).items():
-            found = {m: tally.power(_as(m, some)) for m in names}
-            wrong = {m: tally.false_share(_as(m, some)) for m in names}
-            best = found["oracle"]
-            ratio = percent(found["kpiaudit"] / best) if best >= HALF else "-"
-            cells = [f"{percent(found[m])} / {percent(wrong[m])}" for m in names]
-            label = f"{gamers} of {agents}, {percent(strength)} ({len(some)})"
-            body.append([label, *cells, ratio])
-        head = [
-            "Who, strength (centres)",
-            *(_WORDS[m] for m in names),
-            "of oracle's",
+        body = [
+            [
+                f"{gamers} of 30, {percent(strength)} ({len(some)})",
+                *(
+                    f"{percent(tally.power(_as(m, some)))} / "
+                    f"{percent(tally.false_share(_as(m, some)))}"
+                    for m in names
+                ),
+            ]
+            for (gamers, strength), some in tally.by(mine, "gamers", "strength").items()
         ]
+        head = ["Who, strength (centres)", *(_WORDS[m] for m in names)]
         out.append(f"#### {detector}\n\n{_table(head, body)}")
     return "\n\n".join(out)
+
+
+def _short_of(rows: Rows) -> str:
+    """Return where power stays below nine tenths of an oracle that finds half."""
+    body = []
+    some = tally.where(rows, gamers=lambda g: g > 0, mode="")
+    some = [row for row in some if "oracle" in row.get("others", {})]
+    cells = tally.by(some, "detector", "agents", "gamers", "strength")
+    able = 0
+    for (name, agents, gamers, strength), own in cells.items():
+        best, found = tally.power(_as("oracle", own)), tally.power(own)
+        if best < HALF:
+            continue
+        able += 1
+        if found < 0.9 * best:
+            who = f"{gamers} of {agents}, {percent(strength)}"
+            body.append([f"`{name}`", who, percent(found / best), _floor_in(own)])
+    head = ["Detector", "Who, strength", "Power of the oracle's", "Floor reported in"]
+    return (
+        f"The oracle finds half or more in {able} kinds of centre; in {len(body)} of "
+        f"them a test finds less than nine tenths of that:\n\n{_table(head, body)}"
+    )
+
+
+def _floor_in(rows: Rows) -> str:
+    return f"{sum(row['other'] > 0 for row in rows)} of {len(rows)} centres"
 
 
 def _others_slow(rows: Rows) -> str:

@@ -35,7 +35,8 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     coached = gamer[agent] & (rng.random(n) < cell.strength)
     trouble = drawn(TROUBLE, -0.5 * liked)
     cost = AFTER + floor.habit()[agent, day]
-    top = drawn(TOP, liked + np.where(trouble, cost, 0.0)) | coached
+    honest = drawn(TOP, liked + np.where(trouble, cost, 0.0))
+    top = honest | coached
     fast = drawn(np.where(top, FAST_TOP, FAST_OTHER)) | coached
     device = rng.random(n) < 0.5
     own = drawn(OWN) | (coached & device)
@@ -82,5 +83,6 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         summaries={"counts": table(**text, **counts), "days": table(**who, **days)},
         found={},
         gamer=gamer,
+        excess=np.bincount(agent[coached & ~honest], minlength=cell.agents),
         ids=ids,
     )

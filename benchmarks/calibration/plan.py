@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from calibration.tally import LOOKS
 from calibration.worlds import FAMILIES, Cell
 
 DETECTORS = (
@@ -23,7 +24,6 @@ MODES = {
     "excellent": ", one in three is excellent",
 }
 """Variants of honest centres, and how the page calls them."""
-_FIRST = ("short-calls", "duration-cap")
 
 
 def cells(
@@ -36,7 +36,7 @@ def cells(
     """Return cells with the number of centres wanted of each, by detector and part."""
     out = {
         f"{name} {part}": [
-            (cell, min(wanted, 10) if quick else wanted)
+            (cell, min(wanted, 3) if quick else wanted)
             for cell, wanted in _PLANS[part](name)
             if not families or cell.family in families
         ]
@@ -47,50 +47,57 @@ def cells(
     if "full" in parts and not detectors:
         from calibration import full  # noqa: PLC0415 - polars is slow to import
 
-        out["all full"] = [(c, 1 if quick else n) for c, n in full.cells()]
+        for group, some in full.groups().items():
+            out[f"{group} full"] = [(c, 1 if quick else n) for c, n in some]
     return out
 
 
 def _honest(name: str) -> list[tuple[Cell, int]]:
-    n = 200 if name in _FIRST else 100
+    """Return the main cells: up to 250 centres, ended early as `tally.ended` says."""
     found = [
-        (Cell(detector=name, agents=size, family=family), n)
+        (Cell(detector=name, agents=size, family=family), LOOKS[-1])
         for family in FAMILIES
-        for size in SIZES
+        for size in (30, 120)
+    ]
+    return found + [
+        (Cell(detector=name, agents=8, family=family), 60) for family in FAMILIES
+    ]
+
+
+def _wide(name: str) -> list[tuple[Cell, int]]:
+    """Return centres whose agents differ more, and variants of one detector."""
+    found = [
+        (Cell(detector=name, agents=size, family=family, sd=0.3), 25)
+        for family in FAMILIES
+        for size in (30, 120)
     ]
     if name == "duration-cap":
-        found += [(Cell(detector=name, agents=s, mode="search"), 100) for s in SIZES]
+        found += [(Cell(detector=name, agents=s, mode="search"), 60) for s in SIZES]
     if name == "perfect-scores":
         found += [(Cell(detector=name, agents=s, mode="excellent"), 20) for s in SIZES]
     if name == "premature-ready":
         found += [
-            (Cell(detector=name, agents=s, family=f, mode="level"), 100)
+            (Cell(detector=name, agents=s, family=f, mode="level"), 40)
             for f in ("novices", "heavy", "skewed")
-            for s in SIZES
+            for s in (30, 120)
         ]
     return found
 
 
-def _wide(name: str) -> list[tuple[Cell, int]]:
-    return [
-        (Cell(detector=name, agents=size, family=family, sd=0.3), 100)
-        for family in FAMILIES
-        for size in SIZES
-    ]
-
-
 def _large(name: str) -> list[tuple[Cell, int]]:
-    families = ("normal", "skewed")
-    return [(Cell(detector=name, agents=1000, family=f), 10) for f in families]
+    families = ("normal", "heavy", "skewed")
+    return [(Cell(detector=name, agents=1000, family=f), 20) for f in families]
+
+
+GAMERS = ((8, 1), (30, 1), (30, 12), (30, 30), (120, 6), (120, 48), (120, 1), (8, 8))
+"""Agents and how many of them do it: one, about one in twenty, 40 %, all."""
 
 
 def _power(name: str) -> list[tuple[Cell, int]]:
-    strengths = import_module(f"calibration.{name.replace('-', '_')}").STRENGTHS
-    some = ((8, 1), (30, 1), (30, 3), (30, 12), (30, 30), (120, 1), (120, 6), (120, 36))
     return [
-        (Cell(detector=name, agents=size, gamers=gamers, strength=strength), 30)
-        for size, gamers in some
-        for strength in strengths
+        (Cell(detector=name, agents=size, gamers=gamers, strength=strength), 20)
+        for size, gamers in GAMERS
+        for strength in _strengths(name)
     ]
 
 
@@ -98,11 +105,10 @@ def _rivals(name: str) -> list[tuple[Cell, int]]:
     """Return the centres that methods for single calls are tried on as well."""
     if name != "duration-cap":
         return []
-    strengths = import_module("calibration.duration_cap").STRENGTHS
     some = [Cell(detector=name, agents=30, mode="rivals")]
     some += [
         Cell(detector=name, agents=30, gamers=3, strength=strength, mode="rivals")
-        for strength in strengths
+        for strength in _strengths(name)
     ]
     return [(cell, 20) for cell in some]
 
@@ -112,6 +118,11 @@ def _corroborated(name: str) -> list[tuple[Cell, int]]:
     if name != "duration-cap":
         return []
     return import_module("calibration.corroborated").cells()
+
+
+def _strengths(name: str) -> tuple[float, ...]:
+    module = import_module(f"calibration.{name.replace('-', '_')}")
+    return tuple(module.STRENGTHS)
 
 
 _PLANS = {

@@ -56,6 +56,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         summaries=_summaries(orders, ids),
         found={"pairs": (PAIR,), "columns": dict.fromkeys(OPTIONAL, 1.0)},
         gamer=gamer,
+        excess=np.bincount(agent[early], minlength=cell.agents),
         ids=ids,
     )
 

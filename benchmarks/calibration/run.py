@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
-from dataclasses import asdict
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibration import oracle, rivals
+from calibration import oracle, rivals, tally
+from calibration.tally import LOOKS
 from kpiaudit.stats import multiplicity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from calibration.worlds import Cell, Made
     from kpiaudit.detectors.base import Verdicts
+    from kpiaudit.stats.outcome import Outcome
 
 RESULTS = Path(__file__).parent.parent / "results"
 LEVEL = 0.05
 SHARES = {
-    "honest": 4.0,
-    "full": 8.0,
-    "power": 1.0,
-    "wide": 1.0,
-    "large": 0.5,
-    "rivals": 0.5,
-    "corroborated": 0.5,
+    "honest": 5.0,
+    "power": 2.5,
+    "full": 3.0,
+    "large": 0.6,
+    "wide": 0.3,
+    "rivals": 0.3,
+    "corroborated": 0.3,
 }
 """Of the CPU time, per part; a quick detector does not wait for a slow one."""
 
@@ -114,54 +120,129 @@ def counted(made: Made, verdicts: Verdicts) -> dict[str, Any]:
         if tested.kind != "agent":
             out["other"] += int(hit.sum())
             continue
-        gamer = made.gamer[
-            np.searchsorted(made.ids.astype(str), tested.ids.astype(str))
-        ]
+        place = np.searchsorted(made.ids.astype(str), tested.ids.astype(str))
+        gamer = made.gamer[place]
         can = tested.outcome.testable
         out["true"] += int((hit & gamer).sum())
         out["false"] += int((hit & ~gamer).sum())
         out["testable"] += int(can.sum())
         out["planted_testable"] += int((can & gamer).sum())
+        if len(made.excess):
+            out["held"] = _held(tested.outcome, made.excess[place], can & gamer, hit)
     return out
 
 
-def run(plan: dict[str, list[tuple[Cell, int]]], minutes: float, name: str) -> None:
+def _held(
+    outcome: Outcome, true: np.ndarray, planted: np.ndarray, hit: np.ndarray
+) -> list[int]:
+    """Count intervals, and those that hold the truth: planted ones, reported ones."""
+    inside = (outcome.low <= true) & (true <= outcome.high)
+    some = (planted, planted & inside, planted & hit, planted & hit & inside)
+    return [int(each.sum()) for each in some]
+
+
+def run(
+    plan: dict[str, list[tuple[Cell, int]]], minutes: float, name: str, workers: int
+) -> None:
     """Work through groups of cells, in turn, until all are done or the time is over.
 
-    Within a group every cell gets a centre before any gets two.
+    Within a group every cell gets a centre before any gets two, and parts share the
+    time, so that a run which is cut short leaves a balanced table.
 
     Args:
         plan: Cells and the number of centres wanted of each, per group.
-        minutes: CPU time.
+        minutes: By the clock.
         name: Of the file in `results`.
+        workers: Processes, one centre each at a time.
     """
     RESULTS.mkdir(exist_ok=True)
-    done: dict[str, set[int]] = {}
-    for row in read():
-        key = json.dumps(row["cell"], sort_keys=True)
-        done.setdefault(key, set()).add(row["seed"])
-    left = {group: _left(cells, done) for group, cells in plan.items()}
-    used = dict.fromkeys(left, 0.0)
+    # One process a core: a linear algebra library that adds threads only gets in the
+    # way, and each worker reads this when it starts.
+    os.environ |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    state = _State.of(plan)
+    end = time.monotonic() + 60 * minutes
     version = commit()
-    with (RESULTS / f"{name}.jsonl").open("a", encoding="utf-8") as out:
-        while left and sum(used.values()) < 60 * minutes:
-            group = min(left, key=lambda g: used[g] / SHARES[g.split()[1]])
-            task = next(left[group], None)
-            if task is None:
-                del left[group]
-                continue
-            cell, seed = task
-            start = time.process_time()
-            row = {"cell": asdict(cell), "seed": seed, "version": version}
-            out.write(json.dumps(row | one(cell, seed)) + "\n")
-            out.flush()
-            used[group] += time.process_time() - start
+    spawn = get_context("spawn")
+    with (
+        (RESULTS / f"{name}.jsonl").open("a", encoding="utf-8") as out,
+        ProcessPoolExecutor(workers, mp_context=spawn) as pool,
+    ):
+        going: dict[Future[tuple[dict[str, Any], float]], tuple[str, Cell, int]] = {}
+        while True:
+            while len(going) < workers + 1 and time.monotonic() < end:
+                task = state.next()
+                if task is None:
+                    break
+                going[pool.submit(_timed, task[1], task[2])] = task
+            if not going:
+                return
+            done, _ = wait(going, return_when=FIRST_COMPLETED)
+            for future in done:
+                group, cell, seed = going.pop(future)
+                result, seconds = future.result()
+                row = {"cell": asdict(cell), "seed": seed, "version": version}
+                out.write(json.dumps(row | result) + "\n")
+                out.flush()
+                state.used[group] += seconds
+                state.see(cell.key, seed, result)
 
 
-def _left(
-    cells: list[tuple[Cell, int]], done: dict[str, set[int]]
-) -> Iterator[tuple[Cell, int]]:
-    for seed in range(max((n for _, n in cells), default=0)):
-        for cell, wanted in cells:
-            if seed < wanted and seed not in done.get(cell.key, ()):
-                yield cell, seed
+def _timed(cell: Cell, seed: int) -> tuple[dict[str, Any], float]:
+    start = time.process_time()
+    return one(cell, seed), time.process_time() - start
+
+
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """What is left to do, per group, and what has been seen of each cell.
+
+    Args:
+        left: Centres still to be run.
+        used: CPU seconds.
+        seen: Whether the seeds run so far had a finding, per cell.
+    """
+
+    left: dict[str, Iterator[tuple[Cell, int]]]
+    used: dict[str, float]
+    seen: dict[str, dict[int, bool]]
+
+    @classmethod
+    def of(cls, plan: dict[str, list[tuple[Cell, int]]]) -> _State:
+        """Leave out what earlier runs have done."""
+        seen: dict[str, dict[int, bool]] = {}
+        state = cls(left={}, used=dict.fromkeys(plan, 0.0), seen=seen)
+        for row in read():
+            state.see(json.dumps(row["cell"], sort_keys=True), row["seed"], row)
+        state.left.update({group: state._left(cells) for group, cells in plan.items()})
+        return state
+
+    def see(self, key: str, seed: int, row: dict[str, Any]) -> None:
+        """Take notice of one result."""
+        alarm = row.get("false", 0) + row.get("other", 0) > 0
+        self.seen.setdefault(key, {})[seed] = alarm
+
+    def next(self) -> tuple[str, Cell, int] | None:
+        """Return the next centre, of the group that has had least for its share."""
+        while self.left:
+            group = min(
+                self.left, key=lambda g: self.used[g] / SHARES[g.rsplit(" ", 1)[1]]
+            )
+            task = next(self.left[group], None)
+            if task is not None:
+                # So that a group does not get all workers before it is charged.
+                self.used[group] += 0.05
+                return group, *task
+            del self.left[group]
+        return None
+
+    def _left(self, cells: list[tuple[Cell, int]]) -> Iterator[tuple[Cell, int]]:
+        for seed in range(max((n for _, n in cells), default=0)):
+            for cell, wanted in cells:
+                known = self.seen.get(cell.key, {})
+                if seed < wanted and seed not in known:
+                    # A cell may end early at fixed numbers of centres, decided on
+                    # exactly those.
+                    if wanted == LOOKS[-1] and tally.ended(known, seed):
+                        continue
+                    yield cell, seed

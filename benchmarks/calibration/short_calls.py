@@ -70,6 +70,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         ids=ids,
         events=counts["short"].sum(axis=(1, 2)),
         trials=calls.sum(axis=(1, 2)),
+        excess=dumped.sum(axis=(1, 2)),
         # The oracle knows the agent's own mix of queues: rates relative to it.
         honest=_honest(cell.family, cell.sd)[None, :] * (mix @ QUEUES)[:, None],
     )

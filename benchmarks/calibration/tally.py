@@ -4,15 +4,57 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import beta
+from scipy.optimize import brentq
+from scipy.stats import beta, binom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Rows = list[dict[str, Any]]
+LOOKS = (100, 150, 200, 250)
+"""Numbers of centres at which a cell of the main table may end."""
+ENOUGH = 0.06
+"""It ends where the usual upper bound is no higher than this."""
+
+
+@cache
+def _most(n: int) -> int:
+    """Return the most findings in n centres with which a cell ends; -1 without."""
+    k = -1
+    while k + 1 < n and beta.ppf(0.95, k + 2, n - k - 1) <= ENOUGH:
+        k += 1
+    return k
+
+
+def ended(known: dict[int, bool], seed: int) -> bool:
+    """Say whether a cell had ended before this centre of it, the seeds before known."""
+    return any(
+        n <= seed
+        and all(i in known for i in range(n))
+        and sum(known[i] for i in range(n)) <= _most(n)
+        for n in LOOKS
+    )
+
+
+def _so_small(p: float, k: int, n: int) -> float:
+    """Return the chance to end earlier, or to have k findings or fewer in n centres.
+
+    Ends at a look where the findings are few enough; earlier ends count as smaller.
+    """
+    open_ways = np.ones(1)
+    at, out = 0, 0.0
+    for look in (*(m for m in LOOKS if m < n), n):
+        step = binom.pmf(np.arange(look - at + 1), look - at, p)
+        open_ways = np.convolve(open_ways, step)
+        most = k if look == n else _most(look)
+        out += float(open_ways[: most + 1].sum())
+        open_ways[: most + 1] = 0.0
+        at = look
+    return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +63,7 @@ class Share:
 
     k: int
     n: int
+    staged: bool = False
 
     @property
     def value(self) -> float:
@@ -31,10 +74,14 @@ class Share:
     def upper(self) -> float:
         """Return the upper end of the one-sided 95 % interval.
 
-        Clopper & Pearson (1934), Biometrika 26, 404-413.
+        Clopper & Pearson (1934), Biometrika 26, 404-413; where a cell may have ended
+        early, with outcomes ordered by stage: Jennison & Turnbull (1983),
+        Technometrics 25, 49-58.
         """
         if self.k >= self.n:
             return 1.0
+        if self.staged and self.n > LOOKS[0]:
+            return float(brentq(lambda p: _so_small(p, self.k, self.n) - 0.05, 0, 1))
         return float(beta.ppf(0.95, self.k + 1, self.n - self.k))
 
     def __str__(self) -> str:
@@ -69,9 +116,21 @@ def where(rows: Rows, **settings: Any) -> Rows:
     return [row for row in rows if fits(row)]
 
 
-def share(rows: Rows, test: Callable[[dict[str, Any]], bool]) -> Share:
-    """Count the results that pass a test."""
-    return Share(k=sum(bool(test(row)) for row in rows), n=len(rows))
+def share(
+    rows: Rows, test: Callable[[dict[str, Any]], bool], *, staged: bool = False
+) -> Share:
+    """Count the results that pass a test; `staged` where a cell may end early."""
+    return Share(k=sum(bool(test(row)) for row in rows), n=len(rows), staged=staged)
+
+
+def main(rows: Rows) -> Share:
+    """Count alarmed centres of one main cell, up to the look at which it ended."""
+    rows = sorted(rows, key=lambda row: row["seed"])
+    for n in LOOKS:
+        some = share(rows[:n], alarmed)
+        if some.n == n and some.k <= _most(n):
+            return Share(k=some.k, n=n, staged=True)
+    return share(rows, alarmed, staged=True)
 
 
 def alarmed(row: dict[str, Any]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evidence import LOOKALIKES
+
 from calibration import tally
 from calibration.full import FALSE
 from calibration.tally import Share, percent
@@ -13,11 +15,42 @@ if TYPE_CHECKING:
     from calibration.tally import Rows
 
 
+_ALIKE = (
+    "One innocent mechanism alone, 12 agents and 35 days, with the rules that could "
+    "take it for a pattern; *without the ledger* adds what was set aside because the "
+    "data show an innocent explanation:"
+)
+
+
 def section(rows: Rows) -> str:
     """Return what every rule says about whole centres."""
     if not rows:
         return "Not run yet."
-    return "\n\n".join((_by_rule(rows), _planted(rows)))
+    return "\n\n".join((_by_rule(rows), _planted(rows), _alike(rows)))
+
+
+def _alike(rows: Rows) -> str:
+    """Return findings where one innocent mechanism is at work, and nothing else."""
+    lines = [
+        _ALIKE,
+        "",
+        "| Mechanism | Centres with a finding | Findings | Without the ledger |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in ("", *LOOKALIKES):
+        test = f"alike {name}" if name else _is_alike
+        own = tally.where(rows, mode=test)
+        if not own:
+            continue
+        found = sum(r["false"] + r["other"] for o in own for r in o["rules"].values())
+        label = f"`{name}`" if name else "**all**"
+        without = found + sum(row["withdrawn"] for row in own)
+        lines.append(f"| {label} | {tally.share(own, _any)} | {found} | {without} |")
+    return "\n".join(lines)
+
+
+def _is_alike(mode: str) -> bool:
+    return mode.startswith("alike ")
 
 
 def _any(row, rule: str = "") -> bool:
@@ -33,7 +66,7 @@ def _by_rule(rows: Rows) -> str:
         "| --- | --- | --- |",
     ]
     for rule in ("", *rules):
-        own = [row["rules"][rule] for row in rows if rule in row["rules"]]
+        own = [row["rules"][rule] for row in plain if rule in row["rules"]]
         able = sum(r["testable"] for r in own)
         total = able + sum(r["untestable"] for r in own)
         got = tally.share(plain, lambda row, rule=rule: _any(row, rule))

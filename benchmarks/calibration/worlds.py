@@ -75,6 +75,8 @@ class Made:
         trials: Trials per agent.
         honest: An honest agent's true rate as `tail_grid`, for the oracle, shape
             (n_agents or 1, n_points).
+        excess: Events per agent that the planted pattern added, in the units of the
+            outcome's effect; empty where that can't be said.
         durations: Agent and whole seconds of every call, where single calls exist.
     """
 
@@ -87,6 +89,7 @@ class Made:
     events: np.ndarray = field(default_factory=lambda: np.empty(0))
     trials: np.ndarray = field(default_factory=lambda: np.empty(0))
     honest: np.ndarray = field(default_factory=lambda: np.empty(0))
+    excess: np.ndarray = field(default_factory=lambda: np.empty(0))
     durations: tuple[np.ndarray, np.ndarray] | None = None
 
 
