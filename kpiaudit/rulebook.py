@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -278,9 +279,16 @@ def _number(
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise RuleError(f"{where}: '{value}' is no number.")
+    _check_finite(value, where)
     if (low is not None and value < low) or (high is not None and value > high):
         raise RuleError(f"{where}: {value} is out of range.")
     return float(value)
+
+
+def _check_finite(value: Any, where: str) -> None:
+    """Refuse nan and inf, which no comparison with a bound refuses."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RuleError(f"{where}: {value} is out of range. Write a finite number.")
 
 
 def _conditions(
@@ -300,6 +308,7 @@ def _build(kind: type[Detector], params: dict[str, Any], where: str) -> Detector
     hints = typing.get_type_hints(kind)
     for name, value in params.items():
         params[name] = _typed(value, hints[name], f"{where}, {name}")
+        _check_finite(params[name], f"{where}, {name}")
         low = fields[name].metadata.get("low")
         if low is not None and params[name] is not None and params[name] < low:
             raise RuleError(f"{where}, {name}: {value} is below {low}.")
