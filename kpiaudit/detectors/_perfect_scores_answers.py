@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
 from kpiaudit.detectors._perfect_scores_count import STRATA
 from kpiaudit.detectors._perfect_scores_questions import SIGNS, rates, signs
 from kpiaudit.stats.conjunction import both, lifted
+from kpiaudit.stats.multiplicity import cauchy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,9 +26,15 @@ if TYPE_CHECKING:
 MIN_DAYS = 10
 """Fewer days with answers than this are one good fortnight, not a habit."""
 
-_TOGETHER = 0.7
+_TOGETHER = 0.4
 """How far honest answers to the two questions may go together: both count top scores
 with a sign, and contented customers may answer sooner."""
+
+_HABITS = 0.5
+"""How far honest answers by two signs may go together: quick customers, one desk."""
+
+_TRACES = tuple(SIGNS.index(name) for name in ("fast", "device", "gift"))
+"""Signs that one coached answer may bear; trouble is counted on other answers."""
 
 _RAISED = 0.2
 """Log ratio of top scores with a sign, to everybody's, that is worth a second look."""
@@ -47,10 +55,10 @@ class _Answers:
 
     @property
     def second(self) -> FloatArray:
-        """Return the smallest p-value of the signs times their number."""
-        smallest = np.where(np.isnan(self.each), 2.0, self.each).min(axis=0)
-        p = np.minimum(smallest * self.asked, 1.0)
-        return np.where(self.asked > 0, p, np.nan)
+        """Return one p-value of all signs: one may tell all, or each a little."""
+        single = cauchy(self.each, np.ones(len(self.each)))
+        traces = _added(self.each[np.array(_TRACES)])
+        return cauchy(np.stack([single, traces]), np.ones(2))
 
     @property
     def driver(self) -> IntArray:
@@ -70,7 +78,7 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
     """Return one outcome per agent; None where no second sign can be asked for.
 
     Everybody is the better yardstick where few show the pattern, and chosen peers where
-    many do. Both are asked, and the smaller p-value is doubled.
+    many do. Both are asked, and their p-values are combined.
 
     Args:
         cells: The counts.
@@ -79,10 +87,10 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
 
     Returns:
         The outcome of the rate of top scores, with the p-value of the conjunction of
-        the first question and the smallest among an agent's signs times their number:
-        the larger of the two, scaled by the share of agents who compete for it, or, if
-        that is smaller, the sign with the rate's support (`conjunction.lifted`). It is
-        for use in a false discovery rate only.
+        the first question and the signs' combined answer: the larger of the two,
+        scaled by the share of agents who compete for it, or, if that is smaller, the
+        signs with the rate's support (`conjunction.lifted`). It is for use in a false
+        discovery rate only.
 
         `extra` has `sign` (index into `SIGNS` of the most telling one; -1 without any),
         `asked` (their number), `days`, `first_p`, `second_p`, `rate_p`, `chosen_peers`,
@@ -91,7 +99,9 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
 
     Source:
         Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909
-        (both of two questions); Dunn (1961), JASA 56:52-64 (any of several signs).
+        (both of two questions); Liu & Xie (2020), JASA 115:393-402 (any of several
+        signs, and of two sets of peers); Hartung (1999), Biometrical Journal 41:849-855
+        (signs that go together).
     """
     second = signs(cells, min_trouble=min_trouble)
     if not second:
@@ -106,7 +116,7 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
         each=np.where(better, chosen.each, plain.each),
     )
     days = cells.worked()
-    p_value = np.minimum(2.0 * np.minimum(*ways), 1.0)
+    p_value = cauchy(np.stack(ways), np.ones(2))
     return replace(
         first[0],
         p_value=np.where(days < MIN_DAYS, np.nan, p_value),
@@ -128,9 +138,17 @@ def _first(rate: tuple[Outcome, Outcome], min_excess: float) -> FloatArray:
     many, gathered = rate
     lifted = many.effect > min_excess
     other = np.where(lifted | np.isnan(gathered.p_value), gathered.p_value, 1.0)
-    twice = ~np.isnan(other)
-    p = np.minimum(np.fmin(many.p_value, other) * (1.0 + twice), 1.0)
+    p = cauchy(np.stack([many.p_value, other]), np.ones(2))
     return np.where(np.isnan(many.p_value), np.nan, p)
+
+
+def _added(each: FloatArray) -> FloatArray:
+    """Add up normal scores of signs that go together; nan where none is known."""
+    known = ~np.isnan(each)
+    z = -ndtri(np.clip(np.where(known, each, 0.5), 1e-300, 1.0 - 1e-12))
+    n = known.sum(axis=0)
+    spread = np.sqrt(np.maximum(n * (1.0 - _HABITS) + _HABITS * n**2, 1.0))
+    return np.asarray(np.where(n > 0, ndtr(-z.sum(axis=0) / spread), np.nan))
 
 
 def _stacked(second: Mapping[str, Outcome], size: int) -> FloatArray:

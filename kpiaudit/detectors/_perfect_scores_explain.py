@@ -57,7 +57,7 @@ def explanations(row: Row) -> tuple[Explanation, ...]:
         "fast": _alike(row, "fast", "fast_other", "timed_other"),
         "gift": _alike(row, "gift", "gift_other", "followed_other"),
     }
-    told = set(agreeing(row))
+    told = set(agreeing(row)) or {questions.SIGNS[max(int(row.value("sign")), 0)]}
     # An explanation of one sign explains nothing where another sign stands by itself.
     upheld = {name for name, odds in alike.items() if odds > _TEN_TO_ONE}
     upheld = upheld if told and told <= upheld else set()

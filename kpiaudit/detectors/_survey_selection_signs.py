@@ -10,6 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
 from kpiaudit.stats import peers, selection
+from kpiaudit.stats.multiplicity import cauchy
 from kpiaudit.stats.odds import Tables
 from kpiaudit.stats.outcome import Outcome
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ORDER = (*INDEPENDENT, *OWN)
 _OTHERS, _OWN, _EVERY = 0.4, 0.3, 0.3
-"""Shares of an agent's error budget: signs that others recorded, notes, and all."""
+"""Weights of an agent's answers: signs that others recorded, notes, and all."""
 _TOGETHER = 0.5
 """Correlation of honest agents' answers by two signs: one habit, and some contacts."""
 _HABIT = 0.2
@@ -105,8 +106,9 @@ def tested(cells: Cells, question: Question) -> Outcome:
     as answers that go together; Simes' rule stands beside it where one sign tells all.
     The signs that others recorded, what the agent noted
     down (the complaint flag, or "not resolved" where there are too few flags), and all
-    of them share the error budget: false notes can't hide what others recorded, and
-    notes may add to it. An agent with one kind only has all of the budget there.
+    of them are three answers, combined so that little is lost where they agree and
+    false notes can't hide what others recorded. An agent with one kind only is judged
+    by that.
 
     Args:
         cells: Counts per agent and stratum.
@@ -120,14 +122,16 @@ def tested(cells: Cells, question: Question) -> Outcome:
 
     Source:
         Simes (1986), Biometrika 73:751-754; Hartung (1999), Biometrical Journal
-        41:849-855 (adding normal scores that go together); Genovese, Roeder &
-        Wasserman (2006), Biometrika 93:509-524 (shares of an error budget).
+        41:849-855 (adding normal scores that go together); Liu & Xie (2020), JASA
+        115:393-402 (answers that depend on each other in an unknown way).
     """
     by_sign = {
         sign: selection.withheld(
             cells.tables(sign),
             min_trouble=question.min_trouble,
             min_excess=question.min_excess,
+            # One answer among several: a false alarm by one shape needs the others.
+            averaged=True,
         )
         for sign in cells.signs()
     }
@@ -140,19 +144,17 @@ def tested(cells: Cells, question: Question) -> Outcome:
     told = {sign: outcome.extra["information"] for sign, outcome in by_sign.items()}
     named = [s for s in INDEPENDENT if s in p]
     # One sign may tell all and the rest nothing, or each of them a little.
-    others = 2.0 * np.fmin(
-        _added(named, p, told, size), _simes([p[s] for s in named], size)
-    )
+    ways = [_added(named, p, told, size), _simes([p[s] for s in named], size)]
+    others = cauchy(np.array(ways), np.array([0.5, 0.5]))
     own = _added([s for s in OWN if s in p], p, told, size)
     every = _added([s for s in ORDER if s in p], p, told, size)
-    shared = ~np.isnan(others) & ~np.isnan(own)
-    asked = np.where(
-        shared,
-        np.array([others / _OTHERS, own / _OWN, every / _EVERY]),
-        np.array([others, own, every]),
+    every = np.where(np.isnan(others) | np.isnan(own), np.nan, every)
+    asked = np.array([others, own, every])
+    combined = cauchy(asked, np.array([_OTHERS, _OWN, _EVERY]))
+    ahead = np.nan_to_num(others / _OTHERS, nan=np.inf) <= np.fmin(
+        np.nan_to_num(own / _OWN, nan=np.inf), np.nan_to_num(every / _EVERY, nan=np.inf)
     )
-    combined = np.fmin.reduce(np.minimum(asked, 1.0))
-    independent = (others <= _CARRIED) | (asked[0] <= np.fmin(asked[1], asked[2]))
+    independent = (others <= _CARRIED) | (ahead & ~np.isnan(others))
     driver = _driver(p, independent, size)
     factor = combined / np.maximum(_picked(p, driver), 1e-300)
     return _gathered(by_sign, driver, combined, independent, factor)

@@ -73,10 +73,10 @@ class PerfectScores(Detector):
        soon after, or a complaint noted in the call), against what trouble costs the
        peers; a discount, credit or refund within a day of the answer.
 
-    The larger of the two p-values decides, the second one's corrected for the number of
-    signs asked for. A share of top scores, however high, is never enough. Peers are
-    everybody, and once more the agents who are ordinary in the other question, so that
-    many who coach can't hide each other.
+    The larger of the two p-values decides; the second one's combines the signs, of
+    which one may tell all or each a little. A share of top scores, however high, is
+    never enough. Peers are everybody, and once more the agents who are ordinary in the
+    other question, so that many who coach can't hide each other.
     Answers that the agent or a supervisor took down are compared with each other only,
     and a finding that rests on them is weak. The score is restated with the excess top
     scores at the mean of the peers' lower ones.
@@ -91,7 +91,8 @@ class PerfectScores(Detector):
     ## Source
     Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909, for
     asking two questions at once; Spiegelhalter (2005), Quality and Safety in Health
-    Care 14:347-351, for honest differences; Schwanhäuser, Sakshaug & Kosyakova (2022),
+    Care 14:347-351, for honest differences; Liu & Xie (2020), JASA 115:393-402, for
+    several answers into one; Schwanhäuser, Sakshaug & Kosyakova (2022),
     Public Opinion Quarterly 86(1), for why signs work in combination.
     """
 

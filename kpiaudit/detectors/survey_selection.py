@@ -56,8 +56,8 @@ class SurveySelection(Detector):
     credit, a ticket opened again, a long hold, a caller passed on, a repeat contact;
     these were not written by the agent. Their answers are added up, as answers that go
     together. The agent's own complaint flag and "not resolved" are tested apart, and
-    together with the others; the three answers share the error budget (four, three and
-    three tenths of it), and a finding that the others' signs do not carry by
+    together with the others; the three answers are combined with weights of four, three
+    and three tenths, and a finding that the others' signs do not carry by
     themselves is weak. Contacts that a system rule keeps from the survey (marked so in
     the log, within the contact limit of a customer, too short, on a day without
     surveys) are left out before anything is counted. Whether trouble that
@@ -74,8 +74,8 @@ class SurveySelection(Detector):
     ## Source
     Cornfield (1956) for the conditional test; Mantel & Haenszel (1959) and Robins,
     Breslow & Greenland (1986) for the odds ratios; Hartung (1999) for adding up signs
-    that go together; Maclure (1991) for comparisons
-    within customers; Manski (1990) for the bounds of the score.
+    that go together; Liu & Xie (2020) for combining the answers; Maclure (1991) for
+    comparisons within customers; Manski (1990) for the bounds of the score.
     """
 
     id: ClassVar[str] = "survey-selection"

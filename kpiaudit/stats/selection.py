@@ -46,6 +46,7 @@ def withheld(
     min_ratio: float = 1.0,
     dispersion: FloatArray | None = None,
     learn: BoolArray | None = None,
+    averaged: bool = False,
 ) -> Outcome:
     """Test whether each subject's contacts with trouble were invited less than peers'.
 
@@ -64,6 +65,9 @@ def withheld(
         dispersion: Variance over the conditional one, >= 1, shape (n_subjects,).
         learn: From whom to learn what is honest, shape (n_subjects,): the others are
             measured by them but count as nobody's peers. None stands for all.
+        averaged: Average the shapes that an honest spread may have by how credible they
+            are. Otherwise the least favourable credible one decides, for questions
+            that are asked alone.
 
     Returns:
         `trials` are contacts with trouble, `observed` those that were not invited,
@@ -86,10 +90,11 @@ def withheld(
         events=min_excess,
         ratio=min_ratio,
         peers=np.ones(tables.n_subjects, dtype=np.bool_) if learn is None else learn,
+        averaged=averaged,
     )
     if not (tables.per_subject(tables.trouble) >= min_trouble).any():
         return _nothing(tables)
-    settings = ("withheld", min_trouble, min_ratio)
+    settings = ("withheld", min_trouble, min_ratio, averaged)
     counts = (tables.contacts, tables.invited, tables.trouble, tables.both)
     per_subject = [tables.per_subject(each) for each in counts]
     sums = held.sums([*per_subject, question.peers * per_subject[0].mean()])
@@ -145,13 +150,14 @@ def _measured(
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """How noisy the counts are, which excess is allowed, and who the peers are."""
+    """How noisy the counts are, which excess is allowed, and what honest peers are."""
 
     phi: FloatArray
     least: float
     events: float
     ratio: float
     peers: BoolArray
+    averaged: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +240,8 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     spread = fit_spread(likelihood[sample], grid, start=_START)
     spread = _expected(spread)
     yardstick = without_each(spread, likelihood, question.peers)
+    if question.averaged:
+        yardstick = replace(yardstick, demanding=yardstick.honest[:, None, :])
     model = predictive.Model(
         grid=grid,
         peers=peers,

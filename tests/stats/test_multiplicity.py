@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 from scipy.stats import false_discovery_control
 
 from kpiaudit.stats import multiplicity
@@ -82,3 +83,25 @@ def test_nothing_testable_selects_nothing() -> None:
 
 def test_simes_of_one_p_value_is_that_value() -> None:
     assert multiplicity.simes(np.array([0.03])) == pytest.approx(0.03)
+
+
+def test_answers_that_agree_lose_nothing_and_one_alone_its_share() -> None:
+    p = np.array([[0.001, 0.001, np.nan, 1e-200], [0.001, 1.0, 0.02, 1e-200]])
+    got = multiplicity.cauchy(p, np.array([0.25, 0.75]))
+    assert got[0] == pytest.approx(0.001)
+    assert got[1] == pytest.approx(0.004, rel=0.05)
+    assert got[2] == pytest.approx(0.02)
+    assert got[3] == pytest.approx(1e-200)
+    assert np.isnan(multiplicity.cauchy(np.full((2, 1), np.nan), np.ones(2)))[0]
+
+
+@pytest.mark.parametrize("together", [0.0, 0.5, 0.95])
+def test_combined_answers_keep_their_level_however_they_go_together(
+    together: float,
+) -> None:
+    rng = np.random.default_rng(17)
+    shared = np.sqrt(together) * rng.standard_normal(200_000)
+    own = np.sqrt(1.0 - together) * rng.standard_normal((3, 200_000))
+    got = multiplicity.cauchy(ndtr(shared + own), np.array([0.4, 0.3, 0.3]))
+    for level in (0.01, 0.001):
+        assert np.mean(got <= level) < 1.2 * level
