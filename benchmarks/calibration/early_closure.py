@@ -12,7 +12,7 @@ CLOCKS_H = np.array([24, 72])
 LOG_MEAN, LOG_SD = -0.5, 0.8
 """Of the time to resolve, in multiples of the clock."""
 BOUNCE, BOUNCE_EARLY = 0.08, 0.5
-MIN_EFFECT = 3.0
+MIN_EFFECT = 1.0
 STRENGTHS = (0.1, 0.2, 0.4, 0.8)
 
 

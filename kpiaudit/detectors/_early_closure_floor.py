@@ -9,11 +9,13 @@ from scipy.special import betainc, stdtr
 
 from kpiaudit.detectors._early_closure_count import LEAD_MIN, POSITIONS
 from kpiaudit.stats import bunching
+from kpiaudit.stats.many import log_odds, many
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._early_closure_questions import Counted
     from kpiaudit.detectors.base import Summaries
+    from kpiaudit.stats.many import Many
     from kpiaudit.stats.outcome import BoolArray, FloatArray
 
 _MIN_AGENTS = 6
@@ -22,7 +24,7 @@ _BUNCHED = 0.1
 """Closures may lie this share above the smooth curve before the deadline."""
 _PRIOR = 20.0
 _HOUR = 60
-_MORE = 1.5
+_MORE, _TWICE = 1.5, 2.0
 _MANY, _LEVEL = 0.1, 0.05
 _WORDED = ("due", "met", "near_known", "near_bounced")
 _NORMAL_95 = 1.959963984540054
@@ -144,6 +146,18 @@ def _agents(
         "median_p_value": p_median,
         "many_p_value": p_many,
     }
+
+
+def showing(counted: Counted) -> Many:
+    """Return who closes more before the deadline and whose closures then bounce."""
+    used = _used(counted)
+    near, back = counted.total("near_known"), counted.total("near_bounced")
+    far, other = counted.total("known") - near, counted.total("bounced") - back
+    overall = (other[used].sum() + 0.5) / (far[used].sum() + 1.0)
+    usual = (other + _PRIOR * overall) / (far + _PRIOR)
+    bounce = log_odds(back, near) - np.log(usual / (1.0 - usual))
+    pile = log_odds(counted.total("near"), counted.total("open_late"))
+    return many(pile, bounce, used, ratios=(_MORE, _TWICE))
 
 
 def _tail(counted: Counted, ratio: float) -> FloatArray:

@@ -12,12 +12,10 @@ from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summaries, Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 _MIN_DAYS = 10
 _MIN_OPEN_LATE = 20
@@ -97,42 +95,41 @@ class Counted:
         return np.asarray(days, dtype=np.float64)
 
 
-def ask(counted: Counted, limits: Limits, how: str) -> Outcome:
-    """Ask what the columns allow; where both questions can be asked, both must hold."""
+def ask(
+    counted: Counted, limits: Limits, how: str, learn: BoolArray | None = None
+) -> Outcome:
+    """Ask what the columns allow; where both questions can be asked, both must hold.
+
+    Args:
+        counted: Counts per agent.
+        limits: What honest agents may show.
+        how: What stands for the deadline: due, sla or none.
+        learn: From whom to learn what is honest, shape (n_agents,); None stands for
+            all.
+    """
     if how == "none":
         return _only_bounced(counted, limits)
-    bounced = _bounced(counted, limits)
-    near = _near(counted, limits)
+    ask_bounced = _in_time_bounced if how == "sla" else _bounced
+    bounced = ask_bounced(counted, limits, learn)
+    near = _near(counted, limits, learn)
     few = counted.distinct_days("near_known") < _MIN_DAYS
     near_p = np.where(few, np.nan, near.p_value)
-    p = conjunction.joint(near_p, bounced.p_value, together=_TOGETHER)
+    p = conjunction.carried(near_p, bounced.p_value, together=_TOGETHER)
+
+    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
+        return conjunction.breaking_point(
+            near, bounced, rows, threshold, together=_TOGETHER
+        )
+
     return replace(
         bounced,
         p_value=p,
         extra={**bounced.extra, **_extra(counted, near, bounced)},
-        breaking_point=_breaking_point(near, bounced),
+        breaking_point=breaking_point,
     )
 
 
-def _breaking_point(
-    near: Outcome, bounced: Outcome
-) -> Callable[[IntArray, float], FloatArray]:
-    """Return where either question is lost, for thresholds of both together."""
-
-    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        level = conjunction.limit(threshold, together=_TOGETHER)
-        each = [np.full(len(rows), np.inf)]
-        each += [
-            o.breaking_point(rows, level)
-            for o in (near, bounced)
-            if o.breaking_point is not None
-        ]
-        return np.asarray(np.min(each, axis=0), dtype=np.float64)
-
-    return breaking_point
-
-
-def _near(counted: Counted, limits: Limits) -> Outcome:
+def _near(counted: Counted, limits: Limits, learn: BoolArray | None) -> Outcome:
     """Compare tickets closed in the last part of the clock with those open then."""
     cells = counted.cells
     stratum = cells.ints("clock") * _PARTS + cells.ints("due_part")
@@ -145,10 +142,11 @@ def _near(counted: Counted, limits: Limits) -> Outcome:
         dispersion=counted.dispersion("near", "open_late"),
         min_ratio=limits.near_ratio,
         min_trials=_MIN_OPEN_LATE,
+        learn=learn,
     )
 
 
-def _bounced(counted: Counted, limits: Limits) -> Outcome:
+def _bounced(counted: Counted, limits: Limits, learn: BoolArray | None) -> Outcome:
     """Compare how much more often near closures bounce than others, with peers."""
     cells = counted.cells
     tables = Tables.of(
@@ -166,6 +164,35 @@ def _bounced(counted: Counted, limits: Limits) -> Outcome:
         min_excess=limits.events,
         min_ratio=limits.bounce_ratio,
         dispersion=counted.dispersion("near_bounced", "near_known"),
+        learn=learn,
+    )
+
+
+def _in_time_bounced(
+    counted: Counted, limits: Limits, learn: BoolArray | None
+) -> Outcome:
+    """Compare how often tickets reported as in time bounce, with peers'.
+
+    Whoever reports late tickets as in time has hardly any others left to compare with.
+    """
+    outcome = peers.excess(
+        counted.subject,
+        np.zeros_like(counted.subject),
+        counted.cells.ints("near_bounced"),
+        counted.cells.ints("near_known"),
+        n_subjects=len(counted.ids),
+        dispersion=counted.dispersion("near_bounced", "near_known"),
+        min_excess=limits.events,
+        min_ratio=limits.near_ratio,
+        min_trials=_MIN_OPEN_LATE,
+        learn=learn,
+    )
+    # As in the other comparison, the odds are those of staying closed.
+    return replace(
+        outcome,
+        ratio=1.0 / outcome.ratio,
+        ratio_low=1.0 / outcome.ratio_high,
+        ratio_high=1.0 / outcome.ratio_low,
     )
 
 

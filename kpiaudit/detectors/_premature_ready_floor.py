@@ -9,11 +9,13 @@ from scipy.special import betainc, stdtr
 
 from kpiaudit.detectors._premature_ready_count import SIDE
 from kpiaudit.stats import bunching
+from kpiaudit.stats.many import log_odds, many
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._premature_ready_questions import Counted
     from kpiaudit.detectors.base import Summary
+    from kpiaudit.stats.many import Many
     from kpiaudit.stats.outcome import BoolArray, FloatArray
 
 _MIN_AGENTS = 6
@@ -21,10 +23,6 @@ _MIN_EACH = 10
 _PRIOR = 20.0
 _GATE = 0.05
 """The pile-up has to reach this level; the waits carry the error rate."""
-_CALM = 0.3
-"""Agents up to this quantile stand for what honest agents have in common."""
-_FEW = 0.1
-"""Share of honest agents, such as newcomers, who may show both by habit or luck."""
 _MANY_NEAR = 1.5
 """Odds of stamping before the promise, as a multiple of the calmer agents'."""
 _NORMAL_95 = 1.959963984540054
@@ -84,8 +82,8 @@ def test(
     p_most = max(p_contrast, p_median)
     if piled["piled_p_value"] > _GATE:
         p_most = max(p_most, piled["piled_p_value"])
-    p_many, showing = _many(counted, used, many_ratio)
-    p = min(2.0 * min(p_most, p_many), 1.0)
+    both = showing(counted, many_ratio)
+    p = min(2.0 * min(p_most, both.p_value), 1.0)
     extra = _extra_wait(counted)
     if extra < extra_ms * max(due_to(log_ratio), 1.0):
         p = 1.0
@@ -109,8 +107,8 @@ def test(
         "agents": float(used.sum()),
         "agents_above": above,
         "most_p_value": p_most,
-        "many_p_value": p_many,
-        "agents_showing": showing,
+        "many_p_value": both.p_value,
+        "agents_showing": float(both.showing.sum()),
         "extra_ms": extra,
     }
     return _one(one, more)
@@ -197,29 +195,16 @@ def _median(counted: Counted, used: BoolArray, min_ratio: float) -> tuple[float,
     return float(p[0]), count
 
 
-def _many(counted: Counted, used: BoolArray, many_ratio: float) -> tuple[float, float]:
-    """Return the test that more than a tenth of the agents show both.
-
-    Each agent's two log odds are compared with their lower third over all agents, so
-    that neither a common delay nor up to two thirds who do it move the yardstick much.
-    """
+def showing(counted: Counted, many_ratio: float) -> Many:
+    """Return who stamps more before the promise and whose orders then wait longer."""
+    used = _used(counted)
     near, back = counted.total("near_known"), counted.total("near_long")
     far, slow = counted.total("known") - near, counted.total("long") - back
-    stamped, late = counted.total("near"), counted.total("open_late")
-    overall = slow[used].sum() / max(far[used].sum(), 1.0)
+    overall = (slow[used].sum() + 0.5) / (far[used].sum() + 1.0)
     usual = (slow + _PRIOR * overall) / (far + _PRIOR)
-    wait = _log_odds(back, near) - np.log(usual / (1.0 - usual))
-    pile = _log_odds(stamped, late)
-    calm = max(float(np.quantile(wait[used], _CALM)), 0.0)
-    shows = used & (wait >= calm + np.log(many_ratio))
-    shows &= pile >= np.quantile(pile[used], _CALM) + np.log(_MANY_NEAR)
-    agents, count = float(used.sum()), float(shows.sum())
-    p = _upper(np.array([count]), np.array([agents]), np.array([_FEW]))
-    return float(p[0]), count
-
-
-def _log_odds(k: FloatArray, n: FloatArray) -> FloatArray:
-    return np.asarray(np.log((k + 0.5) / (n - k + 0.5)), dtype=np.float64)
+    wait = log_odds(back, near) - np.log(usual / (1.0 - usual))
+    pile = log_odds(counted.total("near"), counted.total("open_late"))
+    return many(pile, wait, used, ratios=(_MANY_NEAR, many_ratio))
 
 
 def _extra_wait(counted: Counted) -> float:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summaries, Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 _MIN_OPEN_LATE = 20
-_TOGETHER = 0.3
+_TOGETHER = 0.2
 """Correlation of honest agents' answers to the two questions.
 
 Habits may go together more closely than that; the answers, which carry the noise of
@@ -119,7 +119,7 @@ def all_agents(summaries: Summaries) -> NDArray[Any]:
     return np.unique(summaries["cells"]["agent_id"].astype(str)).astype(object)
 
 
-def ask(counted: Counted, limits: Limits) -> Outcome:
+def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Outcome:
     """Ask both questions of one pair; both have to be answered with yes.
 
     Honest agents who are unusual in one respect are common, in both they are rare: the
@@ -129,6 +129,8 @@ def ask(counted: Counted, limits: Limits) -> Outcome:
     Args:
         counted: Counts of one pair.
         limits: What honest agents may show.
+        learn: From whom to learn what is honest, shape (n_agents,); None stands for
+            all.
 
     Source:
         Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two questions).
@@ -139,10 +141,11 @@ def ask(counted: Counted, limits: Limits) -> Outcome:
         min_excess=limits.events,
         min_ratio=limits.wait_ratio,
         dispersion=counted.dispersion("near_long", "near_known"),
+        learn=learn,
     )
-    near = _near(counted, limits)
+    near = _near(counted, limits, learn)
     days = counted.distinct_days("near_known")
-    p = conjunction.joint(near.p_value, waited.p_value, together=_TOGETHER)
+    p = conjunction.carried(near.p_value, waited.p_value, together=_TOGETHER)
     p[days < limits.min_days] = np.nan
     totals = counted.totals()
     extra_ms = _extra_wait(totals)
@@ -162,14 +165,9 @@ def ask(counted: Counted, limits: Limits) -> Outcome:
     }
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        level = conjunction.limit(threshold, together=_TOGETHER)
-        each = [np.full(len(rows), np.inf)]
-        each += [
-            o.breaking_point(rows, level)
-            for o in (waited, near)
-            if o.breaking_point is not None
-        ]
-        return np.asarray(np.min(each, axis=0), dtype=np.float64)
+        return conjunction.breaking_point(
+            near, waited, rows, threshold, together=_TOGETHER
+        )
 
     return replace(
         waited,
@@ -179,7 +177,7 @@ def ask(counted: Counted, limits: Limits) -> Outcome:
     )
 
 
-def _near(counted: Counted, limits: Limits) -> Outcome:
+def _near(counted: Counted, limits: Limits, learn: BoolArray | None) -> Outcome:
     """Compare stamps just before the promise with what was still open then."""
     cells = counted.cells
     return peers.excess(
@@ -191,6 +189,7 @@ def _near(counted: Counted, limits: Limits) -> Outcome:
         dispersion=counted.dispersion("near", "open_late"),
         min_ratio=limits.near_ratio,
         min_trials=_MIN_OPEN_LATE,
+        learn=learn,
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset, Frame
 
 _AGENT_SHARE, _FLOOR_SHARE = 0.8, 0.2
-_DEFAULT_EXCESS = 3.0
+_DEFAULT_EXCESS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +58,17 @@ class EarlyClosure(Detector):
 
     Both allow for honest differences between agents and for days that cluster. The
     p-value is the chance that an honest agent answers both so clearly: the weaker
-    answer decides, and who is unusual in one respect seldom is in the other.
+    answer decides, or, where the first at least leans to yes, the sum of both; who is
+    unusual in one respect seldom is in the other. Where it is beyond doubt that more
+    than a tenth of the agents show both, those are taken out of everybody's yardstick.
     Beside the agents stands the whole floor: closures that pile up before the deadline
     against a smooth curve **and** bounce more than the same agents' closures on both
     sides of it, at the median agent or at many agents, each alone. Effort before a
     deadline piles closures up as well; by itself it is no finding.
 
-    Without `due_at`, tickets reported as in time are compared with those that were not;
-    without either, only the second question is left. Such findings are weak.
+    Without `due_at` the signature is weaker: more tickets are reported as in time than
+    at peers, and more of those come back, which a hasty habit gives as well. Without
+    `sla_met` too, only the second question is left. Such findings are weak.
 
     ## Innocent explanations
     - "Thank you" replies that open a ticket again: resolved at once, without work.
@@ -126,9 +129,9 @@ class EarlyClosure(Detector):
     )
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
     blind: ClassVar[str] = (
-        "Closing early long before the deadline, agents with fewer than about 30 "
-        "closures near the deadline, and bounces of closures that the customer never "
-        "takes up again."
+        "Closing early long before the deadline, agents with fewer than about 20 "
+        "closures near the deadline, which agents do it where nearly all do, and "
+        "bounces of closures that the customer never takes up again."
     )
     alternative: ClassVar[Alternative] = Alternative(
         text="peers' closures before the deadline that came back as well",
@@ -221,11 +224,12 @@ class EarlyClosure(Detector):
             near_ratio=self.min_near_ratio,
             min_near=self.min_near,
         )
+        learn = floors.showing(counted).learn
         tested = [
             Tested(
                 kind="agent",
                 ids=counted.ids,
-                outcome=questions.ask(counted, limits, how),
+                outcome=questions.ask(counted, limits, how, learn),
                 share=_AGENT_SHARE,
                 unit="closures",
             )

@@ -59,18 +59,21 @@ class PrematureReady(Detector):
        are late for everybody and agents who are slow everywhere cancel out.
 
     The p-value is the chance that an honest agent answers both so clearly: the weaker
-    answer decides, and honest agents who are unusual in one respect are common, in both
-    rare. Both questions allow for honest differences between agents, whose shape is
-    learnt from all of them, and for days that cluster. Hours in which most others at
-    the site waited long are left out. Where an export has both stamps, or both kinds of
-    handover, each pair is tested and the p-value is multiplied by their number.
+    answer decides, or, where the first at least leans to yes, the sum of both; either
+    alone never does. Both questions allow for honest differences between agents, whose
+    shape is learnt from all of them, and for days that cluster. Hours in which most
+    others at the site waited long are left out. Where an export has both stamps, or
+    both kinds of handover, each pair is tested and the p-value is multiplied by their
+    number.
 
-    Many agents who do it hide each other; the whole floor is asked for them. Either
-    stamps pile up before the promise against a smooth curve **and** the median agent's
-    orders show the longer wait, or more than a tenth of the agents show both, far
-    beyond what the calmer third has in common. People hurry before a promise; a pile-up
-    by itself is no finding. Without any later instant only the pile-up of the floor is
-    left: it has to be large, and its grade is weak.
+    Many agents who do it hide each other. Where it is beyond doubt that more than a
+    tenth of the agents show both, those are left out of everybody's yardstick, once.
+    And the whole floor is asked: either stamps pile up before the promise against a
+    smooth curve **and** the median agent's orders show the longer wait, or more than a
+    tenth of the agents show both, far beyond what the calmer third has in common.
+    People hurry before a promise; a pile-up by itself is no finding. Without any later
+    instant only the pile-up of the floor is left: it has to be large, and its grade is
+    weak. If everybody does it, nobody stands out and only the floor can be named.
 
     ## Innocent explanations
     - Couriers who come late or take several orders at once: they do so at everybody.
@@ -137,8 +140,9 @@ class PrematureReady(Detector):
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
     blind: ClassVar[str] = (
         "Stamps that are early but not near the promise, agents with fewer than about "
-        "50 orders near the promise, and a handover that is always falsified where "
-        "neither the courier nor the customer leaves a trace."
+        "50 orders near the promise, which agents do it where nearly all do, and a "
+        "handover that is always falsified where neither the courier nor the customer "
+        "leaves a trace."
     )
     alternative: ClassVar[Alternative] = Alternative(
         text="peers' orders stamped before the promise that waited long as well",
@@ -280,7 +284,9 @@ class PrematureReady(Detector):
         if not pairs[0].endswith(">"):
             limits = self._limits(min_effect)
             outcomes = {
-                i: questions.ask(each, limits)
+                i: questions.ask(
+                    each, limits, floors.showing(each, self.many_ratio).learn
+                )
                 for i, each in enumerate(counted.values())
             }
             tested.append(

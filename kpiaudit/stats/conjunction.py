@@ -8,8 +8,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri, owens_t
 
 if TYPE_CHECKING:
-    from kpiaudit.stats.outcome import FloatArray
+    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
+_LEANING = 0.15
+"""A first answer up to this p-value leans to yes."""
 _SCORE = 3.0
 """No answer counts for more than this many standard deviations beside another one."""
 
@@ -115,14 +117,68 @@ def lifted(first: FloatArray, second: FloatArray, *, together: float) -> FloatAr
     return np.asarray(np.maximum(joint(second, second, together=together), total))
 
 
-def limit(threshold: float, *, together: float) -> float:
-    """Return the larger p-value at which `joint` gives the threshold, by bisection."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = np.array([(low + high) / 2.0])
-        below = joint(middle, middle, together=together)[0] <= threshold
-        low, high = (float(middle[0]), high) if below else (low, float(middle[0]))
-    return low
+def carried(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
+    """Return the smaller of `joint` and `lifted`, where the first answer leans to yes.
+
+    Two answers of the same clearness are best judged by the weaker one, a clear second
+    one beside a faint first by their sum. Where the first p-value is above .15 only the
+    joint judgement is left, so that one answer alone, however clear, never carries.
+
+    Args:
+        first: p-values of the first question, shape (n,), nan where untestable.
+        second: Those of the second, the telling one.
+        together: Correlation of honest subjects' answers, in [0, 1).
+
+    Returns:
+        Shape (n,); nan where either is. The smaller of two p-values that nearly agree:
+        how often honest subjects are reported is measured, in docs/accuracy.md.
+
+    >>> carried(np.array([0.06, 0.3]), np.array([1e-4, 1e-9]), together=0.2).round(4)
+    array([0.0016, 0.1149])
+    """
+    both_clear = joint(first, second, together=together)
+    leaning = first <= _LEANING
+    total = lifted(first, second, together=together)
+    return np.where(leaning, np.minimum(both_clear, total), both_clear)
+
+
+def breaking_point(
+    first: Outcome,
+    second: Outcome,
+    rows: IntArray,
+    threshold: float,
+    *,
+    together: float,
+) -> FloatArray:
+    """Return the spread at which `carried` is lost, in multiples of the measured one.
+
+    Each question is weakened by itself, the other one left as it is.
+
+    Args:
+        first: The first question, of all subjects.
+        second: The telling one.
+        rows: Subjects asked about, shape (n_rows,).
+        threshold: The p-value at which a finding is lost.
+        together: Correlation of honest subjects' answers.
+
+    Returns:
+        The smaller of both multiples, shape (n_rows,); infinite where neither can say.
+    """
+    p = first.p_value[rows], second.p_value[rows]
+    out = np.full(len(rows), np.inf)
+    for at, outcome in enumerate((first, second)):
+        if outcome.breaking_point is None:
+            continue
+        low, high = np.zeros(len(rows)), np.ones(len(rows))
+        for _ in range(50):
+            middle = (low + high) / 2.0
+            pair = (middle, p[1]) if at == 0 else (p[0], middle)
+            kept = carried(*pair, together=together) <= threshold
+            low, high = np.where(kept, middle, low), np.where(kept, high, middle)
+        for i, level in enumerate(low.tolist()):
+            here = outcome.breaking_point(rows[i : i + 1], level)
+            out[i] = min(out[i], float(here[0]))
+    return out
 
 
 def _passes_again(p: FloatArray, together: float) -> FloatArray:

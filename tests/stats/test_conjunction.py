@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kpiaudit.stats.conjunction import both, joint, limit
+from kpiaudit.stats.conjunction import both, carried, joint
 from kpiaudit.stats.multiplicity import q_values
 
 
@@ -86,12 +86,25 @@ def test_a_joint_p_value_is_no_smaller_than_its_share_of_honest_subjects() -> No
         assert np.mean(p <= level) <= level * 1.1
 
 
-@pytest.mark.parametrize("threshold", [1e-6, 0.001, 0.05, 0.5])
-def test_the_limit_inverts_the_joint_tail(threshold: float) -> None:
-    at = np.array([limit(threshold, together=0.15)])
-    np.testing.assert_allclose(joint(at, at, together=0.15), threshold, rtol=1e-6)
-
-
 def test_the_joint_tail_needs_both_answers() -> None:
     p = joint(np.array([np.nan, 0.1]), np.array([0.1, np.nan]), together=0.15)
     assert np.isnan(p).all()
+
+
+def test_a_clear_sign_carries_a_leaning_answer_and_never_more() -> None:
+    first = np.array([0.07, 0.03, 0.4, np.nan])
+    second = np.array([3e-4, 0.03, 1e-9, 0.01])
+    p = carried(first, second, together=0.2)
+    assert p[0] < joint(first, second, together=0.2)[0]
+    assert p[1] <= joint(first, second, together=0.2)[1]
+    assert p[2] > 0.1
+    assert np.isnan(p[3])
+
+
+def test_honest_answers_that_go_together_are_carried_as_often_as_claimed() -> None:
+    rng = np.random.default_rng(11)
+    z = rng.multivariate_normal([0, 0], [[1, 0.2], [0.2, 1]], size=200_000)
+    p = carried(*stats.norm.sf(z.T), together=0.2)
+    # The smaller of two p-values: at most half as many again at small levels.
+    for level in (0.01, 0.001):
+        assert np.mean(p <= level) < 1.6 * level
