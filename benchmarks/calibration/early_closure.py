@@ -48,7 +48,12 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         summaries=_summaries(tickets, ids, rng),
         found={"mode": "due"},
         gamer=gamer,
-        excess=np.bincount(agent[early], minlength=cell.agents),
+        # Beyond the bounces that the same tickets would have had without the pattern.
+        excess=np.bincount(
+            agent[early],
+            weights=(bounced - tilt(BOUNCE, level))[early],
+            minlength=cell.agents,
+        ),
         ids=ids,
     )
 

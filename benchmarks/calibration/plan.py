@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from calibration.tally import LOOKS
 from calibration.worlds import FAMILIES, Cell
@@ -104,6 +105,10 @@ def _power(name: str) -> list[tuple[Cell, int]]:
 def _rivals(name: str) -> list[tuple[Cell, int]]:
     """Return the centres that methods for single calls are tried on as well."""
     if name != "duration-cap":
+        return []
+    missing = [m for m in ("pyod", "rddensity") if find_spec(m) is None]
+    if missing:
+        print(f"no rivals: pip install {' '.join(missing)}")
         return []
     some = [Cell(detector=name, agents=30, mode="rivals")]
     some += [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from calibration.worlds import Cell, Floor, Made, grouped, names, table
+from calibration.worlds import Cell, Floor, Made, grouped, names, table, tilt
 from kpiaudit.detectors._premature_ready_find import OPTIONAL
 from kpiaudit.detectors.premature_ready import PrematureReady
 
@@ -56,7 +56,11 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         summaries=_summaries(orders, ids),
         found={"pairs": (PAIR,), "columns": dict.fromkeys(OPTIONAL, 1.0)},
         gamer=gamer,
-        excess=np.bincount(agent[early], minlength=cell.agents),
+        excess=np.bincount(
+            agent[early],
+            weights=(rank < 0.1)[early] - tilt(0.1, level)[early],
+            minlength=cell.agents,
+        ),
         ids=ids,
     )
 
