@@ -41,6 +41,12 @@ def coarse(summaries: Summaries) -> bool:
     return bool(total > 0 and calls[above & (second % 10 == 0)].sum() > 0.6 * total)
 
 
+def redials_known(summaries: Summaries) -> bool:
+    """Say whether it is known of any call whether its customer rang again."""
+    counts = summaries["counts"]
+    return bool((counts.ints("short_known") + counts.ints("long_known")).any())
+
+
 def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome | None:
     """Test whether the median agent's short calls exceed what longer ones foretell.
 

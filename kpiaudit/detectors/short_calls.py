@@ -160,6 +160,12 @@ class ShortCalls(Detector):
         doc="Share of calls that may be over at once at the median agent for innocent "
         "reasons; the floor is tested against it.",
     )
+    floor_share_alone: float = param(
+        0.1,
+        unit="share",
+        doc="The same where nobody knows whether callers rang again: silent callers "
+        "and wrong numbers then look like callers who were cut off.",
+    )
     silent_calls: int = param(
         5, unit="contacts", doc="Short calls from which a number may count as silent."
     )
@@ -221,7 +227,7 @@ class ShortCalls(Detector):
             )
         ]
         floor = floors.test(
-            summaries, short_s=self.max_talk_s, min_share=self.floor_share
+            summaries, short_s=self.max_talk_s, min_share=self._floor_share(summaries)
         )
         if floor is not None:
             ids = np.array(["all"], dtype=object)
@@ -241,9 +247,14 @@ class ShortCalls(Detector):
             found=(*said, *answers.unanswered(outcome, asked.ids)),
         )
 
+    def _floor_share(self, summaries: Summaries) -> float:
+        known = floors.redials_known(summaries)
+        return self.floor_share if known else self.floor_share_alone
+
     def _blind_spots(self, summaries: Summaries, no_floor: bool) -> tuple[str, ...]:
+        share = self._floor_share(summaries)
         small = (
-            f"A floor on which everybody ends up to {self.floor_share:.0%} of calls at "
+            f"A floor on which everybody ends up to {share:.0%} of calls at "
             "once looks like one with bad lines and wrong numbers."
         )
         few = (
@@ -251,13 +262,12 @@ class ShortCalls(Detector):
             "peers hide it."
         )
         out = [few if no_floor else small]
-        counts = summaries["counts"]
-        if not (counts.ints("short_known") + counts.ints("long_known")).sum():
+        if not floors.redials_known(summaries):
             out.append(
                 "No column calls.customer_id (or no instants): whether the callers "
                 "rang again can't be asked; findings rest on rate and shape alone."
             )
-        if not any(counts["queue"]):
+        if not any(summaries["counts"]["queue"]):
             out.append(
                 "No column calls.queue: agents with different kinds of calls are "
                 "compared as if they had the same."

@@ -187,6 +187,13 @@ def test_a_floor_with_ordinary_bad_lines_is_not_accused(base):
     assert ("floor", "all") not in accounts
 
 
+@pytest.mark.parametrize(("strength", "named"), [(0.06, False), (0.2, True)])
+def test_without_customers_a_floor_needs_more_than_silent_callers_give(strength, named):
+    frame = centre(gamers=tuple(range(14)), strength=strength).drop("customer_id")
+    accounts, _ = examined(frame)
+    assert (("floor", "all") in accounts) is named
+
+
 def test_a_bad_seat_explains_whoever_sits_there():
     frame = centre(3, days=30)
     rng = np.random.default_rng(1)
