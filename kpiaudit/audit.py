@@ -22,13 +22,15 @@ from kpiaudit.evidence import (
     ranking,
 )
 from kpiaudit.evidence.costs import add_costs, read_costs
-from kpiaudit.evidence.runs import Roster, Run
+from kpiaudit.evidence.runs import Roster, Run, limited
 from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import held, multiplicity
 from kpiaudit.tables.dataset import local_day
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
+from kpiaudit.tables.neighbours import ordered
+from kpiaudit.tables.order import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -154,7 +156,8 @@ def _audit(
     *,
     battery: bool,
 ) -> Audit:
-    runs = tuple(Run(rule=rule, data=_limited(rule, data)) for rule in rules)
+    data = ordered(data)
+    runs = tuple(Run(rule=rule, data=limited(rule, data)) for rule in rules)
     for run in runs:
         run.reason = _cannot_run(run)
     active = [run for run in runs if run.reason is None]
@@ -184,6 +187,8 @@ def _audit(
             progress("reading the tables: asking other sources")
             corroborate.corroborate(active, data)
             add_costs(active, costs)
+    for order in data.orders.values():
+        order.forget()
     for run in active:
         placebo.take_account(run)
     findings = ranking.ranked(f for run in runs for f in run.findings)
@@ -206,17 +211,6 @@ def _dated(entry: Input, data: Dataset) -> Input:
         return entry
     first, last = (local_day(ms, data.timezone) for ms in span)
     return replace(entry, period_start=first.isoformat(), period_end=last.isoformat())
-
-
-def _limited(rule: Rule, data: Dataset) -> Dataset:
-    table = rule.detector.table
-    conditions = [c for c in rule.where if data.has(f"{table}.{c}")]
-    if not conditions:
-        return data
-    frame = data.table(table)
-    for column in conditions:
-        frame = frame.filter(nw.col(column).is_in(list(rule.where[column])))
-    return replace(data, frames={**data.frames, table: frame})
 
 
 def _cannot_run(run: Run) -> str | None:
@@ -408,4 +402,6 @@ def records(run: Run, finding: Finding) -> dict[str, pl.DataFrame]:
     frames = run.rule.detector.records(
         run.data, (finding.subject.kind, finding.subject.id), run.found
     )
-    return collect(frames)
+    return {
+        label: rows.drop(ROW, strict=False) for label, rows in collect(frames).items()
+    }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors import _incentives as incentives
-from kpiaudit.tables.neighbours import Sequence, with_neighbours
+from kpiaudit.tables.neighbours import Sequence, standing_out, with_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.detectors.base import Found
     from kpiaudit.tables.dataset import Dataset, Frame
+    from kpiaudit.tables.order import Order
 
 BLOCKS_MS = (600_000, 3_600_000)
 """Lengths of the blocks in which an outage is looked for: ten minutes and an hour."""
@@ -109,10 +110,14 @@ def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
     frame = frame.with_columns(
         named=flag(named), caller=nw.when(named).then(customer).otherwise(alone)
     )
-    return _handled(_sequence(frame, data, windows, last[1]), data, found)
+    # A shared number's callers are told apart here, but not in the common order.
+    order = None if shared else data.orders.get("calls")
+    return _handled(_sequence(frame, data, windows, last[1], order), data, found)
 
 
-def _sequence(frame: Frame, data: Dataset, windows: Windows, last_ms: int) -> Frame:
+def _sequence(
+    frame: Frame, data: Dataset, windows: Windows, last_ms: int, order: Order | None
+) -> Frame:
     end = nw.col("at_ms") + (nw.col("talk_s") * 1000).cast(nw.Int64)
     if has(data, "ended_at"):
         # A stamp that no call can bear (before it began, days later) says nothing.
@@ -125,6 +130,7 @@ def _sequence(frame: Frame, data: Dataset, windows: Windows, last_ms: int) -> Fr
         id="call_id",
         mark="short",
         horizon_ms=max(LONGEST_MS, windows.redial_ms, windows.episode_ms),
+        order=order,
     )
     frame = with_neighbours(frame.with_columns(end_ms=end), how)
     after_end = nw.col("at_ms") + nw.col("next_gap_ms") - nw.col("end_ms")
@@ -240,12 +246,15 @@ def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
         (nw.col("handled") == 1) & ~nw.col("customer_id").is_null()
     )
     # Few numbers stand out; only these are counted agent by agent.
-    some = (
-        frame.group_by("customer_id")
-        .agg(all_calls=nw.len(), all_short=nw.col("short").sum())
-        .filter((nw.col("all_short") >= least) | (nw.col("all_calls") >= most))
-        .select("customer_id")
+    how = Sequence(
+        per="customer_id",
+        at="at_ms",
+        id="call_id",
+        mark="short",
+        horizon_ms=0,
+        order=data.orders.get("calls"),
     )
+    some = standing_out(frame, how, least=least, most=most)
     return (
         frame.join(some, on="customer_id", how="inner")
         .group_by("customer_id", "agent_id")
@@ -311,13 +320,29 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
 def bursts(frame: Frame) -> Frame:
     """Count, per agent, short calls in blocks of ten minutes with hardly any other."""
     start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
+    dated = frame.with_columns(start=start.fill_null(-1))
+    # Nearly every call is a block of its own: only those with three short calls are
+    # counted whole.
+    some = (
+        dated.filter(nw.col("short") == 1)
+        .group_by("agent_id", "start")
+        .agg(all_short=nw.len())
+        .filter(nw.col("all_short") >= 3)
+        .select("agent_id", "start")
+    )
     dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
-    return (
-        frame.with_columns(start=start)
+    each = (
+        dated.join(some, on=["agent_id", "start"], how="inner")
         .group_by("agent_id", "start")
         .agg(calls=nw.len(), short=nw.col("short").sum())
         .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))
         .group_by("agent_id")
-        .agg(short=nw.col("short").sum(), burst=nw.col("burst").cast(nw.Int64).sum())
+        .agg(burst=nw.col("burst").cast(nw.Int64).sum())
+    )
+    return (
+        frame.group_by("agent_id")
+        .agg(short=nw.col("short").sum())
+        .join(each, on="agent_id", how="left")
+        .select("agent_id", "short", burst=nw.col("burst").fill_null(0).cast(nw.Int64))
         .sort("agent_id")
     )

@@ -13,6 +13,7 @@ from kpiaudit.evidence.answers import Answer, Cells, Heard, answered
 from kpiaudit.findings import Corroboration, Effect, RestsOn
 from kpiaudit.stats import contrast as stats
 from kpiaudit.tables.engine import collect
+from kpiaudit.tables.neighbours import with_next_contact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ def hear(runs: Iterable[Run], data: Dataset) -> None:
         data: All tables.
     """
     new = [run for run in runs if run.heard is None]
+    data = with_next_contact(data) if new else data
     frames = {}
     for number, run in enumerate(new):
         chosen, lacking = following.usable(run, data)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors.sources import ENDS, MYSTERY, OTHERS, SOURCES
+from kpiaudit.evidence.runs import limited
 from kpiaudit.tables.engine import once
+from kpiaudit.tables.neighbours import CONTACT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -82,14 +84,16 @@ def counts(run: Run, data: Dataset, sources: Iterable[Source]) -> Mapping[str, F
         Lazy summaries by name, each with `KEYS` and, per source, `n_<key>` (records
         that it can answer about) and `k_<key>` (records that were followed by it).
     """
-    marked = _marked(run)
+    mine = limited(run.rule, data)
+    marked = _marked(run, mine)
     if marked is None:
         return {}
     asked = tuple(sources)
     timed = [s for s in asked if s.window_ms]
     out = {}
     if timed:
-        out["followed"] = _followed(marked, run, data, timed)
+        told = run.rule.detector.table == "calls" and mine.has(f"calls.{CONTACT}")
+        out["followed"] = _followed(marked, data, timed, told=told)
     for source in asked:
         if source.id == "survey":
             out["survey"] = _surveyed(marked, run, data, source)
@@ -113,17 +117,19 @@ def _ends(run: Run) -> Any | None:
     return nw.coalesce(*there) if there else None
 
 
-def _marked(run: Run) -> Frame | None:
+def _marked(run: Run, data: Dataset) -> Frame | None:
     detector, table = run.rule.detector, run.rule.detector.table
     if not run.data.has(f"{table}.agent_id"):
         return None
-    frames = detector.records(run.data, ("floor", "all"), run.found)
+    frames = detector.records(data, ("floor", "all"), run.found)
     labels = ["flagged", *(["control"] if detector.alternative.control else [])]
     wanted = [
         c
         for c in ("customer_id", "call_id", "ticket_id", "order_id")
         if run.data.has(f"{table}.{c}")
     ]
+    if table == "calls" and data.has(f"calls.{CONTACT}"):
+        wanted.append(CONTACT)
     queue = run.data.has(f"{table}.queue")
     hour = run.data.has(f"{table}.hour")
     end = _ends(run)
@@ -147,13 +153,48 @@ def _flag(condition: Any) -> Any:
 
 
 def _followed(
-    marked: Frame, run: Run, data: Dataset, sources: Iterable[Source]
+    marked: Frame, data: Dataset, sources: Iterable[Source], *, told: bool
 ) -> Frame:
-    """Look for the same customer's next event of each kind, in one pass."""
+    """Count records by what followed them.
+
+    Where the calls were sorted by customer, the next contact of each is known already,
+    and only the few customers with any other event are left to be looked at.
+    """
     asked = tuple(sources)
-    base = marked.filter(
-        ~nw.col("customer_id").is_null() & ~nw.col("end_ms").is_null()
-    ).select(
+    base = marked.filter(~nw.col("customer_id").is_null() & ~nw.col("end_ms").is_null())
+    if not told:
+        return _summed(*_windows(base, data, asked))
+    contacts = [s for s in asked if s.id == "contact"]
+    others = [s for s in asked if s.id != "contact"]
+    flags: dict[str, Any] = {}
+    for source in asked:
+        if source is MYSTERY:
+            continue
+        known = nw.col("end_ms") + source.window_ms <= _last(data, source)
+        flags[f"n_{source.key}"] = _flag(known)
+        if source in contacts:
+            soon = nw.col(CONTACT) <= source.window_ms
+            flags[f"k_{source.key}"] = _flag(known & soon)
+    if not others:
+        return _summed(base, flags)
+    events = _events(data, {s.id for s in others})
+    met = nw.concat([e.select("customer_id") for e in events], how="vertical").unique()
+    few = base.join(met, on="customer_id", how="semi")
+    frame, more = _windows(few, data, others)
+    more = {name: flag for name, flag in more.items() if name not in flags}
+    return (
+        _summed(base, flags)
+        .join(_summed(frame, more), on=list(KEYS), how="left")
+        .with_columns(nw.col(name).fill_null(0) for name in more)
+        .sort(*KEYS)
+    )
+
+
+def _windows(
+    base: Frame, data: Dataset, asked: Iterable[Source]
+) -> tuple[Frame, dict[str, Any]]:
+    """Look for the same customer's next event of each kind, in one pass."""
+    base = base.select(
         "customer_id",
         *KEYS,
         at=nw.col("end_ms"),
@@ -202,7 +243,7 @@ def _followed(
             gap = nw.col("at_poor") - nw.col("at")
         flags[f"n_{source.key}"] = _flag(known)
         flags[f"k_{source.key}"] = _flag(known & (gap <= source.window_ms))
-    return _summed(frame, flags)
+    return frame, flags
 
 
 def _last(data: Dataset, source: Source) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors.base import Verdicts
@@ -86,3 +87,15 @@ class Roster:
                 known = days.get(agent, (first, last))
                 days[agent] = (min(known[0], first), max(known[1], last))
         return cls(team={a: t for a, (_, t) in team.items()}, days=days)
+
+
+def limited(rule: Rule, data: Dataset) -> Dataset:
+    """Return the data with the rule's rows only, as its `where` says."""
+    table = rule.detector.table
+    conditions = [c for c in rule.where if data.has(f"{table}.{c}")]
+    if not conditions:
+        return data
+    frame = data.table(table)
+    for column in conditions:
+        frame = frame.filter(nw.col(column).is_in(list(rule.where[column])))
+    return replace(data, frames={**data.frames, table: frame})

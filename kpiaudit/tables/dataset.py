@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import narwhals as nw
 
     from kpiaudit.findings import DataNote, Input
+    from kpiaudit.tables.order import Order
     from kpiaudit.tables.source import Source, Stamp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,6 +49,7 @@ class Dataset:
         rows: Rows per table.
         files: Files that are read again whenever a frame is collected, with what told
             them apart (`Source.stamp`) when they were first read.
+        orders: Rows of a table by customer and instant, for those that ask.
     """
 
     frames: Mapping[str, Frame]
@@ -60,6 +62,7 @@ class Dataset:
     period: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     files: tuple[tuple[Source, Stamp], ...] = ()
+    orders: Mapping[str, Order] = field(default_factory=dict)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:

@@ -1,27 +1,29 @@
 """What a customer's sequence of contacts says of each: the one before, the one after.
 
 Two forms with one interface and equal results: windows, which every engine knows, and
-a kernel for polars, which sorts one packed integer instead of three windows of texts.
+a kernel for polars, which sorts one packed integer (`order.py`) instead of three
+windows of texts.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 import polars as pl
 
+from kpiaudit.tables.order import NEVER, ROW, Columns, Order, Part, beside
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from kpiaudit.tables.dataset import Frame
-
-PART = 12_000_000
-"""Rows that are sorted at once, at some 150 bytes each: the bound on the kernel."""
+    from kpiaudit.tables.dataset import Dataset, Frame
 
 _LONGEST_MS = 2**31 - 1
+CONTACT = "next_contact_ms"
+"""Column with the time from a call's end to its customer's next contact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,8 @@ class Sequence:
         id: Column that names a contact, whose legs share it; None without one.
         mark: Column of 0 and 1; the row before counts only if it is 1 there.
         horizon_ms: Rows farther apart than this count as not following.
+        order: The table's rows in this order, if they were sorted already; the frame
+            then has `order.ROW`.
     """
 
     per: str
@@ -41,9 +45,42 @@ class Sequence:
     id: str | None
     mark: str | None = None
     horizon_ms: int
+    order: Order | None = None
 
 
 ADDED = ("next_gap_ms", "next_same", "mark_gap_ms")
+
+
+def ordered(data: Dataset) -> Dataset:
+    """Number the calls' rows where polars reads them, so that one sort serves all.
+
+    Args:
+        data: Any dataset.
+
+    Returns:
+        The same with `orders`, or as it was if customers or instants are not known.
+    """
+    if not data.has("calls.customer_id", "calls.call_id", "calls.at_ms"):
+        return data
+    native = data.table("calls").to_native()
+    if not isinstance(native, pl.LazyFrame) or ROW in native.collect_schema():
+        return data
+    native = native.with_row_index(ROW)
+    # A caller without a number is a customer of their own.
+    alone = pl.concat_str(pl.lit("\x00"), "call_id")
+    ends = [pl.col("ended_at")] if data.has("calls.ended_at") else []
+    if data.has("calls.talk_s"):
+        talk = (pl.col("talk_s").fill_null(0.0) * 1000).cast(pl.Int64, strict=False)
+        ends.append(pl.col("at_ms") + talk)
+    order = Order(
+        native,
+        per=pl.coalesce("customer_id", alone),
+        at="at_ms",
+        id="call_id",
+        end=pl.coalesce(ends) if ends else None,
+    )
+    frames = {**data.frames, "calls": nw.from_native(native)}
+    return replace(data, frames=frames, orders={**data.orders, "calls": order})
 
 
 def with_neighbours(frame: Frame, how: Sequence) -> Frame:
@@ -104,122 +141,191 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
 
     While it ran inside a query, what that query had read until then waited in memory.
     """
-    found = _Found(int(native.select(pl.len()).collect(engine="streaming").item()))
-    parts = max(1, -(-len(found.next_gap) // PART))
-    for part in range(parts):
-        _fill(found, native, how, (part, parts))
+    order = how.order
+    numbered = native
+    if order is None or ROW not in native.collect_schema():
+        numbered = native.drop(ROW, strict=False).with_row_index(ROW)
+        order = Order(numbered, per=pl.col(how.per), at=how.at, id=how.id)
+    flags = _flags(numbered, order, how.mark)
+    present = flags > 0
+
+    def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
+        flag = flags[part.row]
+        here = (flag > 0) & (part.at != NEVER)
+        if not here.all():
+            flag = flag[here]
+            group, part = part.group()[here], _only(part, here)
+            near = group[1:] == group[:-1]
+        else:
+            near = ~part.first[1:]
+        gap = part.at[1:] - part.at[:-1]
+        follows = near & (gap <= how.horizon_ms)
+        next_gap = np.full(len(flag), -1, dtype=np.int32)
+        next_same = np.zeros(len(flag), dtype=np.int8)
+        mark_gap = next_gap.copy()
+        next_gap[:-1] = np.where(follows, gap, -1)
+        if how.id is not None:
+            next_same[:-1] = follows & (part.id[1:] == part.id[:-1])
+        mark_gap[1:] = np.where(follows & (flag[:-1] == _MARKED), gap, -1)
+        values: Columns = {"next_gap_ms": next_gap, "next_same": next_same}
+        return part.row, values | {"mark_gap_ms": mark_gap}
+
+    empty = {
+        "next_gap_ms": np.int32(-1),
+        "next_same": np.int8(0),
+        "mark_gap_ms": np.int32(-1),
+    }
+    found = beside(order, ask, empty=empty, present=present).select(
+        pl.when(pl.col("next_gap_ms") >= 0).then("next_gap_ms"),
+        "next_same",
+        pl.when(pl.col("mark_gap_ms") >= 0).then("mark_gap_ms"),
+    )
     # Rows keep their order: what is computed by position is laid beside them.
-    return pl.concat([native, found.frame().lazy()], how="horizontal").with_columns(
+    return pl.concat([native, found], how="horizontal").with_columns(
         pl.col(ADDED).cast(pl.Int64)
     )
 
 
-class _Found:
-    """The three columns by position of the row; -1 stands for nothing."""
-
-    def __init__(self, rows: int) -> None:
-        self.next_gap: NDArray[np.int32] = np.full(rows, -1, dtype=np.int32)
-        self.next_same: NDArray[np.int8] = np.zeros(rows, dtype=np.int8)
-        self.mark_gap: NDArray[np.int32] = np.full(rows, -1, dtype=np.int32)
-
-    def frame(self) -> pl.DataFrame:
-        """Return them as polars columns."""
-        gaps = {"next_gap_ms": self.next_gap, "mark_gap_ms": self.mark_gap}
-        frame = pl.DataFrame(gaps | {"next_same": self.next_same}, nan_to_null=False)
-        return frame.select(
-            pl.when(pl.col("next_gap_ms") >= 0).then("next_gap_ms"),
-            "next_same",
-            pl.when(pl.col("mark_gap_ms") >= 0).then("mark_gap_ms"),
-        )
+_MARKED = 2
 
 
-def _fill(
-    found: _Found, native: pl.LazyFrame, how: Sequence, part: tuple[int, int]
-) -> None:
-    """Compute the rows of every `part[1]`-th customer."""
-    rows = _narrow(native, how, part)
-    if not rows.height:
-        return
-    who, at, id_, place = (rows[c].to_numpy() for c in ("who", "at", "id", "row"))
-    order = _order(who, at, id_)
-    order = _by_text(order, (who, at, id_), native, how, place)
-    mark = rows["mark"].to_numpy()[order]
-    who, at, id_, place = who[order], at[order], id_[order], place[order]
-    gap = at[1:] - at[:-1]
-    follows = (who[1:] == who[:-1]) & (gap <= how.horizon_ms)
-    found.next_gap[place[:-1]] = np.where(follows, gap, -1)
-    if how.id is not None:
-        found.next_same[place[:-1]] = follows & (id_[1:] == id_[:-1])
-    found.mark_gap[place[1:]] = np.where(follows & (mark[:-1] == 1), gap, -1)
-
-
-def _narrow(native: pl.LazyFrame, how: Sequence, part: tuple[int, int]) -> pl.DataFrame:
-    """Read what the order needs, as integers, with the position of each row."""
-    some = pl.col("at").is_not_null()
-    if part[1] > 1:
-        some &= pl.col("who") % part[1] == part[0]
-    id_, mark = pl.lit(0, pl.UInt64), pl.lit(0, pl.Int8)
-    if how.id is not None:
-        id_ = pl.col(how.id).fill_null("").hash()
-    if how.mark is not None:
-        mark = (pl.col(how.mark) == 1).fill_null(value=False).cast(pl.Int8)
-    wanted = native.select(who=pl.col(how.per).hash(), at=how.at, id=id_, mark=mark)
-    return wanted.with_row_index("row").filter(some).collect(engine="streaming")
-
-
-def _order(
-    who: NDArray[np.uint64], at: NDArray[np.int64], id_: NDArray[np.uint64]
-) -> NDArray[np.intp]:
-    """Return the rows' order by customer and instant, then by id where they tie.
-
-    Half of the customer's hash and the second make one integer, which sorts several
-    times faster than three columns; the few groups in which that is not enough are
-    sorted by all three.
-    """
-    second = ((at - at.min()) // 1000).astype(np.uint64)
-    key = (who & np.uint64(0xFFFFFFFF00000000)) | second
-    order = pl.Series(key).arg_sort().to_numpy()
-    key = key[order]
-    group = key >> np.uint64(32)
-    sorted_who = who[order]
-    near = group[1:] == group[:-1]
-    unclear = near & ((key[1:] == key[:-1]) | (sorted_who[1:] != sorted_who[:-1]))
-    if unclear.any():
-        again = np.flatnonzero(np.isin(group, group[1:][unclear]))
-        rows = order[again]
-        exact = np.lexsort((id_[rows], at[rows], who[rows], group[again]))
-        order = order.copy()
-        order[again] = rows[exact]
-    return order
-
-
-def _by_text(
-    order: NDArray[np.intp],
-    keys: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
-    native: pl.LazyFrame,
-    how: Sequence,
-    place: NDArray[Any],
-) -> NDArray[np.intp]:
-    """Order rows of one customer at one instant by the text of their ids."""
-    if how.id is None:
-        return order
-    who, at, id_ = (key[order] for key in keys)
-    tied = (who[1:] == who[:-1]) & (at[1:] == at[:-1])
-    if not (tied & (id_[1:] != id_[:-1])).any():
-        return order
-    spots = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
-    rows = order[spots]
-    at_row = place[rows]
-    texts = (
-        native.select(pl.col(how.id).fill_null("").alias("text"))
-        .with_row_index("row")
-        .filter(pl.col("row").is_in(pl.Series(at_row.astype(np.uint32)).implode()))
-        .collect(engine="streaming")
+def _only(part: Part, here: NDArray[np.bool_]) -> Part:
+    return Part(
+        row=part.row[here],
+        at=part.at[here],
+        end=part.end[here],
+        id=part.id[here],
+        first=part.first[here],
     )
-    rank = texts.with_columns(rank=pl.col("text").rank("dense"))
-    known = dict(zip(rank["row"].to_list(), rank["rank"].to_list(), strict=True))
-    ranks = np.array([known[row] for row in at_row.tolist()])
-    group = np.cumsum(np.append(False, ~tied))[spots]
-    order = order.copy()
-    order[spots] = rows[np.lexsort((ranks, group))]
-    return order
+
+
+def _flags(frame: pl.LazyFrame, order: Order, mark: str | None) -> NDArray[np.uint8]:
+    """Return, by position in the table: 1 for a row of the frame, 2 if it is marked."""
+    flag = pl.lit(1, pl.UInt8)
+    if mark is not None:
+        flag += (pl.col(mark) == 1).fill_null(value=False).cast(pl.UInt8)
+    out = np.zeros(order.count(), dtype=np.uint8)
+    wanted = frame.select(ROW, flag=flag)
+    for batch in wanted.collect_batches(chunk_size=1_000_000, engine="streaming"):
+        out[batch[ROW].to_numpy()] = batch["flag"].to_numpy()
+    return out
+
+
+def standing_out(frame: Frame, how: Sequence, *, least: int, most: int) -> Frame:
+    """Return the customers with many rows or many marked ones.
+
+    Args:
+        frame: Rows with the columns that `how` names.
+        how: Who the customer is, and which rows are marked.
+        least: Marked rows from which a customer stands out.
+        most: Rows from which one does, marked or not.
+
+    Returns:
+        One row per such customer, with the column `how.per`.
+    """
+    native = frame.to_native()
+    order = how.order
+    if order is None or not isinstance(native, pl.LazyFrame):
+        return (
+            frame.group_by(how.per)
+            .agg(all_rows=nw.len(), all_marked=nw.col(str(how.mark)).sum())
+            .filter((nw.col("all_marked") >= least) | (nw.col("all_rows") >= most))
+            .select(how.per)
+        )
+    flags = _flags(native, order, how.mark)
+    rows = []
+    for part in order.parts():
+        starts = np.flatnonzero(part.first)
+        if not len(starts):
+            continue
+        flag = flags[part.row]
+        count = np.add.reduceat((flag > 0).astype(np.int64), starts)
+        marked = np.add.reduceat((flag == _MARKED).astype(np.int64), starts)
+        much = (marked >= least) | (count >= most)
+        if much.any():
+            # Any row of the frame tells the customer's name: the first one.
+            group = part.group() - 1
+            here = np.flatnonzero(much[group] & (flag > 0))
+            _, at = np.unique(group[here], return_index=True)
+            rows.append(part.row[here[at]])
+    some = pl.Series(np.concatenate(rows) if rows else np.empty(0, dtype=np.uint32))
+    return nw.from_native(
+        native.filter(pl.col(ROW).is_in(some.implode())).select(how.per)
+    )
+
+
+def with_next_contact(data: Dataset) -> Dataset:
+    """Add to the calls when, after their end, the customer is in contact again.
+
+    Legs of one contact began when its first one did; outgoing ones are none.
+
+    Args:
+        data: A dataset, perhaps with the order of its calls.
+
+    Returns:
+        With the column `next_contact_ms` (Int64 milliseconds after the record's end;
+        null if nothing follows within 24 days), or as it was without an order.
+    """
+    order = data.orders.get("calls")
+    if order is None:
+        return data
+    native = data.table("calls").to_native()
+    if CONTACT not in order.beside:
+        order.beside[CONTACT] = _next_contacts(native, data, order)
+    native = pl.concat([native, order.beside[CONTACT]], how="horizontal")
+    return replace(
+        data,
+        frames={**data.frames, "calls": nw.from_native(native)},
+        columns={**data.columns, "calls": data.columns["calls"] | {CONTACT}},
+    )
+
+
+def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.LazyFrame:
+    """Return the column of the next contacts, a row per call."""
+    counts = native.filter(pl.col("customer_id").is_not_null())
+    if data.has("calls.direction"):
+        way = pl.col("direction")
+        counts = counts.filter(way.is_null() | (way != "outbound"))
+    flags = _flags(counts, order, None)
+
+    def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
+        group = part.group()
+        contact = (flags[part.row] > 0) & (part.at != NEVER)
+        contact[contact] = _first_legs(group[contact], part.id[contact])
+        at, owner = part.at[contact], group[contact]
+        # The first contact of a customer after each row's place, then on to its end.
+        spot = np.cumsum(contact)
+        early = part.end < part.at
+        if early.any():  # an end before the beginning: look from the first one on
+            spot[early] = (spot - contact)[part.first][group[early] - 1]
+        left = np.arange(len(spot))
+        gap = np.full(len(spot), -1, dtype=np.int32)
+        while len(left):
+            there = spot[left] < len(at)
+            left = left[there]
+            here = spot[left]
+            left, here = (x[owner[here] == group[left]] for x in (left, here))
+            after = at[here] - part.end[left]
+            done = after > 0
+            near = done & (after <= _LONGEST_MS)
+            gap[left[near]] = after[near]
+            left = left[~done]
+            spot[left] += 1
+        return part.row, {CONTACT: gap}
+
+    found = beside(order, ask, empty={CONTACT: np.int32(-1)})
+    return found.select(pl.when(pl.col(CONTACT) >= 0).then(CONTACT).cast(pl.Int64))
+
+
+def _first_legs(
+    group: NDArray[np.uint32], id_: NDArray[np.uint64]
+) -> NDArray[np.bool_]:
+    """Say which rows are the first of their customer's contact, in their order."""
+    both = id_ ^ (group.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    ordered_ = np.sort(both)
+    again = ordered_[1:][ordered_[1:] == ordered_[:-1]]
+    first = np.ones(len(both), dtype=np.bool_)
+    if len(again):
+        legs = np.flatnonzero(np.isin(both, again))
+        first[legs] = pl.Series(both[legs]).is_first_distinct().to_numpy()
+    return first

@@ -27,7 +27,7 @@ def memory_bytes() -> int:
 
 def spill_folder() -> Path:
     """Return a new temporary folder, which goes when the program ends."""
-    with _room(Path("TMPDIR")):
+    with room(Path("TMPDIR")):
         folder = Path(tempfile.mkdtemp(prefix="kpiaudit-"))
     note(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -35,7 +35,7 @@ def spill_folder() -> Path:
 
 
 @contextmanager
-def _room(path: Path) -> Iterator[None]:
+def room(path: Path) -> Iterator[None]:
     """Say where space is missing.
 
     Raises:
@@ -54,7 +54,7 @@ def _room(path: Path) -> Iterator[None]:
 def sunk(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Write a lazy frame to a temporary Parquet file and read it from there."""
     path = spill_folder() / "rest.parquet"
-    with _room(path):
+    with room(path):
         frame.sink_parquet(path, compression="lz4")
     return pl.scan_parquet(path)
 
@@ -85,7 +85,7 @@ class Pile:
             self._folder = spill_folder()
         for frame in self.frames:
             path = self._folder / f"{self._files:06d}.parquet"
-            with _room(path):
+            with room(path):
                 frame.write_parquet(path, compression="lz4", statistics=False)
             self._files += 1
         self.frames = []

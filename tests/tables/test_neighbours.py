@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import narwhals as nw
 import numpy as np
 import polars as pl
@@ -5,7 +7,18 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from kpiaudit.tables import neighbours
-from kpiaudit.tables.neighbours import ADDED, Sequence, with_sorted, with_windows
+from kpiaudit.tables import order as order_
+from kpiaudit.tables.dataset import Dataset
+from kpiaudit.tables.neighbours import (
+    ADDED,
+    CONTACT,
+    Sequence,
+    ordered,
+    standing_out,
+    with_next_contact,
+    with_sorted,
+    with_windows,
+)
 
 ROWS = 4_000
 
@@ -68,15 +81,95 @@ def test_parts_of_the_customers_give_what_all_give_at_once(monkeypatch) -> None:
     how = Sequence(per="customer_id", at="at_ms", id="call_id", horizon_ms=9_000)
     rows = _rows(8, unit_ms=1000, customers=700)
     whole = with_sorted(rows, how).collect()
-    monkeypatch.setattr(neighbours, "PART", 450)
+    monkeypatch.setattr(order_, "PART", 450)
     assert_frame_equal(with_sorted(rows, how).collect(), whole)
+
+
+def _calls(seed: int) -> Dataset:
+    """Return calls of which some end before they begin, with and without customers."""
+    rows = _rows(seed, unit_ms=60_000, customers=150)
+    row = pl.col("row")
+    rows = rows.with_columns(
+        pl.when(row % 11 > 0).then("customer_id").alias("customer_id"),
+        ended_at=pl.col("at_ms") + (row % 50 - 2) * 30_000,
+        talk_s=(row % 50).cast(pl.Float64),
+    )
+    columns = {"calls": frozenset(rows.collect_schema().names())}
+    return Dataset(frames={"calls": nw.from_native(rows)}, columns=columns)
+
+
+def _next_contacts(data: Dataset) -> pl.DataFrame:
+    """Look for each row's next contact by brute force."""
+    rows = data.table("calls").to_native()
+    contact = pl.col("at_ms").min().alias("begun")
+    begun = rows.filter(
+        pl.col("customer_id").is_not_null() & pl.col("at_ms").is_not_null()
+    )
+    begun = begun.group_by("customer_id", pl.col("call_id").fill_null("")).agg(contact)
+    end = pl.coalesce("ended_at", "at_ms")
+    later = (
+        rows.select("row", "customer_id", end=end)
+        .join(begun.select("customer_id", "begun"), on="customer_id")
+        .filter(pl.col("begun") > pl.col("end"))
+        .group_by("row")
+        .agg((pl.col("begun") - pl.col("end")).min().alias(CONTACT))
+    )
+    known = pl.col("customer_id").is_not_null()
+    return rows.filter(known).select("row").join(later, on="row", how="left").collect()
+
+
+@pytest.mark.parametrize("memory", ["700", "0.001"])
+def test_the_next_contact_is_the_first_to_begin_after_the_end(
+    memory, monkeypatch
+) -> None:
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", memory)
+    monkeypatch.setattr(order_, "PART", 900)
+    monkeypatch.setattr(order_, "CHUNK", 1_100)
+    data = _calls(3)
+    with_column = with_next_contact(ordered(data)).table("calls").to_native()
+    known = with_column.filter(pl.col("customer_id").is_not_null())
+    got = known.select("row", CONTACT).collect()
+    assert_frame_equal(got.sort("row"), _next_contacts(data).sort("row"))
+    assert got[CONTACT].count() > 1_000
+
+
+def test_one_sort_serves_rows_that_were_left_out_and_what_is_on_disk(
+    monkeypatch,
+) -> None:
+    data = ordered(_calls(4))
+    frame = data.table("calls").to_native()
+    some = frame.filter(pl.col("customer_id").is_not_null() & (pl.col("row") % 3 > 0))
+    alone = Sequence(
+        per="customer_id", at="at_ms", id="call_id", mark="short", horizon_ms=10**9
+    )
+    own = with_sorted(some.drop(order_.ROW), alone).collect()
+    shared = replace(alone, order=data.orders["calls"])
+    assert_frame_equal(with_sorted(some, shared).drop(order_.ROW).collect(), own)
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", "0.001")
+    monkeypatch.setattr(order_, "CHUNK", 700)
+    shared = replace(alone, order=ordered(_calls(4)).orders["calls"])
+    assert_frame_equal(with_sorted(some, shared).drop(order_.ROW).collect(), own)
+
+
+def test_customers_stand_out_by_the_same_counts_in_both_forms() -> None:
+    data = ordered(_calls(5))
+    frame = data.table("calls").filter(~nw.col("customer_id").is_null())
+    how = Sequence(
+        per="customer_id", at="at_ms", id="call_id", mark="short", horizon_ms=0
+    )
+    names = []
+    for order in (None, data.orders["calls"]):
+        found = standing_out(frame, replace(how, order=order), least=14, most=31)
+        names.append(sorted(found.collect()["customer_id"].to_list()))
+    assert names[0] == names[1]
+    assert 10 < len(names[0]) < 140
 
 
 def test_customers_whose_hashes_agree_in_the_sorted_half_stay_apart() -> None:
     upper = np.uint64(5 << 32)
     who = np.array([upper + 2, upper + 1, upper + 2, upper + 1], dtype=np.uint64)
     at = np.array([4_000, 3_000, 2_000, 1_000])
-    order = neighbours._order(who, at, np.zeros(4, dtype=np.uint64))
+    order = order_.arranged(who, at, np.zeros(4, dtype=np.uint64))
     assert who[order].tolist() == sorted(who.tolist())
     assert at[order].tolist() == [1_000, 3_000, 2_000, 4_000]
 
