@@ -121,6 +121,9 @@ class Summary:
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Summary:
         """Build one from a collected polars frame."""
+        # Rules are read without data frames: the code comes when it is needed.
+        from kpiaudit.tables.engine import objects  # noqa: PLC0415
+
         columns: dict[str, NDArray[Any]] = {}
         for column in frame.get_columns():
             if column.dtype.is_integer() and not column.null_count():
@@ -128,7 +131,7 @@ class Summary:
             elif column.dtype.is_numeric():
                 columns[column.name] = column.to_numpy().astype(np.float64)
             else:
-                columns[column.name] = np.array(column.to_list(), dtype=object)
+                columns[column.name] = objects(column)
         return cls(columns=columns)
 
 

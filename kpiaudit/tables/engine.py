@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
 from kpiaudit.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from kpiaudit.tables.dataset import Frame
 
@@ -61,6 +64,17 @@ def _collected(frame: Frame) -> pl.DataFrame:
     whole = [n for n, t in found.schema.items() if isinstance(t, pl.Decimal)]
     whole = [n for n in whole if not getattr(found.schema[n], "scale", 0)]
     return found.with_columns(pl.col(n).cast(pl.Int64) for n in whole)
+
+
+def objects(column: pl.Series) -> NDArray[Any]:
+    """Return a column as an object array; equal texts are one object in it."""
+    if column.dtype != pl.String:
+        return np.array(column.to_list(), dtype=object)
+    texts = column.drop_nulls().unique(maintain_order=True)
+    different = np.empty(len(texts) + 1, dtype=object)
+    different[:-1] = texts.to_list()
+    place = column.cast(pl.Enum(texts)).to_physical().cast(pl.Int64)
+    return np.asarray(different[place.fill_null(len(texts)).to_numpy()])
 
 
 def flag(condition: nw.Expr) -> nw.Expr:
