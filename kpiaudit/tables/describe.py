@@ -46,6 +46,8 @@ def how(cell: Cell, name: str) -> str:
     if cell.timezone:
         parts.append(f"in the zone {cell.timezone}")
     if cell.extract:
+        # Said of a column of the same name too, which is not repeated otherwise.
+        parts[0] = parts[0] or f"from {' or '.join(cell.columns)}"
         parts.append("a part of it")
     if cell.when:
         on = dict.fromkeys(c.column for c in cell.when)

@@ -47,6 +47,35 @@ def mark_facts(text: pl.Expr) -> dict[str, pl.Expr]:
     }
 
 
+def point_facts(text: pl.Expr) -> dict[str, pl.Expr]:
+    """Count what says whether a point alone is a decimal or a thousands mark.
+
+    Returns:
+        Counts: cells such as `1.234`, which may be both; cells with a `point` that can
+        only be decimal; whole numbers below and from 1,000 without any mark.
+    """
+    bare = text.str.strip_chars()
+    both = bare.str.contains(r"^[1-9]\d{0,2}(\.\d{3})+$")
+    return {
+        "both": both.sum(),
+        "point": (bare.str.contains(".", literal=True) & ~both).sum(),
+        "small": bare.str.contains(r"^\d{1,3}$").sum(),
+        "large": bare.str.contains(r"^\d{4,}$").sum(),
+    }
+
+
+def points_part_thousands(facts: Iterable[dict[str, int]]) -> bool:
+    """Say whether points stand before thousands: whole numbers of 1,000 have them.
+
+    A number with three decimals would not leave them out of every smaller number.
+    """
+    facts = list(facts)
+    total = {k: sum(f[k] for f in facts) for k in ("both", "point", "small", "large")}
+    return bool(
+        total["both"] and total["small"] and not (total["point"] or total["large"])
+    )
+
+
 def decide_marks(facts: Iterable[dict[str, int]], *, separator: str | None) -> Marks:
     """Decide which mark a file's numbers have.
 

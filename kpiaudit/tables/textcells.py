@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kpiaudit.tables.textfile import RawTable
 
 
+_LONGEST_NOTHING = max(map(len, parse.nothing()))
+
+
 def convert_text(
     raw: RawTable, target: Target, mapping: SourceMapping, context: Context
 ) -> Converted:
@@ -78,9 +81,10 @@ def _texts(
 
 
 def _decide(texts: Pile, columns: list[Column], context: Context) -> None:
-    """Decide, over whole columns, the order of dates and the decimal marks."""
+    """Decide, over whole columns, the order of dates and the marks of numbers."""
     orders: dict[str, list[dict[str, int]]] = {}
     marks: dict[str, list[dict[str, int]]] = {}
+    points: dict[str, list[dict[str, int]]] = {}
     x = pl.col("x")
     for part in texts.parts():
         for column in columns:
@@ -95,8 +99,16 @@ def _decide(texts: Pile, columns: list[Column], context: Context) -> None:
             ):
                 facts = cols.facts_of(cells, parse.mark_facts(x))
                 marks.setdefault(column.name, []).append(facts)
+            elif context.separator == ";" and column.kind in {"duration", "number"}:
+                # Who separates fields by semicolons may write 1.234 for 1234.
+                facts = cols.facts_of(cells, parse.point_facts(x))
+                points.setdefault(column.name, []).append(facts)
     cols.decide_orders(columns, orders, context)
     cols.decide_marks(columns, marks, context)
+    for column in columns:
+        met = points.get(column.name, [])
+        if column.name not in marks and parse.points_part_thousands(met):
+            column.marks = "comma"
 
 
 def _typed(part: pl.DataFrame, columns: list[Column]) -> pl.DataFrame:
@@ -266,6 +278,8 @@ def _ids(cells: pl.Series, column: Column) -> pl.Series:
 
 def _bare(cells: pl.Series) -> pl.Series:
     bare = cells.str.strip_chars()
+    if not (bare.str.len_bytes() <= _LONGEST_NOTHING).any():
+        return bare
     nothing = bare.is_in(list(parse.nothing()))
     return _apply(bare, parse.texts) if nothing.any() else bare
 

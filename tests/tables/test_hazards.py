@@ -164,6 +164,15 @@ def test_thousands_commas_do_not_lose_the_large_values(tmp_path):
     assert column(tmp_path, "talk_s", values)[:4] == [1234.0, 999.0, 1234.5, 12.25]
 
 
+def test_thousands_points_without_any_comma(tmp_path):
+    rows = [[*r[:4], "1.234" if i == 7 else r[4], r[5]] for i, r in enumerate(table())]
+    assert frame(read(tmp_path, text(rows, ";")))["talk_s"][7] == 1234.0
+    # With commas between the fields, or decimals elsewhere, a point is a point.
+    assert frame(read(tmp_path, text(rows)))["talk_s"][7] == 1.234
+    rows[9][4] = "60.5"
+    assert frame(read(tmp_path, text(rows, ";")))["talk_s"][7] == 1.234
+
+
 def test_spaces_as_thousands_marks(tmp_path):
     values = ["1 234,5", "1\u00a0234,5", "999,25"]
     assert column(tmp_path, "talk_s", values, ";") == [1234.5, 1234.5, 999.25]
