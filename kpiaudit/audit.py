@@ -20,6 +20,7 @@ from kpiaudit.evidence import (
     plugins,
     power,
     ranking,
+    restating,
 )
 from kpiaudit.evidence.costs import add_costs, read_costs
 from kpiaudit.evidence.runs import Roster, Run, limited
@@ -186,6 +187,7 @@ def _audit(
         if any(run.findings for run in active):
             progress("reading the tables: asking other sources")
             corroborate.corroborate(active, data)
+            restating.restate(active)
             add_costs(active, costs)
     for order in data.orders.values():
         order.forget()
@@ -379,6 +381,7 @@ def _status(run: Run) -> RuleStatus:
         flagged=len(run.findings),
         blind_spots=verdicts.blind_spots,
         unheard=tuple(run.unheard),
+        restated=tuple(run.restated),
         placebo=run.placebo or None,
         found=verdicts.found,
         withdrawn=tuple(run.withdrawn),

@@ -278,6 +278,7 @@ class RuleStatus:
         found: What the first stage found (a cap, a delay), in sentences.
         withdrawn: Patterns that an innocent explanation accounts for, in sentences.
         unheard: Sources that could not be asked about findings, in sentences.
+        restated: KPIs of the whole floor, without what the agents' findings show.
         spread: Estimated spread between honest subjects (sd on the log-odds scale).
         smallest_detectable: Smallest effect seen with 80 % power.
         placebo: Placebo runs by name.
@@ -296,6 +297,7 @@ class RuleStatus:
     found: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
     unheard: tuple[str, ...] = ()
+    restated: tuple[Restated, ...] = ()
     spread: float | None = None
     smallest_detectable: SmallestDetectable | None = None
     placebo: Mapping[str, PlaceboRuns] | None = None

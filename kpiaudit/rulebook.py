@@ -116,6 +116,8 @@ def columns_of(rules: Iterable[Rule]) -> frozenset[str]:
         detector = rule.detector
         found |= {*detector.needs, *detector.uses}
         found |= {name for one in detector.explanations for name in one.columns}
+        if detector.restates:
+            found |= {f"calls.{name}" for name in ("wait_s", "hold_s", "wrap_s")}
         # Whom a finding is about, and where that person belongs.
         found |= sources.columns_of(detector.table)
         mine = ("agent_id", "team_id", "site_id", *rule.where)

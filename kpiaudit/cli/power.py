@@ -87,7 +87,12 @@ def _plain(item: Sensitivity) -> dict[str, Any]:
             for name, size in item.sizes.items()
         },
         "many": [
-            {"part": many.part, "agents": many.agents, "share": figure(many.share)}
+            {
+                "part": many.part,
+                "agents": many.agents,
+                "share": figure(many.share),
+                "floor": many.floor,
+            }
             for many in item.many
         ],
         "checked": None if item.checked is None else list(item.checked),

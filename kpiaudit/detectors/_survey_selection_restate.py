@@ -146,3 +146,54 @@ def within_customers(pairs: Summary, mine: BoolArray) -> tuple[OddsRatio, float]
         n_subjects=1,
     )
     return odds_ratio(tables), float(count.sum())
+
+
+def response_rate(
+    cells: Summary, mine: BoolArray, sign: str, withheld: tuple[float, float, float]
+) -> tuple[Restated, ...]:
+    """Restate the share of the invited who answer, had nobody been left out.
+
+    Args:
+        cells: Counts per agent and stratum.
+        mine: Rows of the subject.
+        sign: Sign of trouble.
+        withheld: Invitations withheld, and the interval of that number.
+
+    Returns:
+        One item; none without invitations of contacts with trouble, over all agents.
+    """
+    if f"{sign}_answers" not in cells or f"{sign}_invited" not in cells:
+        return ()
+    invited, answers = (float(cells.floats(n)[mine].sum()) for n in _ASKED)
+    hard = float(cells.floats(f"{sign}_invited").sum())
+    told = float(cells.floats(f"{sign}_answers").sum())
+    value, low, high = (max(x, 0.0) for x in withheld)
+    if hard < 20.0 or invited < 20.0:
+        return ()
+    rate = told / hard
+    # How many of those left out would have answered is a draw, and the rate a guess.
+    noise = 1.96 * np.sqrt(rate * (1.0 - rate) * (value + value**2 / hard))
+
+    def at(x: float) -> float:
+        return (answers + x * rate) / (invited + x)
+
+    again = at(value)
+    side = float(noise) / (invited + value)
+    ends = sorted((at(low), at(high)))
+    return (
+        Restated(
+            kpi="response_rate",
+            reported=answers / invited,
+            restated=again,
+            low=max(again - float(np.hypot(again - ends[0], side)), 0.0),
+            high=min(again + float(np.hypot(ends[1] - again, side)), 1.0),
+            unit="share",
+            assumption="those left out would have answered like others with trouble "
+            f"({100 * rate:.0f}%); without any assumption it is between "
+            f"{100 * answers / (invited + high):.0f}% and "
+            f"{100 * (answers + high) / (invited + high):.0f}%",
+        ),
+    )
+
+
+_ASKED = ("invited", "answers")

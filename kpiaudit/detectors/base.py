@@ -277,6 +277,12 @@ class Detector(ABC):
     """What `plant` takes a share of, such as `an agent's calls`; empty without it."""
     floor_planted: ClassVar[bool] = False
     """`plant` also reaches the counts by which the whole floor is tested."""
+    restates: ClassVar[tuple[str, ...]] = ()
+    """Further KPIs that its flagged calls move (see `evidence/restating.py`); the
+    effect must then be a number of calls."""
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = None
+    """Summary, numerator, denominator and unit of the KPI that `restated` is about, for
+    everybody together; an empty denominator makes it a sum."""
     unit_cost: ClassVar[str] = ""
     """What each record in excess costs (`contact`, `reopened_ticket`); empty where that
     depends on what followed it."""

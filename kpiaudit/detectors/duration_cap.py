@@ -149,6 +149,13 @@ class DurationCap(Detector):
         control=True,
         decides=True,
     )
+    restates: ClassVar[tuple[str, ...]] = ("first_contact_resolution",)
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
+        "totals",
+        "ms",
+        "calls",
+        0.001,
+    )
     stake: ClassVar[str] = "an agent's calls that pass the cap"
 
     cap_s: float | None = param(

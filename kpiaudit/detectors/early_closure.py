@@ -139,6 +139,12 @@ class EarlyClosure(Detector):
         selected_on=("ticket", "reopened"),
         decides=True,
     )
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
+        "cells",
+        "met",
+        "due",
+        1.0,
+    )
     stake: ClassVar[str] = "an agent's tickets that would be late"
     unit_cost: ClassVar[str] = "reopened_ticket"
 

@@ -156,6 +156,12 @@ class PerfectScores(Detector):
         same_if="these customers had been pleased",
         selected_on=("complaint", "refund", "survey"),
     )
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
+        "counts",
+        "milli",
+        "answers",
+        0.001,
+    )
     stake: ClassVar[str] = "an agent's answers"
 
     fast_s: float = param(

@@ -149,6 +149,12 @@ class PrematureReady(Detector):
         same_if="the courier had come late",
         decides=True,
     )
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
+        "cells",
+        "met",
+        "orders",
+        1.0,
+    )
     stake: ClassVar[str] = "an agent's orders that would be late"
 
     stamp: str | None = param(

@@ -139,6 +139,17 @@ class ShortCalls(Detector):
         decides=True,
     )
     stake: ClassVar[str] = "an agent's calls"
+    restates: ClassVar[tuple[str, ...]] = (
+        "handle_time",
+        "service_level",
+        "first_contact_resolution",
+    )
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
+        "counts",
+        "calls",
+        "",
+        1.0,
+    )
     floor_planted: ClassVar[bool] = True
     unit_cost: ClassVar[str] = "contact"
 

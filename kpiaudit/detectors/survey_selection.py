@@ -118,6 +118,12 @@ class SurveySelection(Detector):
         same_if="these customers had left before the survey",
         selected_on=("contact", "complaint", "refund", "reopened", "survey"),
     )
+    floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
+        "cells",
+        "score_milli",
+        "answers",
+        0.001,
+    )
     stake: ClassVar[str] = "an agent's invitations after trouble"
 
     repeat_hours: float = param(
@@ -271,6 +277,9 @@ class SurveySelection(Detector):
             ),
             corroboration=words.other_signs(row),
             restated=restating.restated(score),
+            also_restated=restating.response_rate(
+                cells, mine, sign, (excess, row.value("low"), row.value("high"))
+            ),
             grade_cap=cap,
         )
 

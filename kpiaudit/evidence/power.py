@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
 POWER = 0.8
-_AIMED_AT = 0.75
-"""Few plants leave the width of the passage open, and so overstate the share that 80 %
-need; aiming a little lower is what gives 80 %, as measured."""
 ALL_RULES = 0.10
 """Error rate over all rules together; see `multiplicity.select_families`. A rule is
 never read at more than its own `max_q`, so this only matters from three rules on."""
@@ -29,6 +26,10 @@ _LOWEST, _HIGHEST = 0.002, 0.98
 """Shares among which the smallest one that is found is looked for."""
 _TOGETHER = 40
 """One in so many agents is planted at the same time: few enough to stay the few."""
+_MOST_TOGETHER = 16
+_PLANTS = 24
+_AGAIN = 3
+"""The estimate is renewed after so many rounds."""
 _REACH = 0.7
 """Answers this much nearer to or farther from the threshold, in standard deviations,
 say no more than that they are."""
@@ -191,7 +192,8 @@ def search(
         seen = ~np.isnan(got)
         shares = np.concatenate([shares, np.log(tried[seen])])
         scores = np.concatenate([scores, -ndtri(np.clip(got[seen], 1e-300, 1 - 1e-9))])
-        if len(shares) >= min(6, plants // 3):
+        ready = len(shares) >= min(6, plants // 3)
+        if ready and (number % _AGAIN == _AGAIN - 1 or number == rounds - 1):
             centre, reach = crossing(shares, scores + ndtri(mark)), 0.4
     share = float(np.exp(centre)) if len(shares) else float("nan")
     return share if share <= _HIGHEST else float("nan")
@@ -214,9 +216,9 @@ def crossing(shares: FloatArray, scores: FloatArray) -> float:
     at, width, sd = (
         a.ravel()[:, None]
         for a in np.meshgrid(
-            np.linspace(np.log(_LOWEST) - 0.5, np.log(4.0), 120),
-            np.exp(np.linspace(np.log(0.05), np.log(1.0), 10)),
-            np.array([0.4, 0.7, 1.1, 1.7]),
+            np.linspace(np.log(_LOWEST) - 0.5, np.log(4.0), 100),
+            np.exp(np.linspace(np.log(0.03), np.log(0.8), 7)),
+            np.array([0.15, 0.3, 0.6, 1.2]),
         )
     )
     mean = sd / width * (shares - at)
@@ -231,9 +233,9 @@ def crossing(shares: FloatArray, scores: FloatArray) -> float:
         ),
     ).sum(axis=1)
     log -= 0.5 * (np.log(width[:, 0] / 0.2) / 0.7) ** 2
-    log -= 0.5 * (np.log(sd[:, 0]) / 0.4) ** 2
+    log -= 0.5 * (np.log(sd[:, 0] / 0.5) / 0.8) ** 2
     weight = np.exp(log - log.max())
-    found = at[:, 0] + float(ndtri(_AIMED_AT)) * width[:, 0]
+    found = at[:, 0] + float(ndtri(POWER)) * width[:, 0]
     order = np.argsort(found)
     half = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
     return float(found[order][half])
@@ -260,7 +262,7 @@ def typical(agents: Tested, level: float, *, low: float, high: float) -> IntArra
 def smallest(
     run: Run,
     *,
-    plants: int = 10,
+    plants: int = _PLANTS,
     exact: bool = False,
     band: tuple[float, float] = (0.25, 0.75),
 ) -> Sized | None:
@@ -288,13 +290,14 @@ def smallest(
     if run.rule.detector.plant(run.summaries, run.found, {ids[0]: 0.5}, 0) is None:
         return None
     able = int(agents.outcome.testable.sum())
-    few = 1 if exact else max(1, able // _TOGETHER)
+    few = 1 if exact else min(max(1, able // _TOGETHER), _MOST_TOGETHER)
+    together = min(few, plants // 3, len(ids))
     share = search(
         measure_of(run, agents, exact=exact),
         ids,
         mark,
         plants=plants,
-        together=min(few, plants // 3, len(ids)),
+        together=together,
     )
     return Sized(
         agents=len(rows),

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     from kpiaudit.detectors.base import Found, Summaries, Summary
     from kpiaudit.evidence.answers import Heard
-    from kpiaudit.findings import Finding, PlaceboRuns, Selection, SmallestDetectable
+    from kpiaudit.findings import (
+        Finding,
+        PlaceboRuns,
+        Restated,
+        Selection,
+        SmallestDetectable,
+    )
     from kpiaudit.rulebook import Rule
     from kpiaudit.stats.outcome import FloatArray
     from kpiaudit.tables.dataset import Dataset
@@ -42,6 +48,7 @@ class Run:
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
         heard: What other sources were asked about its records; None before that.
+        restated: KPIs of the whole floor without what its findings show.
         unheard: Sentences on other sources that could not be asked.
     """
 
@@ -60,6 +67,7 @@ class Run:
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     heard: Heard | None = None
+    restated: list[Restated] = field(default_factory=list)
     unheard: list[str] = field(default_factory=list)
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SIZES = {"small": (0.0, 0.25), "usual": (0.25, 0.75), "large": (0.75, 1.0)}
 MANY = (0.05, 0.4, 1.0)
-_PLANTS = 48
 _RUNS = 10
 _CHECKS = 12
 
@@ -33,11 +32,14 @@ class Many:
         agents: How many these are.
         share: What each of them would have to affect for the floor, or the middle one
             of them, to be found with 80 % power; None if not even all of it would do.
+        floor: The whole floor was tested with the planted counts as well. Without
+            that agents are only held against peers, who may do the same.
     """
 
     part: float
     agents: int
     share: float | None
+    floor: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,7 @@ class Sensitivity:
         untestable: Subjects with too little.
         mark: p-value at which one more agent would be reported.
         sizes: Per size: agents, their median number of trials, the share.
-        many: The same for several agents at once; empty without a test of the floor
-            that planting reaches.
+        many: The same for several agents at once.
         checked: Plants of the usual size's share that were found, and how many were
             planted, each with everything fitted anew; None without a share.
         missing: Columns that the rule could use and that are not there.
@@ -96,7 +97,7 @@ def sensitivity(run: Run, tell: Callable[[str], None]) -> Sensitivity:
     sizes = {}
     for name, band in SIZES.items():
         tell(f"{run.rule.id}: planting into {name} agents")
-        sized = power.smallest(run, plants=_PLANTS, band=band)
+        sized = power.smallest(run, band=band)
         if sized is not None:
             sizes[name] = sized
     mark = power.threshold(run.verdicts.tested, agents, power.level_of(run))
@@ -145,23 +146,27 @@ def _checked(
 def _many(
     run: Run, agents: Tested, mark: float, tell: Callable[[str], None]
 ) -> tuple[Many, ...]:
-    floor = next((t for t in run.verdicts.tested if t.kind == "floor"), None)
-    if floor is None or not floor.outcome.testable.any():
-        return ()
-    if not run.rule.detector.floor_planted:
-        return ()
+    tested = run.verdicts.tested
+    floor = next((t for t in tested if t.kind == "floor"), None)
+    reached = (
+        floor is not None
+        and bool(floor.outcome.testable.any())
+        and run.rule.detector.floor_planted
+    )
     able = agents.ids.astype(str)[agents.outcome.testable]
     order = np.random.default_rng(13).permutation(able)
-    level = power.level_of(run)
-    marks = {"agent": mark, "floor": _floor_mark(run.verdicts.tested, level)}
     out = []
     for part in MANY:
         number = max(1, round(part * len(order)))
         tell(f"{run.rule.id}: planting into {number} agents at once")
+        # When half of them are reported, each needs less than one alone would.
+        marks = {"agent": min(mark * max(1, number // 2), 0.5)}
+        if reached:
+            marks["floor"] = _floor_mark(tested, power.level_of(run))
         measure = _together(run, [str(a) for a in order[:number]], marks)
         share = power.search(measure, ["all"], 0.5, plants=_RUNS)
         said = None if np.isnan(share) else share
-        out.append(Many(part=part, agents=number, share=said))
+        out.append(Many(part=part, agents=number, share=said, floor=reached))
     return tuple(out)
 
 

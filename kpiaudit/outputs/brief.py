@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kpiaudit.outputs.story import (
     Item,
     explanation_line,
+    floor_lines,
     placebo_line,
     smallest_line,
     source_line,
@@ -81,6 +82,7 @@ def brief_rule(rule: RuleStatus) -> tuple[str, ...]:
         f"{tested}; {count(rule.flagged, 'finding')}",
         rule.reason or "",
         *rule.withdrawn,
+        *floor_lines(rule),
         smallest_line(rule),
         *(f"could not see: {text}" for text in rule.blind_spots),
         placebo_line(rule),

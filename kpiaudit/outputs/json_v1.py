@@ -186,6 +186,7 @@ def _rule(rule: RuleStatus) -> dict[str, Any]:
         "placebo": _placebo(rule.placebo),
         "blind_spots": [*rule.blind_spots, *rule.unheard],
         "found": [*rule.found, *rule.withdrawn],
+        "restated": [_restated(item) for item in rule.restated],
         "spread": number(rule.spread),
         "selection": _selection(rule.selection),
     }

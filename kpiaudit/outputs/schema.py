@@ -158,6 +158,10 @@ def _rule() -> dict[str, Any]:
         ),
         "blind_spots": _said(_list(_TEXT), "What the rule could not see here."),
         "found": _said(_list(_TEXT), "What the rule first had to find, as a cap."),
+        "restated": _said(
+            _list(_ref("restated")),
+            "KPIs of the whole floor, without what its agents' findings show.",
+        ),
         "spread": _said(
             _NULLABLE, "Spread between honest subjects: sd on the log-odds scale."
         ),

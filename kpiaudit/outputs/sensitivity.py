@@ -62,8 +62,7 @@ def _sentences(row: Mapping[str, Any]) -> list[str]:
         )
     for many in row["many"]:
         said.append(
-            f"{100 * many['part']:.0f}% of the agents at once ({many['agents']:,}): "
-            f"{_share(many['share'], stake)}"
+            f"{_part(many)} at once ({many['agents']:,}): {_together(many, stake)}"
         )
     if row["checked"] is not None:
         found, planted = row["checked"]
@@ -75,7 +74,26 @@ def _sentences(row: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def _part(many: Mapping[str, Any]) -> str:
+    share = 100 * many["part"]
+    return "all agents" if share >= 100 else f"{share:.0f}% of the agents"
+
+
+def _together(many: Mapping[str, Any], stake: str) -> str:
+    """Say what so many would have to do; if all do it, peers are no yardstick."""
+    if many["share"] is not None:
+        return f"{_share(many['share'], stake)} each"
+    if many["part"] < 1:
+        return f"{_share(None, stake)}, since their peers do the same"
+    if many["floor"]:
+        return "can't be seen: a floor on which everybody does it looks honest here"
+    return "can't be seen if everybody does it: there is nobody to compare with"
+
+
 def _share(share: float | None, stake: str) -> str:
     if share is None:
-        return f"not even all of {stake} would be sure to be seen"
-    return f"{100 * share:.2g}% or more of {stake}"
+        return (
+            "no finding says nothing: a pattern in all of "
+            f"{stake} could still have been missed"
+        )
+    return f"no finding means less than {100 * share:.2g}% of {stake}"

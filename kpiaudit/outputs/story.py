@@ -251,11 +251,17 @@ def rule_lines(rule: RuleStatus, *, verbose: int = 0) -> tuple[str, ...]:
         rule.reason or "",
         *(f"found: {text}" for text in (*rule.found, *rule.withdrawn)),
         *(f"could not see: {text}" for text in (*rule.blind_spots, *rule.unheard)),
+        *floor_lines(rule),
         smallest_line(rule),
         placebo_line(rule),
         *(_rule_figures(rule) if verbose else ()),
     ]
     return tuple(line for line in lines if line)
+
+
+def floor_lines(rule: RuleStatus) -> tuple[str, ...]:
+    """Say what the whole floor's KPIs would have been without the findings."""
+    return tuple(f"the whole floor: {restatement(item)}" for item in rule.restated)
 
 
 def smallest_line(rule: RuleStatus) -> str:

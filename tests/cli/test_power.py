@@ -20,7 +20,10 @@ def test_power_says_what_one_agent_would_have_to_do(tmp_path):
     assert set(rule["sizes"]) == {"small", "usual", "large"}
     assert 0.0 < rule["sizes"]["usual"]["share"] < 1.0
     assert rule["checked"][1] == 12
-    assert rule["many"] == []
+    few, many, everybody = rule["many"]
+    assert [few["agents"], many["agents"], everybody["agents"]] == [1, 10, 24]
+    assert everybody["share"] is None  # nobody is left to be compared with
+    assert not everybody["floor"]
 
 
 ROW = {
@@ -30,7 +33,11 @@ ROW = {
     "tested": 24,
     "untestable": 3,
     "sizes": {"usual": {"agents": 11, "contacts": 1475.0, "share": 0.0331}},
-    "many": [{"part": 1.0, "agents": 23, "share": None}],
+    "many": [
+        {"part": 0.05, "agents": 1, "share": 0.041, "floor": False},
+        {"part": 0.4, "agents": 9, "share": None, "floor": False},
+        {"part": 1.0, "agents": 23, "share": None, "floor": False},
+    ],
     "checked": [10, 12],
     "missing": ["calls.station"],
 }
@@ -39,8 +46,10 @@ ROW = {
 def test_what_could_be_found_is_said_in_words():
     said = " ".join(render([ROW], form="text").split())
     assert "24 subjects tested, 3 with too little data to say" in said
-    assert "3.3% or more of an agent's calls" in said
-    assert "100% of the agents at once (23): not even all of an agent's calls" in said
+    assert "no finding means less than 3.3% of an agent's calls" in said
+    assert "5% of the agents at once (1): no finding means less than 4.1%" in said
+    assert "missed, since their peers do the same" in said
+    assert "all agents at once (23): can't be seen if everybody does it" in said
     assert "10 of 12 were found" in said
     assert "columns that would sharpen it: calls.station" in said
 

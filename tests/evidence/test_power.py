@@ -100,7 +100,7 @@ def test_the_share_said_is_found_in_about_four_of_five_plants(honest):
 
 
 def test_where_not_even_all_would_show_no_share_is_claimed():
-    run, _ = audited(surveys(2, contacts=140))
+    run, _ = audited(surveys(2, contacts=100))
     assert np.isnan(power.smallest(run).share)
     assert power.smallest_of(run).value is None
 

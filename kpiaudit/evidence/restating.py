@@ -1,0 +1,334 @@
+"""Other KPIs that flagged calls move, and what the whole floor's would have been."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import numpy as np
+
+from kpiaudit.detectors.base import Summary
+from kpiaudit.findings import Restated
+from kpiaudit.tables.engine import collect, flag, once
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kpiaudit.evidence.runs import Run
+    from kpiaudit.findings import Finding
+    from kpiaudit.stats.outcome import BoolArray
+    from kpiaudit.tables.dataset import Frame
+
+IN_TIME_S = 20.0
+"""The usual target of a service level: answered within so many seconds."""
+RESOLVED_DAYS = 7
+"""A contact counts as resolved if the customer is not heard of again for so long."""
+_Z = 1.959964
+_SUMS = ("calls", "handle_ms", "handle_sq", "offered", "in_time", "known", "quiet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sums:
+    """Sums over some subject's calls, and over the flagged ones among them."""
+
+    whole: Mapping[str, float]
+    flagged: Mapping[str, float]
+
+
+def restate(runs: Sequence[Run]) -> None:
+    """Restate what the findings of some rules move; one read for all of them.
+
+    Args:
+        runs: All rules; those without findings are left alone.
+    """
+    found = [run for run in runs if run.findings]
+    wanted = {
+        f"{number}/{name}": frame
+        for number, run in enumerate(found)
+        for name, frame in frames(run).items()
+    }
+    read = {n: Summary.of(f) for n, f in collect(wanted).items()} if wanted else {}
+    for number, run in enumerate(found):
+        own = f"{number}/"
+        add(run, {n.removeprefix(own): s for n, s in read.items() if n.startswith(own)})
+
+
+def frames(run: Run) -> dict[str, Frame]:
+    """Return what has to be counted, per agent and queue; nothing for most rules.
+
+    Args:
+        run: A rule with findings.
+    """
+    data = run.data
+    if not run.rule.detector.restates or not data.has(
+        "calls.agent_id", "calls.call_id", "calls.at_ms", "calls.talk_s"
+    ):
+        return {}
+    base = _base(run)
+    keys = ("call_id", "agent_id", "at_ms")
+    chosen = run.rule.detector.records(data, ("floor", "all"), run.found)["flagged"]
+    flagged = base.join(chosen.select(*keys).unique(), on=list(keys), how="inner")
+    return {"whole": _summed(base), "flagged": _summed(flagged)}
+
+
+def _base(run: Run) -> Frame:
+    """Return a row per answered call with what the KPIs are made of."""
+    data = run.data
+    zero = nw.lit(0).cast(nw.Int64)
+    parts = [c for c in ("talk_s", "hold_s", "wrap_s") if data.has(f"calls.{c}")]
+    handle = sum((nw.col(c).fill_null(0.0) for c in parts[1:]), nw.col("talk_s"))
+    frame = data.table("calls").filter(
+        ~nw.col("agent_id").is_null() & ~nw.col("talk_s").is_null()
+    )
+    waited = data.has("calls.wait_s")
+    wait = nw.col("wait_s")
+    known, quiet = zero, zero
+    if data.has("calls.customer_id"):
+        last = (data.period.get("calls") or (0, 0))[1] - RESOLVED_DAYS * 86_400_000
+        order = ("at_ms", "call_id")
+        later = nw.col("at_ms").shift(-1).over("customer_id", order_by=order)
+        frame = frame.with_columns(later=later)
+        there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
+        gone = nw.col("later").is_null() | (
+            nw.col("later") - nw.col("at_ms") > RESOLVED_DAYS * 86_400_000
+        )
+        known, quiet = flag(there), flag(there & gone)
+    return once(
+        frame.select(
+            "agent_id",
+            "call_id",
+            "at_ms",
+            queue=nw.col("queue").fill_null("")
+            if data.has("calls.queue")
+            else nw.lit(""),
+            # Whole tenths of a second: a sum of floats depends on their order.
+            tenths=(handle * 10).round().cast(nw.Int64),
+            offered=flag(~wait.is_null()) if waited else zero,
+            in_time=flag(wait <= IN_TIME_S) if waited else zero,
+            known=known,
+            quiet=quiet,
+        )
+    )
+
+
+def _summed(frame: Frame) -> Frame:
+    by = ("agent_id", "queue")
+    tenths = nw.col("tenths")
+    return (
+        frame.with_columns(square=tenths * tenths)
+        .group_by(*by)
+        .agg(
+            calls=nw.len(),
+            handle_ms=tenths.sum(),
+            handle_sq=nw.col("square").sum(),
+            **{
+                name: nw.col(name).sum()
+                for name in ("offered", "in_time", "known", "quiet")
+            },
+        )
+        .sort(*by)
+    )
+
+
+def add(run: Run, collected: Mapping[str, Summary]) -> None:
+    """Restate further KPIs of every finding, and those of the whole floor.
+
+    Args:
+        run: A rule with findings.
+        collected: What `frames` asked for; empty where there is nothing of that kind.
+    """
+    wanted = run.rule.detector.restates
+    whole, flagged = collected.get("whole"), collected.get("flagged")
+    if whole is not None and flagged is not None:
+        for index, finding in enumerate(run.findings):
+            if finding.subject.kind not in {"agent", "queue", "floor"}:
+                continue
+            sums = _sums(finding, whole, flagged)
+            more = _restated(wanted, sums, _excess([finding]))
+            run.findings[index] = replace(
+                finding, also_restated=(*finding.also_restated, *more)
+            )
+    people = [f for f in run.findings if f.subject.kind == "agent"]
+    if not people:
+        return
+    run.restated = [*_own_kpi(run, people)]
+    if whole is not None and flagged is not None:
+        sums = _all(people, whole, flagged)
+        run.restated += _restated(wanted, sums, _excess(people))
+
+
+def _excess(findings: Sequence[Finding]) -> tuple[float, float, float]:
+    """Add up excess records; the interval from the summed squared half-widths."""
+    value = [f.effect.value or 0.0 for f in findings]
+    low = [f.effect.low if f.effect.low is not None else 0.0 for f in findings]
+    high = [
+        f.effect.high if f.effect.high is not None else float(f.n) for f in findings
+    ]
+    total = float(np.sum(value))
+    down = float(np.sqrt(np.sum(np.square(np.subtract(value, low)))))
+    up = float(np.sqrt(np.sum(np.square(np.subtract(high, value)))))
+    return total, total - down, total + up
+
+
+def _sums(finding: Finding, whole: Summary, flagged: Summary) -> _Sums:
+    kind, who = finding.subject.kind, finding.subject.id
+
+    def mine(rows: Summary) -> BoolArray:
+        if kind == "floor":
+            return np.ones(len(rows), dtype=np.bool_)
+        name = "agent_id" if kind == "agent" else "queue"
+        return np.asarray(rows[name].astype(str) == who)
+
+    return _Sums(
+        whole=_total(whole, mine(whole)), flagged=_total(flagged, mine(flagged))
+    )
+
+
+def _all(people: Sequence[Finding], whole: Summary, flagged: Summary) -> _Sums:
+    """Sum everybody's calls, and the flagged ones of those with a finding."""
+    named = np.isin(flagged["agent_id"].astype(str), [f.subject.id for f in people])
+    every = np.ones(len(whole), dtype=np.bool_)
+    return _Sums(whole=_total(whole, every), flagged=_total(flagged, named))
+
+
+def _total(rows: Summary, mine: BoolArray) -> dict[str, float]:
+    return {name: float(rows.floats(name)[mine].sum()) for name in _SUMS}
+
+
+def _restated(
+    wanted: Sequence[str], sums: _Sums, excess: tuple[float, float, float]
+) -> list[Restated]:
+    """Take the excess among the flagged calls out of what each KPI counts."""
+    ways = {
+        "handle_time": _handle_time,
+        "service_level": _service_level,
+        "first_contact_resolution": _resolution,
+    }
+    most = sums.flagged["calls"]
+    if not most:
+        return []
+    value, low, high = (min(max(x, 0.0), most) for x in excess)
+    out = [ways[name](sums, (value, low, high)) for name in wanted]
+    return [item for item in out if item is not None]
+
+
+def _handle_time(sums: _Sums, excess: Any) -> Restated | None:
+    """Without the calls in excess, or with each of them lasting as long as the rest."""
+    n, total = sums.whole["calls"], sums.whole["handle_ms"]
+    each = sums.flagged["handle_ms"] / sums.flagged["calls"]
+    if n - excess[2] < 20:
+        return None
+    means = [(total - x * each) / (n - x) / 10.0 for x in excess]
+    variance = max(sums.whole["handle_sq"] / n - (total / n) ** 2, 0.0) / 100.0
+    # What these callers would have talked about is drawn from the rest.
+    noise = _Z * float(np.sqrt(variance * excess[0])) / n
+    return Restated(
+        kpi="average_handle_time",
+        reported=total / n / 10.0,
+        restated=means[0],
+        low=means[0] - float(np.hypot(means[0] - means[1], noise)),
+        high=means[0] + float(np.hypot(means[2] - means[0], noise)),
+        unit="s",
+        assumption="the calls in excess would have lasted as long as the other ones",
+    )
+
+
+def _service_level(sums: _Sums, excess: Any) -> Restated | None:
+    offered, in_time = sums.whole["offered"], sums.whole["in_time"]
+    part = sums.flagged["in_time"] / sums.flagged["calls"]
+    if offered < 20 or not part:
+        return None
+    value, high, low = ((in_time - x * part) / offered for x in excess)
+    return Restated(
+        kpi="service_level",
+        reported=in_time / offered,
+        restated=value,
+        low=max(low, 0.0),
+        high=high,
+        unit="share",
+        assumption=f"calls that reached an agent, answered within {IN_TIME_S:.0f} s; a "
+        "call that was ended at once was not answered",
+    )
+
+
+def _resolution(sums: _Sums, excess: Any) -> Restated | None:
+    known, quiet = sums.whole["known"], sums.whole["quiet"]
+    calls, seen = sums.flagged["calls"], sums.flagged["known"]
+    part = sums.flagged["quiet"] / calls
+    if known < 50 or seen < 5:
+        return None
+    shares = [x * part / known for x in excess]
+    # Of the flagged calls only some are gamed: which ones is a draw without return.
+    odd = sums.flagged["quiet"] / seen
+    noise = _Z * np.sqrt(
+        max(excess[0] * seen / calls * (1 - min(excess[0] / calls, 1)), 0.0)
+        * odd
+        * (1 - odd)
+    )
+    noise = float(noise) / known
+    value = quiet / known - shares[0]
+    return Restated(
+        kpi="first_contact_resolution",
+        reported=quiet / known,
+        restated=max(value, 0.0),
+        low=max(value - float(np.hypot(shares[2] - shares[0], noise)), 0.0),
+        high=value + float(np.hypot(shares[0] - shares[1], noise)),
+        unit="share",
+        assumption=f"not followed by a contact within {RESOLVED_DAYS} days; the "
+        "calls in excess resolved nothing",
+    )
+
+
+def _own_kpi(run: Run, people: Sequence[Finding]) -> list[Restated]:
+    """Restate the rule's own KPI for everybody together.
+
+    Each agent counts with what the KPI counts; those with a finding are restated.
+    """
+    where = run.rule.detector.floor_kpi
+    if where is None or where[0] not in run.summaries:
+        return []
+    rows = run.summaries[where[0]]
+    if "pair" in rows:
+        rows = rows.where(_same_pair(rows, where, people[0]))
+    who = rows["agent_id"].astype(str)
+    top = rows.floats(where[1])
+    counted = rows.floats(where[2]) if where[2] else np.ones(len(rows))
+    known = [f.restated for f in people if f.restated is not None]
+    if not known or not counted.sum() or where[1] not in rows:
+        return []
+    down = up = shift = 0.0
+    for finding in people:
+        item = finding.restated
+        if item is None or None in (item.reported, item.restated, item.low, item.high):
+            continue
+        weight = float(counted[who == finding.subject.id].sum()) if where[2] else 1.0
+        shift += weight * (item.restated - item.reported)  # type: ignore[operator]
+        down += (weight * (item.restated - item.low)) ** 2  # type: ignore[operator]
+        up += (weight * (item.high - item.restated)) ** 2  # type: ignore[operator]
+    size = float(counted.sum()) if where[2] else 1.0
+    reported = where[3] * float(top.sum()) / size
+    value = reported + shift / size
+    return [
+        replace(
+            known[0],
+            reported=reported,
+            restated=value,
+            low=value - float(np.sqrt(down)) / size,
+            high=value + float(np.sqrt(up)) / size,
+            assumption="",
+        )
+    ]
+
+
+def _same_pair(
+    rows: Summary, where: tuple[str, str, str, float], finding: Finding
+) -> BoolArray:
+    """Select the pair of stamps that a finding is about, by its reported KPI."""
+    pairs, index = np.unique(rows["pair"].astype(str), return_inverse=True)
+    mine = rows["agent_id"].astype(str) == finding.subject.id
+    top = np.bincount(index[mine], rows.floats(where[1])[mine], len(pairs))
+    size = np.bincount(index[mine], rows.floats(where[2])[mine], len(pairs))
+    said = finding.restated.reported if finding.restated is not None else None
+    off = np.abs(top / np.maximum(size, 1.0) - (said or 0.0))
+    return np.asarray(index == int(np.argmin(np.where(size > 0, off, np.inf))))

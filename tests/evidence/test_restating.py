@@ -1,0 +1,108 @@
+"""Further KPIs of a finding, and those of the whole floor, from a few sums."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kpiaudit.detectors._survey_selection_restate import response_rate
+from kpiaudit.detectors.base import Summary
+from kpiaudit.evidence import restating
+from kpiaudit.findings import Effect, Finding, Restated, Severity, Subject
+
+
+def finding(agent: str = "A", excess: tuple[float, float, float] = (40, 30, 50)):
+    value, low, high = excess
+    return Finding(
+        id="f", rank=1, rule="r", detector="short-calls", kpi="calls handled",
+        subject=Subject(kind="agent", id=agent), severity=Severity.HIGH, headline="h",
+        n=1000, observed=50, expected=10, p_value=0.001, q_value=0.01,
+        effect=Effect(name="excess short calls", value=value, low=low, high=high),
+        restated=Restated(kpi="calls handled", reported=1000, restated=1000 - value,
+                          low=1000 - high, high=1000 - low, unit="calls"),
+    )  # fmt: skip
+
+
+def sums(**counts: list[int]) -> Summary:
+    columns = {"agent_id": np.array(["A", "B"], dtype=object)}
+    columns["queue"] = np.array(["Q", "Q"], dtype=object)
+    return Summary(
+        columns=columns | {name: np.array(each) for name, each in counts.items()}
+    )
+
+
+WHOLE = sums(
+    calls=[1000, 1000], handle_ms=[2_950_000, 3_000_000],
+    handle_sq=[9_000_000_000, 9_500_000_000], offered=[1000, 1000],
+    in_time=[800, 700], known=[900, 900], quiet=[720, 720],
+)  # fmt: skip
+FLAGGED = sums(
+    calls=[50, 10], handle_ms=[2_500, 500], handle_sq=[130_000, 25_000],
+    offered=[50, 10], in_time=[50, 10], known=[45, 9], quiet=[18, 6],
+)  # fmt: skip
+
+
+@pytest.fixture
+def run():
+    detector = SimpleNamespace(
+        restates=("handle_time", "service_level", "first_contact_resolution"),
+        floor_kpi=("counts", "calls", "", 1.0),
+    )
+    counts = Summary(
+        columns={
+            "agent_id": np.array(["A", "B"], dtype=object),
+            "calls": np.array([1000, 1000]),
+        }
+    )
+    return SimpleNamespace(
+        rule=SimpleNamespace(detector=detector),
+        findings=[finding()],
+        summaries={"counts": counts},
+        restated=[],
+    )
+
+
+def test_a_dropped_call_is_no_answer_no_length_and_no_solution(run):
+    restating.add(run, {"whole": WHOLE, "flagged": FLAGGED})
+    length, level, solved = run.findings[0].also_restated
+    assert length.reported == 295.0
+    assert length.restated == pytest.approx((295_000 - 40 * 5) / 960, rel=1e-6)
+    assert length.low < length.restated < length.high
+    assert (level.reported, level.restated) == (0.8, 0.76)
+    assert (level.low, level.high) == (0.75, 0.77)
+    assert solved.restated == pytest.approx(0.8 - 40 * 18 / 50 / 900)
+    assert solved.low < solved.restated < solved.high < solved.reported
+
+
+def test_the_floor_is_restated_without_all_that_was_found(run):
+    restating.add(run, {"whole": WHOLE, "flagged": FLAGGED})
+    calls, length, level, _ = run.restated
+    assert (calls.reported, calls.restated) == (2000, 1960)
+    assert (calls.low, calls.high) == (1950, 1970)
+    assert length.restated == pytest.approx((595_000 - 40 * 5) / 1960, rel=1e-6)
+    assert level.restated == pytest.approx((1500 - 40) / 2000)
+
+
+def test_nothing_more_is_restated_where_nothing_was_counted(run):
+    restating.add(run, {})
+    assert run.findings[0].also_restated == ()
+    assert len(run.restated) == 1
+
+
+def test_who_was_left_out_would_have_answered_like_others_with_trouble():
+    cells = Summary(
+        columns={
+            "invited": np.array([500, 500]),
+            "answers": np.array([150, 150]),
+            "repeat_invited": np.array([10, 190]),
+            "repeat_answers": np.array([2, 98]),
+        }
+    )
+    mine = np.array([True, False])
+    (item,) = response_rate(cells, mine, "repeat", (100.0, 60.0, 140.0))
+    assert item.reported == 0.3
+    assert item.restated == pytest.approx(200 / 600)
+    assert item.low < item.restated < item.high
+    assert "between 23% and 45%" in item.assumption
