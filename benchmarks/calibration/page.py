@@ -211,7 +211,7 @@ def _honest(rows: Rows, sd: float) -> str:
                     _cell(own) if own else tally.Share(k=0, n=0)
                     for own in (tally.where(some, agents=n) for n in SIZES)
                 ]
-                worst = max(s.value for s in each if s.n)
+                worst = max((s.value for s in each if s.n), default=0.0)
                 label = family + words
                 body.append((worst, [label, *map(str, each)]))
         body.sort(key=lambda pair: -pair[0])
