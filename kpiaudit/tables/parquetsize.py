@@ -103,7 +103,14 @@ class _Reader:
 
     def _size(self) -> tuple[int, int]:
         head = self._byte()
-        return (self._natural() if head >> 4 == 15 else head >> 4), head & 15
+        size = self._natural() if head >> 4 == 15 else head >> 4
+        return self._bounded(size), head & 15
+
+    def _bounded(self, size: int) -> int:
+        """Refuse more elements than bytes are left: none takes less than one."""
+        if size > len(self.data) - self.at:
+            raise IndexError
+        return size
 
     def _list(self) -> int:
         size, kind = self._size()
@@ -134,7 +141,7 @@ class _Reader:
             raise IndexError
 
     def _skip_map(self) -> None:
-        size = self._natural()
+        size = self._bounded(self._natural())
         kinds = self._byte() if size else 0
         for _ in range(size):
             self._skip(kinds >> 4, element=True)

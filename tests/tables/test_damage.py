@@ -245,3 +245,14 @@ def test_a_duration_beyond_all_clocks_is_noted_and_not_fatal(tmp_path):
     data = read(tmp_path, "\n".join([HEAD, *lines]))
     assert counts(data) == (30, 0)
     assert kinds(data)["impossible-durations"] == 1
+
+
+def test_a_footer_that_declares_endless_lists_is_no_reason_to_hang(tmp_path):
+    # A list of booleans and a map of bytes, of 2**62 elements each.
+    endless = b"\xff" * 8 + b"\x3f"
+    for field in (b"\x59\xf1" + endless, b"\x5b" + endless + b"\x33"):
+        path = tmp_path / "calls.parquet"
+        size = len(field).to_bytes(4, "little")
+        path.write_bytes(b"PAR1" + bytes(8) + field + size + b"PAR1")
+        with pytest.raises(TableError, match="cut off or damaged"):
+            load([path])
