@@ -20,26 +20,35 @@ if TYPE_CHECKING:
 LISTENER = ("pattern_heard", "remarks")
 _YES = {"1", "y", "yes", "true", "x", "confirmed"}
 _NO = {"0", "n", "no", "false", "not confirmed"}
-_HIDDEN = {
-    "ended_by",
-    "talk_s",
-    "hold_s",
-    "wrap_s",
-    "ended_at",
-    "outcome",
-    "transfer_type",
-    "transfer_to",
-    "disposition",
-    "resolved",
-    "complaint",
-    "monitored",
-    "score",
-    "sent_at",
-    "ready_at",
-    "resolved_at",
-    "reopened_at",
+_SHOWN = {
+    "call_id",
+    "survey_id",
+    "ticket_id",
+    "order_id",
+    "customer_id",
+    "agent_id",
+    "team_id",
+    "site_id",
+    "queue",
+    "category",
+    "priority",
+    "channel",
+    "direction",
+    "wait_s",
+    "station",
+    "trunk",
+    "started_at",
+    "answered_at",
+    "opened_at",
+    "assigned_at",
+    "due_at",
+    "placed_at",
+    "promised_at",
 }
-"""Columns that would tell the listener which records were flagged."""
+"""What finds a record again, or was fixed before the agent could act. Whatever came
+later (a length, a stamp, a score, a reopening) may tell which records were flagged."""
+_KINDS = ("queue", "category", "channel")
+_TIMES = ("started_at", "opened_at", "placed_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +120,7 @@ def check_sheet(
     matched = _matched(chosen, list(control), chance)
     lines = [(row, "flagged") for row in chosen] + [(row, "control") for row in matched]
     chance.shuffle(lines)
-    names = [name for name in chosen[0] if name not in _HIDDEN]
+    names = [name for name in chosen[0] if name in _SHOWN]
     blind: list[list[Any]] = [
         ["line", *names, *LISTENER],
         *(
@@ -144,10 +153,11 @@ def _matched(
 
 
 def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
+    kind = next((name for name in _KINDS if name in one), "queue")
+    time = next((name for name in _TIMES if name in one), "started_at")
     hour = slice(11, 13)
-    same_queue = one.get("queue") == other.get("queue")
-    same_hour = str(one.get("started_at"))[hour] == str(other.get("started_at"))[hour]
-    return 2 * same_queue + same_hour
+    same_kind = one.get(kind) == other.get(kind)
+    return 2 * same_kind + (str(one.get(time))[hour] == str(other.get(time))[hour])
 
 
 def _csv(rows: list[list[Any]]) -> str:
@@ -173,6 +183,8 @@ def score_sheet(blind: str, key: str, *, where: str) -> Score:
     if set(answers) != set(groups):
         raise TableError(f"{where}: the sheet and the key have different lines.")
     heard = {"flagged": [0, 0], "control": [0, 0]}
+    if not set(groups.values()) <= set(heard):
+        raise TableError(f"the key of {where}: a group is neither flagged nor control.")
     unheard = 0
     for line, answer in answers.items():
         said = answer.strip().lower()
@@ -199,10 +211,17 @@ def score_sheet(blind: str, key: str, *, where: str) -> Score:
 
 
 def _column(text: str, name: str, where: str) -> dict[str, str]:
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")))
+    text = text.lstrip("\ufeff")
+    head = text.partition("\n")[0]
+    # Spreadsheets save with what their country takes for a separator.
+    mark = max(",;\t", key=head.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=mark)
     if not {"line", name} <= set(reader.fieldnames or ()):
         raise TableError(f"{where}: it needs the columns 'line' and '{name}'.")
-    return {row["line"]: row[name] or "" for row in reader}
+    rows = [(row["line"] or "", row[name] or "") for row in reader]
+    if len(dict(rows)) < len(rows):
+        raise TableError(f"{where}: a line stands there twice.")
+    return dict(rows)
 
 
 def _fisher(a: int, n: int, b: int, m: int) -> float:

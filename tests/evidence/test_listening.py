@@ -88,3 +88,35 @@ def test_a_key_of_another_sheet_is_refused() -> None:
     _, other = _filled({"flagged": 1, "control": 1}, size=12)
     with pytest.raises(TableError, match="different lines"):
         score_sheet(blind, other, where="s.csv")
+
+
+def test_nothing_that_came_after_the_act_is_on_the_sheet() -> None:
+    row = {
+        "ticket_id": "T1",
+        "category": "billing",
+        "opened_at": "2026-03-02T08:00:00+00:00",
+        "reopen_count": 1,
+        "sla_met": True,
+        "handed_over_at": "2026-03-02T09:00:00+00:00",
+        "responded_at": "2026-03-02T09:00:00+00:00",
+        "device": "D1",
+    }
+    sheet = check_sheet([row] * 5, [row] * 5, size=5, seed="x")
+    (head, *_) = csv.reader(io.StringIO(sheet.blind))
+    shown = ["ticket_id", "category", "opened_at"]
+    assert head == ["line", *shown, "pattern_heard", "remarks"]
+
+
+def test_a_sheet_saved_with_semicolons_is_read() -> None:
+    key = "line,group\n1,flagged\n2,control\n"
+    blind = "line;pattern_heard\n1;Yes\n2;no\n"
+    score = score_sheet(blind, key, where="s")
+    assert (score.flagged_heard, score.control_heard) == (1, 0)
+
+
+def test_a_key_with_other_groups_or_lines_twice_is_refused() -> None:
+    blind = "line,pattern_heard\n1,yes\n"
+    with pytest.raises(TableError, match="neither flagged nor control"):
+        score_sheet(blind, "line,group\n1,both\n", where="s")
+    with pytest.raises(TableError, match="twice"):
+        score_sheet(blind + "1,no\n", "line,group\n1,flagged\n", where="s")
