@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.tables.grids import Value
     from tests.tables.mutations import Case
 
-_COLUMN = re.compile(r"cells of '(\w+)' could not be read")
+_COLUMN = re.compile(r"cells? of '(\w+)' could not be read")
 
 
 def differences(case: Case, data: Dataset) -> Iterator[str]:
