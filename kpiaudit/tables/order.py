@@ -32,6 +32,8 @@ CHUNK = 4_000_000
 
 _RAW = {"who": np.uint64, "at": np.int64, "end": np.int64, "id": np.uint64}
 _BYTES = 36
+_SHARE = 4
+"""Of the budget for tables: the order is needed beside whatever else is counted."""
 _NAMES = ("row", "at", "end", "id", "first")
 
 
@@ -110,7 +112,8 @@ class Order:
         count = self._frame.select(pl.len()).collect(engine="streaming")
         self.rows = int(count.item())
         several = max(1, -(-self.rows // PART))
-        folder = spill_folder() if self.rows * _BYTES > memory_bytes() else None
+        large = self.rows * _BYTES > memory_bytes() // _SHARE
+        folder = spill_folder() if large else None
         pile = _Pile(several, folder)
         wanted = self._frame.select(ROW, **self._wanted)
         for batch in wanted.collect_batches(chunk_size=500_000, engine="streaming"):
@@ -275,12 +278,12 @@ def beside(
 
     Returns:
         One row per kept row of the table. It is in memory or, if that would take more
-        than `spill.memory_bytes`, on disk.
+        than a quarter of `spill.memory_bytes`, on disk.
     """
     parts = (ask(part) for part in order.parts())
     first = next(parts, None)
     size = order.rows * sum(np.asarray(v).itemsize for v in empty.values())
-    if size <= memory_bytes():
+    if size <= memory_bytes() // _SHARE:
         whole = {n: np.full(order.rows, v) for n, v in empty.items()}
         while first is not None:
             for name, values in first[1].items():
