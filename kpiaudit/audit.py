@@ -23,7 +23,7 @@ from kpiaudit.evidence import (
     restating,
 )
 from kpiaudit.evidence.costs import add_costs, read_costs
-from kpiaudit.evidence.runs import Roster, Run, limited
+from kpiaudit.evidence.runs import Roster, Run, cannot_run, limited
 from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import held, multiplicity
@@ -160,7 +160,7 @@ def _audit(
     data = ordered(data)
     runs = tuple(Run(rule=rule, data=limited(rule, data)) for rule in rules)
     for run in runs:
-        run.reason = _cannot_run(run)
+        run.reason = cannot_run(run)
     active = [run for run in runs if run.reason is None]
     if not active:
         raise TableError(_nothing_ran(runs, data))
@@ -215,23 +215,6 @@ def _dated(entry: Input, data: Dataset) -> Input:
     return replace(entry, period_start=first.isoformat(), period_end=last.isoformat())
 
 
-def _cannot_run(run: Run) -> str | None:
-    detector = run.rule.detector
-    wanted = (*detector.needs, *(f"{detector.table}.{c}" for c in run.rule.where))
-    missing = run.data.missing(wanted)
-    if not missing:
-        return None
-    tables = sorted({name.partition(".")[0] for name in missing})
-    absent = [table for table in tables if not run.data.has(table)]
-    columns = [name for name in missing if name.partition(".")[0] not in absent]
-    parts = []
-    if absent:
-        parts.append(f"no table {_and(absent)}")
-    if columns:
-        parts.append(f"no column {_and(columns)}")
-    return "; ".join(parts)
-
-
 def _and(names: Sequence[str]) -> str:
     return ", ".join(names)
 
@@ -282,12 +265,18 @@ def _summarize(
         owner_of[i] = shared.setdefault(key, i)
         if owner_of[i] == i and run.data.has(f"{table}.agent_id"):
             frames[i, _ROSTER] = _roster(run.data, table)
+            elsewhere = _with_teams(run.data, table)
+            if elsewhere:
+                frames[i, _TEAMS] = _roster(run.data, elsewhere)
     collected = _collect(frames)
     for i, run in enumerate(runs):
         run.summaries = {
             name: s for (owner, name), s in collected.items() if owner == i
         }
-    rosters = {i: Roster.of(run.summaries.get(_ROSTER)) for i, run in enumerate(runs)}
+    rosters = {
+        i: Roster.of(run.summaries.get(_ROSTER), run.summaries.get(_TEAMS))
+        for i, run in enumerate(runs)
+    }
     return {id(run): rosters[owner_of[i]] for i, run in enumerate(runs)}
 
 
@@ -297,7 +286,15 @@ def _collect(frames: Mapping[tuple[int, str], Frame]) -> dict[tuple[int, str], S
     return {keys[text]: Summary.of(frame) for text, frame in collected.items()}
 
 
-_ROSTER = "_roster"
+_ROSTER, _TEAMS = "_roster", "_teams"
+
+
+def _with_teams(data: Dataset, table: str) -> str | None:
+    """Name the table that knows agents' teams, where the rule's own does not."""
+    if data.has(f"{table}.team_id"):
+        return None
+    others = ("agents", "calls", "tickets", "handovers")
+    return next((t for t in others if data.has(f"{t}.agent_id", f"{t}.team_id")), None)
 
 
 def _roster(data: Dataset, table: str) -> Frame:

@@ -53,12 +53,16 @@ def command(
     tell = progress(shown=not no_progress)
     tell("reading")
     data = source.load()
+    from threadpoolctl import threadpool_limits
+
     from kpiaudit.audit import audit
     from kpiaudit.evidence.sensitivity import sensitivity
     from kpiaudit.outputs.sensitivity import render
 
     runs = audit(data, rules, progress=tell).runs
-    rows = [_plain(sensitivity(run, tell)) for run in runs]
+    # Small matrices: more threads would only wait for each other, as in a scan.
+    with threadpool_limits(1, "blas"):
+        rows = [_plain(sensitivity(run, tell)) for run in runs]
     tell("")
     width = terminal_width() if output is None else 100
     write(render(rows, form=form, width=width), output)

@@ -10,6 +10,7 @@ import numpy as np
 
 from kpiaudit.detectors.base import Verdicts
 from kpiaudit.stats.held import Yardsticks
+from kpiaudit.tables.dataset import local_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +80,19 @@ class Roster:
     days: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def of(cls, summary: Summary | None) -> Roster:
-        """Build one from its collected summary."""
+    def of(cls, summary: Summary | None, teams: Summary | None = None) -> Roster:
+        """Build one from its collected summary.
+
+        Args:
+            summary: Records by agent, team and span of days; None without agents.
+            teams: The same of another table, where the own one knows no teams.
+        """
         team: dict[str, tuple[int, str]] = {}
         days: dict[str, tuple[int, int]] = {}
         if summary is None:
             return cls(team={}, days={})
+        if teams is not None:
+            team = {name: (0, own) for name, own in cls.of(teams).team.items()}
         for i in range(len(summary)):
             agent = str(summary["agent_id"][i])
             if "team_id" in summary and summary["team_id"][i] is not None:
@@ -107,3 +115,36 @@ def limited(rule: Rule, data: Dataset) -> Dataset:
     for column in conditions:
         frame = frame.filter(nw.col(column).is_in(list(rule.where[column])))
     return replace(data, frames={**data.frames, table: frame})
+
+
+def cannot_run(run: Run) -> str | None:
+    """Say which tables or columns a rule lacks, or why its day can't be used.
+
+    Returns:
+        A reason, or None if the rule can run.
+    """
+    detector = run.rule.detector
+    wanted = (*detector.needs, *(f"{detector.table}.{c}" for c in run.rule.where))
+    missing = run.data.missing(wanted)
+    if not missing:
+        return _too_late(run)
+    tables = sorted({name.partition(".")[0] for name in missing})
+    absent = [table for table in tables if not run.data.has(table)]
+    columns = [name for name in missing if name.partition(".")[0] not in absent]
+    parts = []
+    if absent:
+        parts.append(f"no table {', '.join(absent)}")
+    if columns:
+        parts.append(f"no column {', '.join(columns)}")
+    return "; ".join(parts)
+
+
+def _too_late(run: Run) -> str | None:
+    """Say that everything lies before the day on which the target began."""
+    detector, span = run.rule.detector, run.data.period.get(run.rule.detector.table)
+    if detector.since is None or span is None:
+        return None
+    last = local_day(span[1], run.data.timezone).isoformat()
+    if detector.since <= last:
+        return None
+    return f"since {detector.since} is later than the last record ({last})"
