@@ -28,6 +28,8 @@ _MORE, _TWICE = 1.5, 2.0
 _MANY, _LEVEL = 0.1, 0.05
 _WORDED = ("due", "met", "near_known", "near_bounced")
 _NORMAL_95 = 1.959963984540054
+_HALF = 0.5
+"""Added to both sides of an odds ratio, so that it stays finite."""
 
 
 def test(
@@ -111,11 +113,15 @@ def _contrast(counted: Counted) -> tuple[float, float]:
     c, k = cells.floats("side_bounced"), cells.floats("side_known")
     n = np.maximum(m + k, 1.0)
     size = len(counted.ids)
-    top = np.bincount(counted.subject, weights=a * (k - c) / n, minlength=size)
-    bottom = np.bincount(counted.subject, weights=(m - a) * c / n, minlength=size)
-    without = (top.sum() - top, bottom.sum() - bottom)
-    if size < 2 or min(without[0].min(), without[1].min()) <= 0.0:
+    top, bottom = (
+        np.bincount(counted.subject, weights=each, minlength=size).astype(np.float64)
+        for each in (a * (k - c) / n, (m - a) * c / n)
+    )
+    if size < 2 or max(top.sum(), bottom.sum()) <= 0.0:
         return float("nan"), float("nan")
+    # Where everybody does it, there may be nothing elsewhere to hold it against.
+    top, bottom = top + _HALF / size, bottom + _HALF / size
+    without = (top.sum() - top, bottom.sum() - bottom)
     each = np.log(without[0]) - np.log(without[1])
     error = np.sqrt((size - 1) / size * np.sum((each - each.mean()) ** 2))
     return float(np.log(top.sum() / bottom.sum())), float(max(error, 1e-9))

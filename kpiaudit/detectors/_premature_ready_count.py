@@ -31,6 +31,13 @@ COLUMN: Mapping[str, str] = {
     "handed": "handed_over_at",
     "courier": "courier_arrived_at",
 }
+FROM_COURIER = "_from_courier"
+"""Ends so named are counted from the later of the stamp and the courier's arrival.
+
+Before its courier is there, every order waits that was ready early, and those most
+that were ready long before. Where couriers are timed to the promise, only this wait
+says that an order was not ready.
+"""
 OPTIONAL = (
     "ready_at",
     "delivered_at",
@@ -173,9 +180,13 @@ def orders(data: Dataset, windows: Windows, pair: str, found: Found) -> Frame:
     if has(data, "site_id"):
         named = ~nw.col("site_id").is_null()
         site = nw.when(named).then(nw.col("site_id")).otherwise(nw.lit(""))
-    wait = nw.lit(None).cast(nw.Int64)
+    wait, since = nw.lit(None).cast(nw.Int64), nw.col(COLUMN[stamp])
+    if end.endswith(FROM_COURIER):
+        came = nw.col("courier_arrived_at")
+        # Without an arrival the comparison is null, and so is the wait.
+        since = nw.when(came.is_null() | (came > since)).then(came).otherwise(since)
     if end:
-        wait = nw.col(COLUMN[end]) - nw.col(COLUMN[stamp])
+        wait = nw.col(end_column(end)) - since
     frame = frame.with_columns(
         site=site,
         stamp=nw.col(COLUMN[stamp]),
@@ -185,6 +196,11 @@ def orders(data: Dataset, windows: Windows, pair: str, found: Found) -> Frame:
     )
     frame = _waited(frame, windows)
     return _flagged(frame, data, windows, stamp)
+
+
+def end_column(end: str) -> str:
+    """Return the column of a later instant, whatever it is counted from."""
+    return COLUMN[end.removesuffix(FROM_COURIER)]
 
 
 def _clock(data: Dataset) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.detectors import _premature_ready_questions as questions
-from kpiaudit.detectors._premature_ready_count import COLUMN
+from kpiaudit.detectors._premature_ready_count import COLUMN, end_column
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
@@ -43,31 +43,37 @@ def pair_of(row: Row) -> tuple[str, str]:
     return stamp, end
 
 
-def end_column(row: Row) -> str | None:
+def column_of(row: Row) -> str | None:
     """Return the column of the later instant, or None if there is none."""
     end = pair_of(row)[1]
-    return f"handovers.{COLUMN[end]}" if end else None
+    return f"handovers.{end_column(end)}" if end else None
 
 
 def others(row: Row) -> dict[str, float]:
     """Return the p-values of the same stamp with the other later instants, by column.
 
     A column that the subject neither writes nor steers has the last word on whether
-    the finding stands on the ground.
+    the finding stands on the ground. Of a column whose wait is counted from two
+    instants it is twice the smaller one.
     """
-    stamp, end = pair_of(row)
-    out = {}
+    stamp, own = pair_of(row)[0], column_of(row)
+    out: dict[str, float] = {}
     for index, pair in enumerate(questions.pairs_of(row.summaries)):
         its_stamp, _, its_end = pair.partition(">")
         known = f"p_{index}" in row.outcome.extra
-        if its_stamp == stamp and its_end not in {end, ""} and known:
-            out[f"handovers.{COLUMN[its_end]}"] = row.value(f"p_{index}")
+        if its_stamp != stamp or not its_end or not known:
+            continue
+        column, p = f"handovers.{end_column(its_end)}", row.value(f"p_{index}")
+        if column != own and column in out:
+            p = min(2.0 * float(np.fmin(out[column], p)), 1.0)
+        if column != own:
+            out[column] = p
     return out
 
 
 def grounded(row: Row) -> bool:
     """Say whether a later instant that the subject can't write shows the wait."""
-    end = end_column(row)
+    end = column_of(row)
     if end is not None and row.data.independent(end):
         return True
     return any(
@@ -99,7 +105,7 @@ def _waits(row: Row, name: str) -> str:
 
 
 def _courier(row: Row) -> Explanation:
-    end = end_column(row)
+    end = column_of(row)
     if end is None:
         return Explanation(
             text=COURIER,
@@ -176,7 +182,7 @@ def _rounded(row: Row) -> Explanation:
     detail = (
         f"{near:.0%} of the stamps near the promise and {far:.0%} of the others fall "
         "on five-minute marks; the orders in excess waited "
-        f"{each / 60_000:.0f} minutes longer (handovers.{COLUMN[end]})"
+        f"{each / 60_000:.0f} minutes longer (handovers.{end_column(end)})"
     )
     independent = grounded(row)
     holds = far >= _MOST and each < _ROUNDING_MS

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kpiaudit.detectors._premature_ready_count import COLUMN, ENDS, OPTIONAL, STAMPS
+from kpiaudit.detectors._premature_ready_count import (
+    COLUMN,
+    ENDS,
+    FROM_COURIER,
+    OPTIONAL,
+    STAMPS,
+    end_column,
+)
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Found, Summaries
@@ -36,6 +43,8 @@ def read(summaries: Summaries, stamp: str | None) -> Found:
         if len(ends) > 1 and "courier" in ends:
             ends.remove("courier")
         pairs += [f"{each}>{end}" for end in ends]
+        if each == "ready" and filled["courier_arrived_at"] >= _FILLED:
+            pairs += [f"{each}>{e}{FROM_COURIER}" for e in ends if e != "courier"]
     if not pairs:
         pairs = [f"{each}>" for each in stamps]
     found: dict[str, Any] = {
@@ -57,7 +66,12 @@ def sentences(found: Found) -> tuple[str, ...]:
     out = []
     for pair in found.get("pairs", ()):
         stamp, _, end = str(pair).partition(">")
-        if end:
+        if end.endswith(FROM_COURIER):
+            out.append(
+                f"The wait until {end_column(end)} is also counted from the courier's "
+                f"arrival, where that is later than {COLUMN[stamp]}."
+            )
+        elif end:
             out.append(
                 f"The stamp {COLUMN[stamp]} is compared with {COLUMN[end]}, which is "
                 f"filled in {float(found['columns'][COLUMN[end]]):.0%} of the orders."

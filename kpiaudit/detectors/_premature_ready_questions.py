@@ -12,8 +12,6 @@ from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summaries, Summary
@@ -104,6 +102,61 @@ class Counted:
         return np.asarray(days, dtype=np.float64)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What the two questions gave for one pair of stamp and later instant.
+
+    Args:
+        near: Whether more is stamped just before the promise.
+        waited: Whether exactly that waits longer, with all figures of both.
+    """
+
+    near: Outcome
+    waited: Outcome
+
+    def joined(self, wait_p: FloatArray) -> Outcome:
+        """Return both questions as one, whose p-value says yes to both.
+
+        Honest agents who are unusual in one respect are common, in both they are rare:
+        the p-value is the chance that an honest agent's answers are both as clear.
+
+        Args:
+            wait_p: The second question's p-value, of all its witnesses together,
+                shape (n_agents,).
+
+        Source:
+            Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two questions).
+        """
+        alone, own = self.waited.breaking_point, self.waited.p_value
+
+        def apart(rows: IntArray, level: float) -> FloatArray:
+            if alone is None:
+                return np.full(len(rows), np.inf)
+            share = np.maximum(own[rows], 1e-300) / np.maximum(wait_p[rows], 1e-300)
+            each = [
+                alone(rows[i : i + 1], level * x) for i, x in enumerate(share.tolist())
+            ]
+            return np.concatenate(each)
+
+        waited = replace(self.waited, p_value=wait_p, breaking_point=apart)
+
+        def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
+            return conjunction.breaking_point(
+                self.near, waited, rows, threshold, together=_TOGETHER
+            )
+
+        p, alone_p = (
+            conjunction.carried(self.near.p_value, each, together=_TOGETHER)
+            for each in (wait_p, own)
+        )
+        return replace(
+            self.waited,
+            p_value=p,
+            extra={**self.waited.extra, "own_p_value": alone_p},
+            breaking_point=breaking_point,
+        )
+
+
 def of_pair(rows: Summary, pair: str) -> Summary:
     """Return the rows of one pair of stamp and later instant."""
     return rows.where(rows["pair"].astype(str) == pair)
@@ -119,12 +172,8 @@ def all_agents(summaries: Summaries) -> NDArray[Any]:
     return np.unique(summaries["cells"]["agent_id"].astype(str)).astype(object)
 
 
-def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Outcome:
+def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Answers:
     """Ask both questions of one pair; both have to be answered with yes.
-
-    Honest agents who are unusual in one respect are common, in both they are rare: the
-    p-value is the chance that an honest agent's answers are both as clear, the weaker
-    of the two being what counts.
 
     Args:
         counted: Counts of one pair.
@@ -132,8 +181,9 @@ def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Out
         learn: From whom to learn what is honest, shape (n_agents,); None stands for
             all.
 
-    Source:
-        Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two questions).
+    Returns:
+        The second answer is nan for agents with too few days, and 1 where the longer
+        waits are too short to matter.
     """
     waited = selection.withheld(
         _tables(counted),
@@ -145,13 +195,13 @@ def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Out
     )
     near = _near(counted, limits, learn)
     days = counted.distinct_days("near_known")
-    p = conjunction.carried(near.p_value, waited.p_value, together=_TOGETHER)
-    p[days < limits.min_days] = np.nan
     totals = counted.totals()
-    extra_ms = _extra_wait(totals)
+    extra_ms = _extra_wait(totals, limits.min_near)
     # Waits that are longer by seconds are longer for reasons of no interest here.
     trivial = extra_ms < limits.extra_ms * np.maximum(waited.effect, 1.0)
-    p = np.where(trivial & ~np.isnan(p), 1.0, p)
+    wait_p = np.where(trivial & ~np.isnan(waited.p_value), 1.0, waited.p_value)
+    wait_p[days < limits.min_days] = np.nan
+    waited = replace(waited, p_value=wait_p)
     rest = np.maximum(totals["near_known"].sum() - totals["near_known"], 1.0)
     others = totals["near_long"].sum() - totals["near_long"]
     extra = totals | {
@@ -164,17 +214,8 @@ def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Out
         "near_days": days,
     }
 
-    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        return conjunction.breaking_point(
-            near, waited, rows, threshold, together=_TOGETHER
-        )
-
-    return replace(
-        waited,
-        p_value=p,
-        extra={**waited.extra, **extra},
-        breaking_point=breaking_point,
-    )
+    waited = replace(waited, extra={**waited.extra, **extra})
+    return Answers(near=near, waited=waited)
 
 
 def _near(counted: Counted, limits: Limits, learn: BoolArray | None) -> Outcome:
@@ -207,67 +248,15 @@ def _tables(counted: Counted) -> Tables:
     )
 
 
-def _extra_wait(totals: dict[str, FloatArray]) -> FloatArray:
-    """Return how much longer all near orders waited than the agent's others, in ms."""
+def _extra_wait(totals: dict[str, FloatArray], min_near: int) -> FloatArray:
+    """Return how much longer all near orders waited than the agent's others, in ms.
+
+    Where couriers are timed to the promise, everybody's other orders wait longer, and
+    how much so at the median agent is taken off.
+    """
     near = np.maximum(totals["near_known"], 1.0)
     far = np.maximum(totals["known"] - totals["near_known"], 1.0)
-    return totals["near_wait_ms"] - near * totals["far_wait_ms"] / far
-
-
-def strongest(by_pair: Mapping[int, Outcome]) -> Outcome:
-    """Give each subject its outcome at the pair where it is the least likely.
-
-    The p-value is multiplied by how many pairs were tested at that subject. The extra
-    `pair` says which one it is, and `p_0`, `p_1`, ... what each of them gave.
-
-    Args:
-        by_pair: Outcomes of the same subjects, by the position of their pair.
-    """
-    outcomes, pairs = list(by_pair.values()), np.array(list(by_pair))
-    p = np.stack([o.p_value for o in outcomes])
-    tested = (~np.isnan(p)).sum(axis=0)
-    best = np.argmin(np.where(np.isnan(p), np.inf, p), axis=0)
-    at = np.arange(p.shape[1])
-
-    def taken(arrays: Sequence[FloatArray]) -> FloatArray:
-        return np.asarray(np.stack(list(arrays))[best, at], dtype=np.float64)
-
-    extra = {n: taken([o.extra[n] for o in outcomes]) for n in outcomes[0].extra}
-
-    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
-        both = [o.interval(rows, level) for o in outcomes if o.interval is not None]
-        low = np.stack([b[0] for b in both])
-        high = np.stack([b[1] for b in both])
-        pick = best[rows], np.arange(len(rows))
-        return low[pick], high[pick]
-
-    def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
-        level = threshold / max(len(outcomes), 1)
-        each = [
-            o.breaking_point(rows, level)
-            for o in outcomes
-            if o.breaking_point is not None
-        ]
-        return np.asarray(np.stack(each)[best[rows], np.arange(len(rows))])
-
-    full = all(o.interval is not None for o in outcomes)
-    broken = all(o.breaking_point is not None for o in outcomes)
-    first = outcomes[int(np.bincount(best, minlength=len(outcomes)).argmax())]
-    return replace(
-        first,
-        trials=taken([o.trials for o in outcomes]),
-        observed=taken([o.observed for o in outcomes]),
-        expected=taken([o.expected for o in outcomes]),
-        p_value=np.minimum(taken(list(p)) * np.maximum(tested, 1), 1.0),
-        effect=taken([o.effect for o in outcomes]),
-        low=taken([o.low for o in outcomes]),
-        high=taken([o.high for o in outcomes]),
-        ratio=taken([o.ratio for o in outcomes]),
-        ratio_low=taken([o.ratio_low for o in outcomes]),
-        ratio_high=taken([o.ratio_high for o in outcomes]),
-        extra=extra
-        | {f"p_{i}": outcome.p_value for i, outcome in by_pair.items()}
-        | {"pair": pairs[best].astype(np.float64)},
-        interval=interval if full else None,
-        breaking_point=breaking_point if broken else None,
-    )
+    longer = totals["near_wait_ms"] / near - totals["far_wait_ms"] / far
+    asked = totals["near_known"] >= min_near
+    usual = float(np.median(longer[asked])) if asked.any() else 0.0
+    return np.asarray(near * (longer - min(usual, 0.0)), dtype=np.float64)

@@ -9,7 +9,12 @@ from scipy.special import betaincinv
 
 from kpiaudit.detectors import _premature_ready_explain as explain
 from kpiaudit.detectors import _premature_ready_offset as offset
-from kpiaudit.detectors._premature_ready_count import COLUMN, SIDE
+from kpiaudit.detectors._premature_ready_count import (
+    COLUMN,
+    FROM_COURIER,
+    SIDE,
+    end_column,
+)
 from kpiaudit.detectors._premature_ready_questions import of_pair
 from kpiaudit.detectors.base import Account
 from kpiaudit.findings import (
@@ -33,6 +38,10 @@ _UNTIL = {
     "received": "the customer had it",
     "handed": "it was handed over",
     "courier": "the courier came",
+}
+_UNTIL |= {
+    f"{end}{FROM_COURIER}": f"{_UNTIL[end]}, from when the courier was there"
+    for end in ("received", "handed")
 }
 _NEXT = (
     "Stand at the counter for an hour, or compare twenty of these orders and twenty of "
@@ -170,7 +179,7 @@ def _harm(row: Row) -> float:
 
 
 def _cap(row: Row) -> Grade:
-    end = explain.end_column(row)
+    end = explain.column_of(row)
     if end is None or end.endswith("courier_arrived_at"):
         return "weak"
     if explain.grounded(row):
@@ -308,7 +317,9 @@ def _rests_on(row: Row) -> tuple[RestsOn, ...]:
     }
     if end:
         roles |= dict.fromkeys(explain.others(row), "corroboration")
-        roles[f"handovers.{COLUMN[end]}"] = "what followed"
+        roles[f"handovers.{end_column(end)}"] = "what followed"
+        if end.endswith(FROM_COURIER):
+            roles["handovers.courier_arrived_at"] = "what followed"
     return tuple(
         RestsOn(column=column, origin=row.data.origin(column), role=role)
         for column, role in roles.items()
@@ -383,6 +394,13 @@ def blind_spots(
             "No column handovers.received_at: the handover is the agent's own stamp, "
             "and one that is falsified too is not seen. A customer's signature or code "
             "would settle it."
+        )
+    timed = [p for p in pairs if p.startswith("ready>") and not p.endswith(">")]
+    if timed and absent("courier_arrived_at"):
+        out.append(
+            "No column handovers.courier_arrived_at: where couriers are timed to the "
+            "promise, orders that are ready early wait for them, and that everybody "
+            "stamps too early can't be seen."
         )
     if no_floor:
         out.append(

@@ -14,6 +14,7 @@ from kpiaudit.detectors import _premature_ready_count as count
 from kpiaudit.detectors import _premature_ready_explain as explain
 from kpiaudit.detectors import _premature_ready_find as finds
 from kpiaudit.detectors import _premature_ready_floor as floors
+from kpiaudit.detectors import _premature_ready_pairs as witnesses
 from kpiaudit.detectors import _premature_ready_questions as questions
 from kpiaudit.detectors import _premature_ready_words as words
 from kpiaudit.detectors.base import (
@@ -53,18 +54,20 @@ class PrematureReady(Detector):
        more are stamped within them than at peers with promises of the same length.
     2. Exactly these orders then wait longer until somebody else shows that they are
        there: the customer's signature, code, door or payment, or else the handover to
-       the courier. A wait is long if it is among the longest tenth of its site and
-       hour of the day. The agent's odds ratio of a long wait, stamps near the promise
-       against all others, is compared with the peers' odds ratio, so that couriers who
-       are late for everybody and agents who are slow everywhere cancel out.
+       the courier. Where the courier's arrival is known, the wait is also counted from
+       then on, since whatever was ready early waits for its courier. A wait is long if
+       it is among the longest tenth of its site and hour of the day. The agent's odds
+       ratio of a long wait, stamps near the promise against all others, is compared
+       with the peers' odds ratio, so that couriers who are late for everybody and
+       agents who are slow everywhere cancel out.
 
     The p-value is the chance that an honest agent answers both so clearly: the weaker
     answer decides, or, where the first at least leans to yes, the sum of both; either
     alone never does. Both questions allow for honest differences between agents, whose
     shape is learnt from all of them, and for days that cluster. Hours in which most
-    others at the site waited long are left out. Where an export has both stamps, or
-    both kinds of handover, each pair is tested and the p-value is multiplied by their
-    number.
+    others at the site waited long are left out. Several later instants of one stamp are
+    witnesses of the second question, and their p-values' harmonic mean answers it; with
+    both stamps the p-value is multiplied, less for the one that the promise is about.
 
     Many agents who do it hide each other. Where it is beyond doubt that more than a
     tenth of the agents show both, those are left out of everybody's yardstick, once.
@@ -289,17 +292,18 @@ class PrematureReady(Detector):
             )
         if not pairs[0].endswith(">"):
             limits = self._limits(min_effect)
-            outcomes = {
-                i: questions.ask(
+            answers = {
+                pair: questions.ask(
                     each, limits, floors.showing(each, self.many_ratio).learn
                 )
-                for i, each in enumerate(counted.values())
+                for pair, each in counted.items()
             }
+            near = {p: float(c.total("near").sum()) for p, c in counted.items()}
             tested.append(
                 Tested(
                     kind="agent",
                     ids=ids,
-                    outcome=questions.strongest(outcomes),
+                    outcome=witnesses.together(answers, near),
                     share=_AGENT_SHARE,
                     unit="orders",
                 )
@@ -363,7 +367,7 @@ class PrematureReady(Detector):
                 )
             if outcome is not None:
                 outcomes[index] = outcome
-        return questions.strongest(outcomes) if outcomes else None
+        return witnesses.strongest(outcomes) if outcomes else None
 
     def plant(
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int

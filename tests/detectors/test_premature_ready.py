@@ -12,6 +12,8 @@ import polars as pl
 import pytest
 
 from kpiaudit.audit import audit, records
+from kpiaudit.detectors import _premature_ready_count as count
+from kpiaudit.detectors import _premature_ready_pairs as witnesses
 from kpiaudit.detectors.base import Row, Summary, Verdicts
 from kpiaudit.detectors.premature_ready import PrematureReady
 from kpiaudit.findings import Finding
@@ -277,6 +279,41 @@ def test_shuffled_rows_and_duckdb_give_the_same_summaries() -> None:
         again = collect({**DETECTOR.discover(data), **DETECTOR.summarize(data, found)})
         for name, expected in first.items():
             assert again[name].cast(expected.schema).equals(expected), name
+
+
+def test_an_order_waits_from_when_its_courier_is_there() -> None:
+    at = [f"2026-03-02T12:{m:02d}:00Z" for m in range(60)]
+    frame = pl.DataFrame(
+        {
+            "order_id": ["early", "waiting", "late courier"],
+            "agent_id": ["A", "A", "A"],
+            "promised_at": [at[30]] * 3,
+            "ready_at": [at[10], at[29], at[29]],
+            "courier_arrived_at": [at[28], at[28], at[40]],
+            "handed_over_at": [at[29], at[39], at[41]],
+        }
+    )
+
+    data = dataset(frame)
+    found = DETECTOR.find(gather(DETECTOR.discover(data)))
+
+    def waits(pair: str) -> list[float]:
+        rows = collect({"o": count.orders(data, DETECTOR._windows, pair, found)})["o"]
+        pairs = zip(rows["order_id"], rows["wait"], strict=True)
+        return [wait / 60_000 for _, wait in sorted(pairs)]
+
+    # In alphabetical order: early, late courier, waiting.
+    assert found["pairs"] == ("ready>handed", "ready>handed_from_courier")
+    assert waits("ready>handed") == [19.0, 12.0, 10.0]
+    assert waits("ready>handed_from_courier") == [1.0, 1.0, 10.0]
+
+
+def test_witnesses_who_agree_cost_nothing_and_a_silent_one_little() -> None:
+    agreeing = witnesses.harmonic(np.full((3, 1), 0.01), np.ones(3))
+    np.testing.assert_allclose(agreeing, 0.01)
+    one = witnesses.harmonic(np.array([[0.01], [1.0], [np.nan]]), np.ones(3))
+    assert 0.01 < one[0] < 0.02
+    assert np.isnan(witnesses.harmonic(np.full((2, 1), np.nan), np.ones(2))).all()
 
 
 def test_an_empty_table_gives_no_finding() -> None:
