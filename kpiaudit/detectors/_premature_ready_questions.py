@@ -25,6 +25,10 @@ Habits may go together more closely than that; the answers, which carry the nois
 counts and the doubt about the honest spread, were seen to do so by .15 to .25. With .15
 newcomers who stand out in both are named too often where honest agents differ much.
 """
+_TOGETHER_FEW, _FEW = 0.3, 12
+"""The same in centres of at most so many agents, whose peers say little of how much
+honest agents differ. With .2, 8 of 84 honest centres of eight agents, one in six of
+them a newcomer, named somebody; with .3, 6 did."""
 _KEYS = ("pair", "agent_id", "clock")
 
 
@@ -128,6 +132,8 @@ class Answers:
             Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two questions).
         """
         alone, own = self.waited.breaking_point, self.waited.p_value
+        few = int((~np.isnan(own)).sum()) <= _FEW
+        together = _TOGETHER_FEW if few else _TOGETHER
 
         def apart(rows: IntArray, level: float) -> FloatArray:
             if alone is None:
@@ -142,11 +148,11 @@ class Answers:
 
         def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
             return conjunction.breaking_point(
-                self.near, waited, rows, threshold, together=_TOGETHER
+                self.near, waited, rows, threshold, together=together
             )
 
         p, alone_p = (
-            conjunction.carried(self.near.p_value, each, together=_TOGETHER)
+            conjunction.carried(self.near.p_value, each, together=together)
             for each in (wait_p, own)
         )
         return replace(
