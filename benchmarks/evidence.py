@@ -1,8 +1,8 @@
 """How often innocent mechanisms are blamed, and how well KPIs are restated.
 
-`python benchmarks/evidence.py --minutes 10` runs centres (look-alikes alone, then
-planted patterns), one result a line in benchmarks/results/evidence.jsonl, so that a run
-can be stopped and continued; `--report` writes the section of docs/accuracy.md.
+`python benchmarks/evidence.py --minutes 10` runs centres (planted patterns, then
+look-alikes alone), one result a line in benchmarks/results/evidence.jsonl, so that a
+run can be stopped and continued; `--report` writes the section of docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import restated
 
 from kpiaudit.audit import audit
 from kpiaudit.rulebook import read_rules
@@ -60,22 +63,24 @@ PLANTS = {
     "survey-selection": (SURVEYS, 0.8),
     "perfect-scores": (SURVEYS, 0.5),
 }
+GAMING = {"early-closure": 5, "survey-selection": 5, "premature-ready": 4}
+"""Agents planted where fewer than three of three are found."""
+FIRST_SEED = 9100
 _ALIKE = (
     "| Innocent mechanism, alone | Centres | Findings, with the ledger | Without it "
     "| Subjects tested |"
 )
-_PLANTED = (
-    "| Planted pattern | Agents' findings with a restated KPI | True value inside the "
-    "95 % interval |"
-)
 SIZE: dict[str, Any] = {"agents": 24, "days": 35, "calls_per_day": 30}
+SMALLER: dict[str, Any] = {"agents": 20, "days": 30, "calls_per_day": 25}
+"""Of look-alikes; every mechanism's rules can still test their agents there."""
 
 
 def main() -> None:
     """Run centres, or write the section."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="of CPU time")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=30, help="centres per pattern")
+    parser.add_argument("--alike", type=int, default=10, help="per look-alike")
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
     if given.report:
@@ -83,32 +88,42 @@ def main() -> None:
         return
     done = {(r["kind"], r["name"], r["seed"]) for r in _rows()}
     RESULTS.parent.mkdir(exist_ok=True)
-    for seed in range(given.seeds):
-        for kind, names in (("alike", LOOKALIKES), ("plant", PLANTS)):
-            for name in names:
-                if time.process_time() > 60 * given.minutes:
-                    return
-                if (kind, name, seed) not in done:
-                    with RESULTS.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(_one(kind, name, seed)) + "\n")
+    todo = [
+        (seed, kind, name)
+        for seed in range(max(given.seeds, given.alike))
+        for kind, names, most in (
+            ("plant", PLANTS, given.seeds),
+            ("alike", LOOKALIKES, given.alike),
+        )
+        for name in names
+        if seed < most and (kind, name, seed) not in done
+    ]
+    for seed, kind, name in todo:
+        if time.process_time() > 60 * given.minutes:
+            return
+        with RESULTS.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_one(kind, name, seed)) + "\n")
 
 
 def _one(kind: str, name: str, seed: int) -> dict[str, Any]:
-    (tables, rules), strength = (
-        (LOOKALIKES[name], 0.0) if kind == "alike" else PLANTS[name]
+    planted = kind == "plant"
+    tables, rules = PLANTS[name][0] if planted else LOOKALIKES[name]
+    centre = Centre(
+        seed=FIRST_SEED + seed,
+        lookalikes=() if planted else (name,),
+        tables=tables,
+        **(SIZE if planted else SMALLER),
     )
-    plants = (Plant(pattern=name, agents=3, strength=strength),) if strength else ()
-    made = simulate(
-        Centre(
-            seed=9000 + seed,
-            lookalikes=(name,) if kind == "alike" else (),
-            plants=plants,
-            tables=tables,
-            **SIZE,
-        )
+    agents = GAMING.get(name, 3)
+    plants = (
+        (Plant(pattern=name, agents=agents, strength=PLANTS[name][1]),)
+        if planted
+        else ()
     )
+    made = simulate(replace(centre, plants=plants))
     data = load(tables={table: [frame] for table, frame in made.tables.items()})
-    outcome = audit(data, read_rules((), select=rules if not strength else (name,)))
+    outcome = audit(data, read_rules((), select=(name,) if planted else rules))
+    told = restated.held(outcome.report, made, name, centre) if planted else []
     return {
         "kind": kind,
         "name": name,
@@ -116,35 +131,8 @@ def _one(kind: str, name: str, seed: int) -> dict[str, Any]:
         "findings": len(outcome.report.findings),
         "withdrawn": sum(len(run.withdrawn) for run in outcome.runs),
         "tested": sum(rule.tested for rule in outcome.report.rules),
-        "restated": _restated(outcome.report.findings, made.truth, name)
-        if strength
-        else [],
+        "restated": told,
     }
-
-
-def _restated(findings: Any, truth: Any, pattern: str) -> list[dict[str, Any]]:
-    """Return, per finding of an agent, the restated gain and the true one."""
-    out = []
-    for f in findings:
-        if f.subject.kind != "agent" or f.restated is None:
-            continue
-        true = _gain(truth[pattern], pattern, f.subject.id)
-        r = f.restated
-        if true is not None and None not in (r.reported, r.low, r.high):
-            gains = sorted((r.low - r.reported, r.high - r.reported))
-            out.append({"low": gains[0], "high": gains[1], "true": true})
-    return out
-
-
-def _gain(truth: Any, pattern: str, agent: str) -> float | None:
-    """Return the KPI without the pattern less the KPI as reported."""
-    if pattern == "short-calls":
-        return -float(truth["by_agent"].get(agent, 0))
-    for told in truth["kpi"].values():
-        own = told.get("by_agent", {}).get(agent)
-        if own and None not in (own["reported"], own["without"]):
-            return float(own["without"] - own["reported"])
-    return None
 
 
 def section(rows: list[dict[str, Any]]) -> str:
@@ -157,11 +145,7 @@ def section(rows: list[dict[str, Any]]) -> str:
             lines.append(_line(f"`{name}`", own))
     lines.append(_line("**all**", alike))
     plants = [r for r in rows if r["kind"] == "plant"]
-    lines += ["", _PLANTED, "| --- | --- | --- |"]
-    for name in PLANTS:
-        told = [x for r in plants if r["name"] == name for x in r["restated"]]
-        held = sum(x["low"] <= x["true"] <= x["high"] for x in told)
-        lines.append(f"| `{name}` | {len(told)} | {held} |")
+    lines += ["", *restated.table(plants, tuple(PLANTS))]
     return "\n".join(lines) + "\n"
 
 

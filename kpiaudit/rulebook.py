@@ -115,7 +115,8 @@ def columns_of(rules: Iterable[Rule]) -> frozenset[str]:
     for rule in rules:
         detector = rule.detector
         found |= {*detector.needs, *detector.uses}
-        found |= {name for one in detector.explanations for name in one.columns}
+        for one in detector.explanations:
+            found |= {*one.columns, *one.either}
         if detector.restates:
             found |= {f"calls.{name}" for name in ("wait_s", "hold_s", "wrap_s")}
         # Whom a finding is about, and where that person belongs.

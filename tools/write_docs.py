@@ -8,13 +8,17 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import kpiaudit
-from kpiaudit.cli.explain import page
+from kpiaudit.cli.explain import needed, page
 from kpiaudit.detectors import catalogue
 from kpiaudit.outputs.formats import render
 from kpiaudit.rulebook import read_rules
 from kpiaudit.tables import schema
+
+if TYPE_CHECKING:
+    from kpiaudit.detectors.base import Detector
 
 ROOT = Path(__file__).parent.parent
 _HEAD = "<!-- Written by `make docs`. -->\n\n"
@@ -31,6 +35,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "detectors" / f"{name}.md": _HEAD + page(kind)
         for name, kind in built_in.items()
     }
+    found[ROOT / "docs" / "explanations.md"] = _HEAD + _explanations(built_in)
     found[ROOT / "rules" / "README.md"] = _HEAD + _rules()
     found[ROOT / "docs" / "tables.md"] = _HEAD + _tables()
     return found
@@ -46,6 +51,24 @@ with the same id replaces one (`--rules FILE`).
 | --- | --- | --- | --- | --- |
 """
 
+_EXPLANATIONS = """\
+# Innocent explanations
+
+What else a pattern could be, what each detector asks about it, and what happens then.
+Every finding lists all of its detector's explanations:
+
+- **withdrawn**: the explanation holds, and there is no finding; the rule's status says
+  so.
+- **ruled_out**: the data speak against it, on columns of origin `system`, `customer` or
+  `third_party`.
+- **open**: nothing speaks against it, or only columns that the subject writes or
+  steers; the finding names them.
+- **uncheckable**: the columns below are not there; the finding names them.
+
+The origin in brackets is the usual one ([tables.md](tables.md)); a mapping may say
+otherwise, and what an agent writes or steers never rules anything out.
+"""
+
 _TABLES = """\
 # Canonical tables
 
@@ -57,6 +80,32 @@ whose columns are absent is skipped and says so.
 explanation is ruled out only on columns of `system`, `customer` or `third_party`.
 
 """
+
+
+def _explanations(kinds: dict[str, type[Detector]]) -> str:
+    origin = {
+        f"{table}.{column.name}": column.origin
+        for table, columns in schema.TABLES.items()
+        for column in columns
+    }
+    lines = []
+    for name, kind in kinds.items():
+        lines += [
+            "",
+            f"## [{name}](detectors/{name}.md)",
+            "",
+            "| explanation | what is asked | columns it needs | if so |",
+            "| --- | --- | --- | --- |",
+        ]
+        for one in kind.explanations:
+            words = re.sub(
+                r"`([a-z_.]+)`",
+                lambda found: f"{found[0]} ({origin[found[1]]})",
+                needed(one),
+            )
+            text = one.text[0].upper() + one.text[1:]
+            lines.append(f"| {text} | {one.asks} | {words or 'none'} | {one.then} |")
+    return _EXPLANATIONS + "\n".join(lines) + "\n"
 
 
 def _rules() -> str:

@@ -12,7 +12,7 @@ from kpiaudit.cli import completing
 from kpiaudit.cli.writing import write
 
 if TYPE_CHECKING:
-    from kpiaudit.detectors.base import Detector
+    from kpiaudit.detectors.base import Detector, Explain
 
 
 @click.command("explain")
@@ -43,8 +43,16 @@ def page(kind: type[Detector]) -> str:
     if kind.explanations:
         lines += ["", "## Explanations that are tested", ""]
         for explain in kind.explanations:
-            names = ", ".join(f"`{column}`" for column in explain.columns)
+            names = needed(explain)
             lines.append(f"- {explain.text}" + (f" (needs {names})" if names else ""))
     if kind.blind:
         lines += ["", "## What it can't see", "", kind.blind]
     return "\n".join(lines) + "\n"
+
+
+def needed(explain: Explain) -> str:
+    """Return in words without which columns an explanation can't be checked."""
+    parts = [f"`{name}`" for name in explain.columns]
+    if explain.either:
+        parts.append(" or ".join(f"`{name}`" for name in explain.either))
+    return ", ".join(parts)

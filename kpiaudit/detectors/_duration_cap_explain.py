@@ -17,15 +17,56 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Row, Summary
 
 EXPLAIN = (
-    Explain(text="the platform ends calls at the limit", columns=("calls.ended_by",)),
-    Explain(text="the recorder rounds durations"),
-    Explain(text="a queue whose calls naturally last a little less than the cap"),
+    Explain(
+        text="the platform ends calls at the limit",
+        asks="Does one second near the cap stand out in everybody's calls? Rests "
+        "on calls.talk_s, which agents steer, so that it is never ruled "
+        "out.",
+        then="Calls of that length are taken out of every count before the test; "
+        "what is left stays open.",
+    ),
+    Explain(
+        text="the recorder rounds durations",
+        columns=("calls.site_id",),
+        asks="In which unit is each site's time recorded? Ruled out for an agent "
+        "whose site's peers round alike.",
+        then="Windows are made whole units wide.",
+    ),
+    Explain(
+        text="a queue whose calls naturally last a little less than the cap",
+        columns=("calls.queue",),
+        asks="Do the agent's calls drop at the cap by more than those of peers "
+        "in the same queue, and by more than they slope around it? For a "
+        "queue or the floor: is the edge sharper than a hump's?",
+        then="Compared within the queue, so that it raises no p-value below the "
+        "threshold.",
+    ),
     Explain(
         text="a scripted close or a reminder that the whole floor follows",
-        columns=("calls.customer_id", "calls.started_at"),
+        columns=("calls.customer_id",),
+        either=(
+            "calls.started_at",
+            "calls.ended_at",
+        ),
+        asks="Do these customers call again more often than after the agent's "
+        "other calls and after peers' calls near the cap? Settled calls are "
+        "not followed by others.",
+        then="Open: without more repeat calls the finding stands on the pile-up alone.",
     ),
-    Explain(text="a faulty seat", columns=("calls.station",)),
-    Explain(text="a faulty line", columns=("calls.trunk",)),
+    Explain(
+        text="a faulty seat",
+        columns=("calls.station",),
+        asks="Do colleagues' calls end early at the same station, and the "
+        "agent's own elsewhere?",
+        then="The finding is withdrawn.",
+    ),
+    Explain(
+        text="a faulty line",
+        columns=("calls.trunk",),
+        asks="Do colleagues' calls end early on the same trunk, and the agent's "
+        "own on others?",
+        then="The finding is withdrawn.",
+    ),
 )
 
 _MIN_THERE = 30  # calls of others at the same place

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.detectors import _perfect_scores_questions as questions
+from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
 if TYPE_CHECKING:
@@ -19,6 +20,57 @@ FEW = "Few answers"
 ANNOUNCED = "Customers who are asked to answer at once, whatever they will say"
 SHARED = "A kiosk, or one customer's network or household"
 GENEROUS = "Credits and discounts given whatever the answer"
+
+EXPLANATIONS = (
+    Explain(
+        text=EXCELLENT,
+        either=(
+            "surveys.responded_at",
+            "surveys.device",
+        ),
+        asks="Is there a sign by itself that good service doesn't bring: answers "
+        "at once, or one device, against peers' top scores? Trouble after "
+        "rated contacts is told as well.",
+        then="Open: high scores without a second sign are no finding.",
+    ),
+    Explain(
+        text=QUEUE,
+        columns=(
+            "calls.queue",
+            "surveys.call_id",
+        ),
+        asks="Are scores as high in the same queue and channel at others?",
+        then="Compared within queue and channel.",
+    ),
+    Explain(
+        text=FEW,
+        asks="Is the interval of the excess above nil? Rests on surveys.score.",
+        then="Open; a test that needs more answers doesn't report.",
+    ),
+    Explain(
+        text=ANNOUNCED,
+        columns=("surveys.responded_at",),
+        asks="Do the agent's lower scores come at once as well?",
+        then="The finding is withdrawn, if no other sign stands by itself.",
+    ),
+    Explain(
+        text=SHARED,
+        either=(
+            "surveys.device",
+            "surveys.address",
+        ),
+        asks="Does a device or address serve several customers of this agent, "
+        "but mostly not other agents'?",
+        then="Places that serve mostly others' customers are taken out of every "
+        "count before the test; whose device it is stays open.",
+    ),
+    Explain(
+        text=GENEROUS,
+        columns=("outcomes.kind",),
+        asks="Do credits follow the agent's lower scores as well?",
+        then="The finding is withdrawn, if no other sign stands by itself.",
+    ),
+)
 
 _CLUSTERED = 2.0
 _TEN_TO_ONE = float(np.log(10.0))

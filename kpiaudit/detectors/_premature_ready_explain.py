@@ -21,11 +21,58 @@ OFFLINE = "the device was offline, and the stamps reached the server later"
 ONE_DAY = "one bad day, on which everything ran late"
 
 EXPLANATIONS = (
-    Explain(text=COURIER, columns=("handovers.courier_arrived_at",)),
-    Explain(text=ROUNDED, columns=("handovers.received_at",)),
-    Explain(text=BATCH, columns=("handovers.recorded_at",)),
-    Explain(text=OFFLINE, columns=("handovers.recorded_at",)),
-    Explain(text=ONE_DAY, columns=("handovers.promised_at",)),
+    Explain(
+        text=COURIER,
+        either=(
+            "handovers.courier_arrived_at",
+            "handovers.handed_over_at",
+            "handovers.received_at",
+        ),
+        asks="Did orders stamped near the promise wait longer than others of the "
+        "same site and hour, and than the peers'? Did they wait with the "
+        "courier there? Any later instant can answer for an agent, only the "
+        "courier's arrival for the floor.",
+        then="Orders of hours in which most others waited are taken out of every "
+        "count before the test; waits count from the courier's arrival "
+        "where it is known.",
+    ),
+    Explain(
+        text=ROUNDED,
+        either=(
+            "handovers.courier_arrived_at",
+            "handovers.handed_over_at",
+            "handovers.received_at",
+        ),
+        asks="Do stamps far from the promise fall on five-minute marks as often, "
+        "and did the orders in excess wait no longer than rounding moves a "
+        "stamp? Asked of whichever later instant there is.",
+        then="The finding is withdrawn.",
+    ),
+    Explain(
+        text=BATCH,
+        either=(
+            "handovers.courier_arrived_at",
+            "handovers.handed_over_at",
+            "handovers.received_at",
+        ),
+        asks="Do long waits come with stamps written in the same minute as two "
+        "others, near the promise and elsewhere alike? Without the column "
+        "the stamps' own minutes are asked, and rule nothing out.",
+        then="The finding is withdrawn.",
+    ),
+    Explain(
+        text=OFFLINE,
+        columns=("handovers.recorded_at",),
+        asks="Do long waits come with records that the server wrote much later, "
+        "near the promise and elsewhere alike?",
+        then="The finding is withdrawn.",
+    ),
+    Explain(
+        text=ONE_DAY,
+        columns=("handovers.promised_at",),
+        asks="Do these orders fall on one day?",
+        then="The finding is withdrawn if one day has half of them.",
+    ),
 )
 
 _MOST = 0.5
@@ -175,8 +222,9 @@ def _rounded(row: Row) -> Explanation:
     if not end:
         return Explanation(
             text=ROUNDED,
-            status="open",
-            detail=f"no later instant beside handovers.{COLUMN[stamp]}",
+            status="uncheckable",
+            detail="no column handovers.courier_arrived_at, handed_over_at or "
+            f"received_at beside handovers.{COLUMN[stamp]}",
         )
     each = row.value("extra_ms") / max(row.value("effect"), 1.0)
     detail = (
@@ -206,7 +254,10 @@ def _vanishes(row: Row, name: str) -> bool:
 def _batch(row: Row) -> Explanation:
     if pair_of(row)[1] == "":
         return Explanation(
-            text=BATCH, status="uncheckable", detail="no later instant to compare with"
+            text=BATCH,
+            status="uncheckable",
+            detail="no column handovers.courier_arrived_at, handed_over_at or "
+            "received_at",
         )
     near, _ = _rate(row, "near_burst", "near_known")
     n_far = row.value("known") - row.value("near_known")

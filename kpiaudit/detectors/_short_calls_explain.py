@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.detectors._places import place
+from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
 if TYPE_CHECKING:
@@ -18,6 +19,51 @@ SILENT = "Wrong numbers and silent callers"
 REPEATER = "One number calling again and again"
 AWAY = "Calls answered automatically while the agent is away"
 OUTAGE = "An outage"
+WHEN = ("calls.started_at", "calls.ended_at")
+"""Columns of which either one dates a call."""
+
+EXPLANATIONS = (
+    Explain(
+        text=EQUIPMENT,
+        either=(
+            "calls.station",
+            "calls.trunk",
+        ),
+        asks="Do colleagues have short calls on the same station or trunk, and "
+        "the agent elsewhere as well? Bad minutes are those of an outage, "
+        "below.",
+        then="The finding is withdrawn.",
+    ),
+    Explain(
+        text=SILENT,
+        columns=("calls.customer_id",),
+        asks="Are these customers' calls followed by another one at once, more "
+        "than peers' short calls are?",
+        then="Open: silent callers don't ring again as a rule.",
+    ),
+    Explain(
+        text=REPEATER,
+        columns=("calls.customer_id",),
+        either=WHEN,
+        asks="Which numbers call again and again, whoever answers?",
+        then="Their calls are taken out of every count before the test, and "
+        "short calls of one customer within half an hour count once.",
+    ),
+    Explain(
+        text=AWAY,
+        either=WHEN,
+        asks="Do the short calls come in bursts, with hardly another call "
+        "between? Rests on calls.talk_s, which agents steer, so that it is "
+        "never ruled out.",
+        then="Open: the share in bursts is told, and listening to them settles it.",
+    ),
+    Explain(
+        text=OUTAGE,
+        either=WHEN,
+        asks="In which blocks of time have most agents short calls at once?",
+        then="These blocks are taken out of every count before the test.",
+    ),
+)
 
 
 def explanations(row: Row) -> tuple[Explanation, ...]:
@@ -82,7 +128,7 @@ def _silent(row: Row) -> Explanation:
     if not row.data.has("calls.customer_id"):
         return _uncheckable(SILENT, "calls.customer_id")
     if row.kind == "agent" and "repeat_trials" not in row.outcome.extra:
-        return _uncheckable(SILENT, "calls.started_at")
+        return _uncheckable(SILENT, *WHEN)
     if row.kind == "agent":
         share = row.value("repeat_observed") / max(row.value("repeat_trials"), 1.0)
         peers = row.value("repeat_expected") / max(row.value("repeat_trials"), 1.0)
@@ -114,7 +160,7 @@ def _repeater(row: Row) -> Explanation:
     if not row.data.has("calls.customer_id"):
         return _uncheckable(REPEATER, "calls.customer_id")
     if not row.data.has("calls.at_ms"):
-        return _uncheckable(REPEATER, "calls.started_at")
+        return _uncheckable(REPEATER, *WHEN)
     count = len(row.found.get("silent", ()))
     return Explanation(
         text=REPEATER,
@@ -126,7 +172,7 @@ def _repeater(row: Row) -> Explanation:
 
 def _away(row: Row) -> Explanation:
     if "bursts" not in row.summaries:
-        return _uncheckable(AWAY, "calls.started_at")
+        return _uncheckable(AWAY, *WHEN)
     rows = row.summaries["bursts"]
     mine = (
         rows["agent_id"].astype(str) == row.id
@@ -145,14 +191,20 @@ def _away(row: Row) -> Explanation:
 
 def _outage(row: Row) -> Explanation:
     if not row.data.has("calls.at_ms"):
-        return _uncheckable(OUTAGE, "calls.started_at")
+        return _uncheckable(OUTAGE, *WHEN)
     count = len(row.found.get("outages", ()))
     return Explanation(
         text=OUTAGE,
         status="ruled_out" if row.data.independent("calls.started_at") else "open",
-        detail=f"calls.started_at: {count} blocks of time in which most agents had "
+        detail=f"{_when(row)}: {count} blocks of time in which most agents had "
         "short calls at once were taken out before the comparison",
     )
+
+
+def _when(row: Row) -> str:
+    """Return the column that dates the calls."""
+    given = row.data.has("calls.started_at")
+    return "calls.started_at" if given else "calls.ended_at"
 
 
 def _uncheckable(text: str, *columns: str) -> Explanation:

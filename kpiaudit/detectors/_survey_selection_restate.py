@@ -170,23 +170,25 @@ def response_rate(
     value, low, high = (max(x, 0.0) for x in withheld)
     if hard < 20.0 or invited < 20.0:
         return ()
-    rate = told / hard
+    rate, usual = told / hard, answers / invited
+    # Trouble without this sign is withheld as well: all invitations below peers' share.
+    high = max(high, _short_of_peers(cells, mine))
     # How many of those left out would have answered is a draw, and the rate a guess.
-    noise = 1.96 * np.sqrt(rate * (1.0 - rate) * (value + value**2 / hard))
+    noise = 1.96 * np.sqrt(rate * (1.0 - rate) * (high + high**2 / hard))
 
-    def at(x: float) -> float:
+    def at(x: float, rate: float = rate) -> float:
         return (answers + x * rate) / (invited + x)
 
     again = at(value)
-    side = float(noise) / (invited + value)
-    ends = sorted((at(low), at(high)))
+    side = float(noise) / (invited + high)
+    ends = sorted((at(low), at(high), at(high, usual), again))
     return (
         Restated(
             kpi="response_rate",
             reported=answers / invited,
             restated=again,
             low=max(again - float(np.hypot(again - ends[0], side)), 0.0),
-            high=min(again + float(np.hypot(ends[1] - again, side)), 1.0),
+            high=min(again + float(np.hypot(ends[-1] - again, side)), 1.0),
             unit="share",
             assumption="those left out would have answered like others with trouble "
             f"({100 * rate:.0f}%); without any assumption it is between "
@@ -197,3 +199,15 @@ def response_rate(
 
 
 _ASKED = ("invited", "answers")
+
+
+def _short_of_peers(cells: Summary, mine: BoolArray) -> float:
+    """Return by how many invitations, at most, a subject falls short of its peers."""
+    if "contacts" not in cells or mine.all():
+        return 0.0
+    contacts, invited = cells.floats("contacts"), cells.floats("invited")
+    share = invited[~mine].sum() / max(contacts[~mine].sum(), 1.0)
+    n = contacts[mine].sum()
+    return float(
+        n * share - invited[mine].sum() + 1.96 * np.sqrt(n * share * (1.0 - share))
+    )

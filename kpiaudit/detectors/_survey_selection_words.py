@@ -46,11 +46,48 @@ LEAVING = "Unhappy customers leave before the survey"
 SHORT = "Contacts too short for a survey"
 
 EXPLANATIONS = (
-    Explain(text=NO_SURVEY, columns=("calls.queue",)),
-    Explain(text=FREQUENCY, columns=("calls.customer_id", "calls.started_at")),
-    Explain(text=OPT_OUT, columns=("calls.customer_id", "calls.started_at")),
-    Explain(text=SHORT, columns=("calls.talk_s",)),
-    Explain(text=LEAVING),
+    Explain(
+        text=NO_SURVEY,
+        columns=("calls.queue",),
+        asks="Are any contacts of the same queue, channel and direction invited?",
+        then="Contacts where nobody is invited count for nothing.",
+    ),
+    Explain(
+        text=FREQUENCY,
+        columns=(
+            "calls.customer_id",
+            "calls.started_at",
+        ),
+        asks="Within how many days is nobody, of any agent, invited again?",
+        then="Contacts within these days are taken out of every count before the test.",
+    ),
+    Explain(
+        text=OPT_OUT,
+        columns=(
+            "calls.customer_id",
+            "calls.started_at",
+        ),
+        asks="Within the same customers, are contacts with trouble invited less "
+        "often than their others, and less so than at other agents?",
+        then="The finding is withdrawn.",
+    ),
+    Explain(
+        text=SHORT,
+        either=(
+            "calls.talk_s",
+            "calls.ended_at",
+        ),
+        asks="Below which length is nobody, of any agent, invited? Rests on a "
+        "column that agents steer, so that it is never ruled out.",
+        then="Shorter contacts are taken out of every count before the test.",
+    ),
+    Explain(
+        text=LEAVING,
+        asks="How much less often are all agents' contacts with trouble invited? "
+        "Recordings alone tell whether one agent's customers leave more "
+        "readily.",
+        then="Taken off by the comparison with peers; stays open.",
+    ),
 )
 
 
@@ -120,22 +157,37 @@ def _frequency(row: Row) -> Explanation:
         if days
         else "customers who were invited lately are invited again: no limit is in force"
     )
-    return Explanation(text=FREQUENCY, status="ruled_out", detail=detail)
+    # The limit is read from everybody's contacts, if nobody types who called and when.
+    sure = all(
+        row.data.independent(f"calls.{name}") for name in ("customer_id", "started_at")
+    )
+    return Explanation(
+        text=FREQUENCY,
+        status="ruled_out" if sure else "open",
+        detail=f"{detail} (calls.customer_id, calls.started_at)",
+    )
 
 
 def _short(row: Row) -> Explanation:
-    missing = _missing(row, SHORT)
-    if missing is not None:
-        return missing
+    if not row.data.has("calls.talk_s") and not row.data.has("calls.ended_at"):
+        return Explanation(
+            text=SHORT,
+            status="uncheckable",
+            detail="no column calls.talk_s or calls.ended_at",
+        )
     found = row.found.get("shortest_s")
     detail = (
         f"nobody is invited after less than {found} s: such contacts were left out"
         if found
         else "short contacts are invited as well"
     )
-    # Talk time is the subject's own act, but the limit was read from everybody's.
+    # Talk time is the subject's own act: the limit is applied, and clears nothing.
+    timed = row.data.has("calls.talk_s")
+    sure = bool(found) and row.data.independent("calls.talk_s")
     return Explanation(
-        text=SHORT, status="ruled_out" if found else "open", detail=detail
+        text=SHORT,
+        status="ruled_out" if sure else "open",
+        detail=f"{detail} ({'calls.talk_s' if timed else 'calls.ended_at'})",
     )
 
 
@@ -170,7 +222,7 @@ def _opt_out(row: Row) -> Explanation:
     # The whole excess is gone within customers, and there is enough to say so.
     claimed = np.log(row.value("ratio"))
     holds = gap - 1.96 * sd > claimed / 2.0 and gap > claimed / 4.0
-    ruled_out = gap + 1.645 * sd < 0.0
+    ruled_out = gap + 1.645 * sd < 0.0 and row.data.independent("calls.customer_id")
     return Explanation(
         text=OPT_OUT,
         status="ruled_out" if ruled_out else "open",

@@ -47,10 +47,22 @@ def param(default: Any, *, unit: str, doc: str, low: float | None = None) -> Any
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """An innocent explanation and the columns without which it is uncheckable."""
+    """An innocent explanation, what is asked about it, and what then happens.
+
+    Args:
+        text: The explanation, as findings print it.
+        columns: Columns without any of which it is uncheckable.
+        either: Columns of which one will do; without all of them it is uncheckable.
+        asks: What the detector asks of the data.
+        then: What happens where the answer is yes; otherwise it is ruled out, if the
+            columns are nobody's own, or open.
+    """
 
     text: str
     columns: tuple[str, ...] = ()
+    either: tuple[str, ...] = ()
+    asks: str = ""
+    then: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,14 +139,7 @@ class PerfectScores(Detector):
         "outcomes.at",
         "outcomes.kind",
     )
-    explanations: ClassVar[tuple[Explain, ...]] = (
-        Explain(text=explain.EXCELLENT, columns=("surveys.responded_at",)),
-        Explain(text=explain.QUEUE, columns=("calls.queue", "surveys.call_id")),
-        Explain(text=explain.FEW),
-        Explain(text=explain.ANNOUNCED, columns=("surveys.responded_at",)),
-        Explain(text=explain.SHARED, columns=("surveys.device", "surveys.address")),
-        Explain(text=explain.GENEROUS, columns=("outcomes.kind",)),
-    )
+    explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
     blind: ClassVar[str] = (
         "Top scores coached by everybody alike, and coaching that leaves none of the "
         "four signs: both look like a floor, or an agent, whom customers like."

@@ -119,15 +119,7 @@ class ShortCalls(Detector):
         "calls.wrap_s",
         *SCHEMES,
     )
-    explanations: ClassVar[tuple[Explain, ...]] = (
-        Explain(text=explain.EQUIPMENT, columns=("calls.station", "calls.trunk")),
-        Explain(text=explain.SILENT, columns=("calls.customer_id",)),
-        Explain(
-            text=explain.REPEATER, columns=("calls.customer_id", "calls.started_at")
-        ),
-        Explain(text=explain.AWAY, columns=("calls.started_at",)),
-        Explain(text=explain.OUTAGE, columns=("calls.started_at",)),
-    )
+    explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
     blind: ClassVar[str] = (
         "Hanging up on callers after the first ten seconds, and a floor whose median "
         "agent hangs up on fewer callers than lines and wrong numbers can account for."

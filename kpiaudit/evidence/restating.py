@@ -159,16 +159,16 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
 
 
 def _excess(findings: Sequence[Finding]) -> tuple[float, float, float]:
-    """Add up excess records; the interval from the summed squared half-widths."""
+    """Add up excess records, and the half-widths of their intervals.
+
+    Errors are not independent: all agents are held against the same yardstick.
+    """
     value = [f.effect.value or 0.0 for f in findings]
     low = [f.effect.low if f.effect.low is not None else 0.0 for f in findings]
     high = [
         f.effect.high if f.effect.high is not None else float(f.n) for f in findings
     ]
-    total = float(np.sum(value))
-    down = float(np.sqrt(np.sum(np.square(np.subtract(value, low)))))
-    up = float(np.sqrt(np.sum(np.square(np.subtract(high, value)))))
-    return total, total - down, total + up
+    return float(np.sum(value)), float(np.sum(low)), float(np.sum(high))
 
 
 def _sums(finding: Finding, whole: Summary, flagged: Summary) -> _Sums:
@@ -255,25 +255,32 @@ def _service_level(sums: _Sums, excess: Any) -> Restated | None:
 def _resolution(sums: _Sums, excess: Any) -> Restated | None:
     known, quiet = sums.whole["known"], sums.whole["quiet"]
     calls, seen = sums.flagged["calls"], sums.flagged["known"]
-    part = sums.flagged["quiet"] / calls
     if known < 50 or seen < 5:
         return None
-    shares = [x * part / known for x in excess]
-    # Of the flagged calls only some are gamed: which ones is a draw without return.
     odd = sums.flagged["quiet"] / seen
+    usual = (quiet - sums.flagged["quiet"]) / max(known - seen, 1.0)
+
+    def gamed(x: float) -> tuple[float, float]:
+        """Quiet ones among x calls: as the other flagged ones, or what these leave."""
+        alike = x * seen / calls * odd
+        left = sums.flagged["quiet"] - (calls - x) * seen / calls * usual
+        return min(max(left, 0.0), alike), alike
+
+    # Of the flagged calls only some are gamed: which ones is a draw without return.
     noise = _Z * np.sqrt(
         max(excess[0] * seen / calls * (1 - min(excess[0] / calls, 1)), 0.0)
         * odd
         * (1 - odd)
     )
-    noise = float(noise) / known
-    value = quiet / known - shares[0]
+    least, most = gamed(excess[1])[0], gamed(excess[2])[1]
+    lost = gamed(excess[0])[0]
+    value = (quiet - lost) / known
     return Restated(
         kpi="first_contact_resolution",
         reported=quiet / known,
         restated=max(value, 0.0),
-        low=max(value - float(np.hypot(shares[2] - shares[0], noise)), 0.0),
-        high=value + float(np.hypot(shares[0] - shares[1], noise)),
+        low=max(value - float(np.hypot(most - lost, noise)) / known, 0.0),
+        high=value + float(np.hypot(lost - least, noise)) / known,
         unit="share",
         assumption=f"not followed by a contact within {RESOLVED_DAYS} days; the "
         "calls in excess resolved nothing",
@@ -304,8 +311,8 @@ def _own_kpi(run: Run, people: Sequence[Finding]) -> list[Restated]:
             continue
         weight = float(counted[who == finding.subject.id].sum()) if where[2] else 1.0
         shift += weight * (item.restated - item.reported)  # type: ignore[operator]
-        down += (weight * (item.restated - item.low)) ** 2  # type: ignore[operator]
-        up += (weight * (item.high - item.restated)) ** 2  # type: ignore[operator]
+        down += weight * (item.restated - item.low)  # type: ignore[operator]
+        up += weight * (item.high - item.restated)  # type: ignore[operator]
     size = float(counted.sum()) if where[2] else 1.0
     reported = where[3] * float(top.sum()) / size
     value = reported + shift / size
@@ -314,8 +321,8 @@ def _own_kpi(run: Run, people: Sequence[Finding]) -> list[Restated]:
             known[0],
             reported=reported,
             restated=value,
-            low=value - float(np.sqrt(down)) / size,
-            high=value + float(np.sqrt(up)) / size,
+            low=value - float(down) / size,
+            high=value + float(up) / size,
             assumption="",
         )
     ]

@@ -72,7 +72,8 @@ def test_a_dropped_call_is_no_answer_no_length_and_no_solution(run):
     assert length.low < length.restated < length.high
     assert (level.reported, level.restated) == (0.8, 0.76)
     assert (level.low, level.high) == (0.75, 0.77)
-    assert solved.restated == pytest.approx(0.8 - 40 * 18 / 50 / 900)
+    left = 18 - 9 * (720 - 18) / (900 - 45)  # what the ten honest ones leave
+    assert solved.restated == pytest.approx(0.8 - left / 900)
     assert solved.low < solved.restated < solved.high < solved.reported
 
 
