@@ -81,6 +81,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of CPU time")
     parser.add_argument("--seeds", type=int, default=30, help="centres per pattern")
     parser.add_argument("--alike", type=int, default=10, help="per look-alike")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--only", default="", help="name of one pattern or look-alike")
     parser.add_argument("--report", action="store_true")
     given = parser.parse_args()
     if given.report:
@@ -90,13 +92,15 @@ def main() -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     todo = [
         (seed, kind, name)
-        for seed in range(max(given.seeds, given.alike))
+        for seed in range(given.first, given.first + max(given.seeds, given.alike))
         for kind, names, most in (
             ("plant", PLANTS, given.seeds),
             ("alike", LOOKALIKES, given.alike),
         )
         for name in names
-        if seed < most and (kind, name, seed) not in done
+        if seed < given.first + most
+        and given.only in ("", name)
+        and (kind, name, seed) not in done
     ]
     for seed, kind, name in todo:
         if time.process_time() > 60 * given.minutes:

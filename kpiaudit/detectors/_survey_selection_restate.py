@@ -66,6 +66,10 @@ def score(cells: Summary, mine: BoolArray, sign: str, found: Found) -> Score | N
     sd = np.sqrt(
         variance * ((1.0 - share) ** 2 / (n - n_hard) + share**2 / (n_hard + prior))
     )
+    # Who was left out may be worse off than the sign shows: trouble leaves other signs.
+    short = max(_short_of_peers(cells, mine), 0.0)
+    hidden = short / max(cells.floats("invited")[mine].sum() + short, 1.0)
+    worst = hidden * max(easy - worse, 0.0)
     asked = n / contacts[mine].sum()
     ends = [
         asked * mean / 1000.0 + (1.0 - asked) * found[name]
@@ -74,7 +78,7 @@ def score(cells: Summary, mine: BoolArray, sign: str, found: Found) -> Score | N
     return Score(
         reported=mean / 1000.0,
         restated=value / 1000.0,
-        low=(value - 1.96 * sd) / 1000.0,
+        low=(value - 1.96 * sd - worst) / 1000.0,
         high=(value + 1.96 * sd) / 1000.0,
         floor=ends[0],
         ceiling=ends[1],
