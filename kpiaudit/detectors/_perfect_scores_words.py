@@ -195,10 +195,10 @@ def _restated(row: Row) -> Restated:
         reported - step * float(np.clip(x, 0.0, answers)) / max(answers, 1.0)
         for x in (row.value("high"), row.value("effect"), row.value("low"))
     )
-    # What each of these customers would have given instead is a draw of its own; half
-    # the step between top and lower scores stands for how far lower ones differ.
+    # What each of these customers would have given instead is a draw of its own; the
+    # step between top and lower scores stands for how far such answers differ.
     drawn = float(np.clip(row.value("effect"), 0.0, answers))
-    noise = 1.96 * 0.5 * step * float(np.sqrt(drawn)) / max(answers, 1.0)
+    noise = 1.96 * step * float(np.sqrt(drawn)) / max(answers, 1.0)
     return Restated(
         kpi=f"csat ({what})",
         reported=reported,
