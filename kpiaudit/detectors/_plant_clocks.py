@@ -42,16 +42,21 @@ def _closed(rows: Rows) -> Summary:
         known = rows.drawn(moved, part(rows["known"], np.maximum(rows["due"], 1)))
         known = np.minimum(known, rows["known"] - rows["near_known"])
     bounced = rows.drawn(known, BOUNCE)
+    sides = rows.has("side_known")
+    if sides:  # of what they were before, which has to stay possible
+        far = rows["known"] - rows["near_known"] - rows["side_known"]
+        far_bounced = rows["bounced"] - rows["near_bounced"] - rows["side_bounced"]
+        beside = np.minimum(known, rows["side_known"])
+        gone = taken(rows, beside, rows["side_bounced"], rows["side_known"])
+        lost = gone + taken(rows, known - beside, far_bounced, far)
     rows.add("just_after", -rows.drawn(moved, part(_or(rows, "just_after"), late)))
     rows.add("near", moved)
     rows.add("met", moved)
     rows.add("near_known", known)
     rows.add("near_bounced", bounced)
     rows.add("near_reopened", bounced)
-    if rows.has("side_known"):
-        beside = np.minimum(known, rows["side_known"])
-        gone = taken(rows, beside, rows["side_bounced"], rows["side_known"])
-        rows.add("bounced", bounced - gone)
+    if sides:
+        rows.add("bounced", bounced - lost)
         rows.add("side_known", -beside)
         rows.add("side_bounced", -gone)
     return rows.done()
