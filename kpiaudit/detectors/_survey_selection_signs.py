@@ -10,6 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
 from kpiaudit.stats import peers, selection
+from kpiaudit.stats.many import Many, log_odds, many
 from kpiaudit.stats.multiplicity import cauchy
 from kpiaudit.stats.odds import Tables
 from kpiaudit.stats.outcome import Outcome
@@ -32,6 +33,8 @@ _HABIT = 0.2
 _CARRIED = 0.05
 """The signs that others recorded carry a finding if they reach this level alone."""
 
+_FAR = 3.0
+"""Odds, as a multiple of calm agents', from which agents may hide each other."""
 _FIELDS = ("trials", "observed", "expected", "effect", "low", "high")
 _RATIOS = ("ratio", "ratio_low", "ratio_high")
 _OWN_FIELDS = ("odds_ratio", "odds_low", "odds_high")
@@ -130,6 +133,7 @@ def tested(cells: Cells, question: Question) -> Outcome:
             cells.tables(sign),
             min_trouble=question.min_trouble,
             min_excess=question.min_excess,
+            learn=_withholding(cells.tables(sign), question).learn,
             # One answer among several: a false alarm by one shape needs the others.
             averaged=True,
         )
@@ -158,6 +162,18 @@ def tested(cells: Cells, question: Question) -> Outcome:
     driver = _driver(p, independent, size)
     factor = combined / np.maximum(_picked(p, driver), 1e-300)
     return _gathered(by_sign, driver, combined, independent, factor)
+
+
+def _withholding(tables: Tables, question: Question) -> Many:
+    """Return who withholds far more than calm agents; many of them hide each other."""
+    contacts, invited, trouble, both = (
+        tables.per_subject(each)
+        for each in (tables.contacts, tables.invited, tables.trouble, tables.both)
+    )
+    ratio = log_odds(trouble - both, trouble)
+    ratio -= log_odds(contacts - trouble - invited + both, contacts - trouble)
+    used = trouble >= question.min_trouble
+    return many(ratio, ratio, used, ratios=(_FAR, _FAR))
 
 
 def _simes(values: Sequence[FloatArray], size: int) -> FloatArray:
