@@ -353,19 +353,25 @@ def _short_of(rows: Rows) -> str:
     some = tally.where(rows, gamers=lambda g: g > 0, mode="")
     some = [row for row in some if "oracle" in row.get("others", {})]
     cells = tally.by(some, "detector", "agents", "gamers", "strength")
-    able = 0
+    able = whole = 0
     for (name, agents, gamers, strength), own in cells.items():
         best, found = tally.power(_as("oracle", own)), tally.power(own)
         if best < HALF:
             continue
         able += 1
-        if found < 0.9 * best:
+        told = sum(row["other"] > 0 for row in own)
+        if agents == gamers and told >= 0.9 * len(own):
+            whole += 1  # nobody can stand out from peers: the floor is the answer
+        elif found < 0.9 * best:
             who = f"{gamers} of {agents}, {percent(strength)}"
             body.append([f"`{name}`", who, percent(found / best), _floor_in(own)])
     head = ["Detector", "Who, strength", "Power of the oracle's", "Floor reported in"]
     return (
-        f"The oracle finds half or more in {able} kinds of centre; in {len(body)} of "
-        f"them a test finds less than nine tenths of that:\n\n{_table(head, body)}"
+        f"The oracle finds half or more in {able} kinds of centre. In {whole} of them "
+        "everybody does it and the floor is reported in nine of ten centres or more. "
+        "In "
+        f"{len(body)} others a test finds less than nine tenths of the oracle's:\n\n"
+        f"{_table(head, body)}"
     )
 
 

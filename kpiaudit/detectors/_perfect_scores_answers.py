@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MIN_DAYS = 10
 """Fewer days with answers than this are one good fortnight, not a habit."""
 
-_TOGETHER = 0.4
+_TOGETHER = 0.7
 """How far honest answers to the two questions may go together: both count top scores
 with a sign, and contented customers may answer sooner."""
 
