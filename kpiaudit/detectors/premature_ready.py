@@ -78,6 +78,11 @@ class PrematureReady(Detector):
     instant only the pile-up of the floor is left: it has to be large, and its grade is
     weak. If everybody does it, nobody stands out and only the floor can be named.
 
+    Agents who stamp the handover early as well can hide it. Where three of 24 stamped
+    40 % of their late orders early, 6 of 6 were found with true handovers, 2 of 3 with
+    half of these handovers false, and none of 3 with 95 % (docs/accuracy.md, whole
+    centres).
+
     ## Innocent explanations
     - Couriers who come late or take several orders at once: they do so at everybody.
     - Times rounded to five minutes: windows of whole five minutes hold one mark each,
