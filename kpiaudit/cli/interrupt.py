@@ -66,11 +66,18 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise _Terminated
 
 
+def _quiet(*_: object) -> None:
+    """Say nothing of where the work was when it was stopped."""
+
+
 def _end(worker: threading.Thread, status: int, message: str) -> None:
     import ctypes
 
     from kpiaudit.leftovers import sweep
 
+    # The exception may strike outside the work's own `try`, as when polars has told it
+    # already: Python's complaint of that would run into the last line.
+    threading.excepthook = sys.unraisablehook = _quiet
     # In Python code the work unwinds by itself, and its own clean-up is the best.
     if worker.ident is not None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
