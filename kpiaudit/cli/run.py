@@ -101,11 +101,15 @@ def run() -> NoReturn:
     """Run the command line and exit with the promised status."""
     streams.complete()
     status, message = run_interruptibly(_work)
+    _say(message)
+    sys.exit(status)
+
+
+def _say(message: str) -> None:
     if message:
         from kpiaudit.outputs.clean import visible
 
         click.echo(f"kpiaudit: {visible(message)}", err=True)
-    sys.exit(status)
 
 
 def _work() -> tuple[int, str]:

@@ -175,12 +175,11 @@ def spread_to_break(
     points = model.grid.points
     centre = float(quantile(model.grid, spread.honest[None, :], 0.5)[0])
     multiples = np.exp(np.linspace(0.0, np.log(_CAP), 60))
-    along = tails(model, rows)
+    at = centre + multiples[:, None] * (points - centre)
     p = np.empty((len(rows), len(multiples)))
-    for j, multiple in enumerate(multiples):
-        at = centre + multiple * (points - centre)
-        moved = np.array([np.interp(at, points, row) for row in along])
-        p[:, j] = model.predictive(rows, moved)
+    for place, (row, along) in enumerate(zip(rows, tails(model, rows), strict=True)):
+        moved = np.interp(at, points, along)
+        p[place] = model.predictive(np.full(len(multiples), row), moved)
     lost = p > p_threshold
     first = np.where(lost.any(axis=1), np.argmax(lost, axis=1), len(multiples) - 1)
     return np.asarray(multiples[first], dtype=np.float64)

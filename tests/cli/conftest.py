@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from kpiaudit.cli.run import _say, _status_of
 from kpiaudit.tables.simulate import Centre, Plant, simulate, write
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +35,34 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _options(given: Mapping[str, str] | None) -> dict[str, str]:
+    # One rule is enough to see what becomes of a scan, and saves minutes.
+    return {"KPIAUDIT_SELECT": "short-calls", **(given or {})}
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run the installed command in an empty folder."""
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in an empty folder, inside this process: quick."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(
+        *words: str, env: Mapping[str, str] | None = None, **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        streams = CliRunner().isolation(**more, env=_options(env))
+        with streams as (out, err, _):
+            status, message = _status_of(list(words))
+            _say(message)
+            sys.stdout.flush()
+            sys.stderr.flush()
+        said = (stream.getvalue().decode() for stream in (out, err))
+        return subprocess.CompletedProcess(words, status, *said)
+
+    return command
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Run:
+    """Run the installed command in an empty folder, as a process of its own."""
 
     def command(
         *words: str, env: Mapping[str, str] | None = None, **more: Any
@@ -48,12 +75,20 @@ def run(tmp_path: Path) -> Run:
             cwd=tmp_path,
             text=True,
             check=False,
-            # One rule is enough to see what becomes of a scan, and saves minutes.
-            env={**os.environ, "KPIAUDIT_SELECT": "short-calls", **(env or {})},
+            env={**os.environ, **_options(env)},
             **options,
         )
 
     return command
+
+
+@pytest.fixture(scope="session")
+def reported(exports: Path) -> str:
+    """What a scan of `exports` prints as JSON."""
+    with CliRunner().isolation(env=_options(None)) as (out, _, _):
+        _status_of(["scan", str(exports), "--format", "json"])
+        sys.stdout.flush()
+    return out.getvalue().decode()
 
 
 @pytest.fixture(scope="session")

@@ -81,9 +81,9 @@ def shell(
     ids=lambda words: words[0],
 )
 def test_a_full_disk_is_4_and_leaves_nothing(
-    run: Run, calls: str, tmp_path: Path, words: tuple[str, ...]
+    spawn: Run, calls: str, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    done = run(*(calls if w == "CALLS" else w for w in words), preexec_fn=small_files)
+    done = spawn(*(calls if w == "CALLS" else w for w in words), preexec_fn=small_files)
     assert done.returncode == 4
     assert "can't be written" in last(done)
     assert "Free some space" in last(done)
@@ -91,10 +91,10 @@ def test_a_full_disk_is_4_and_leaves_nothing(
 
 
 def test_a_full_disk_leaves_the_earlier_report(
-    run: Run, calls: str, tmp_path: Path
+    spawn: Run, calls: str, tmp_path: Path
 ) -> None:
     (tmp_path / "r.txt").write_text("of last month")
-    done = run("scan", calls, "-o", "r.txt", preexec_fn=small_files)
+    done = spawn("scan", calls, "-o", "r.txt", preexec_fn=small_files)
     assert done.returncode == 4
     assert "r.txt: the report can't be written" in last(done)
     assert "Free some space" in last(done)
@@ -102,9 +102,9 @@ def test_a_full_disk_leaves_the_earlier_report(
     assert names(tmp_path) == ["r.txt"]
 
 
-def test_a_full_temporary_folder_is_4(run: Run, calls: str, tmp_path: Path) -> None:
+def test_a_full_temporary_folder_is_4(spawn: Run, calls: str, tmp_path: Path) -> None:
     env = {"KPIAUDIT_MEMORY_MB": "0.01", "TMPDIR": str(tmp_path)}
-    done = run("scan", calls, env=env, preexec_fn=small_files)
+    done = spawn("scan", calls, env=env, preexec_fn=small_files)
     assert done.returncode == 4
     assert "temporary files" in last(done)
     assert names(tmp_path) == []
@@ -120,10 +120,10 @@ def test_a_full_temporary_folder_is_4(run: Run, calls: str, tmp_path: Path) -> N
     ids=lambda words: words[0],
 )
 def test_an_unwritable_folder_is_2(
-    run: Run, calls: str, tmp_path: Path, words: tuple[str, ...]
+    spawn: Run, calls: str, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     (tmp_path / "closed").mkdir(mode=0o555)
-    done = run(
+    done = spawn(
         *(calls if w == "CALLS" else w for w in words), preexec_fn=without_privileges
     )
     assert done.returncode == 2
@@ -131,7 +131,7 @@ def test_an_unwritable_folder_is_2(
     assert names(tmp_path / "closed") == []
 
 
-def test_an_unreadable_export_is_3(run: Run, calls: str, tmp_path: Path) -> None:
+def test_an_unreadable_export_is_3(spawn: Run, calls: str, tmp_path: Path) -> None:
     shutil.copy(calls, tmp_path / "calls.csv")
     (tmp_path / "calls.csv").chmod(0)
 
@@ -139,7 +139,7 @@ def test_an_unreadable_export_is_3(run: Run, calls: str, tmp_path: Path) -> None
         without_privileges()
         ctypes.CDLL(None).prctl(_DROP_A_CAPABILITY, 2, 0, 0, 0)
 
-    done = run("scan", "calls.csv", preexec_fn=powerless)
+    done = spawn("scan", "calls.csv", preexec_fn=powerless)
     assert done.returncode == 3
     assert "calls.csv: the file can't be read (Permission denied)" in last(done)
 
@@ -205,10 +205,10 @@ def test_no_home_and_a_broken_locale_change_nothing(calls: str, report: bytes) -
 
 
 def test_letters_of_all_alphabets_survive_a_broken_locale(
-    run: Run, calls: str, tmp_path: Path
+    spawn: Run, calls: str, tmp_path: Path
 ) -> None:
     shutil.copy(calls, tmp_path / "Zoë-佐藤.csv")
-    done = run("inspect", "Zoë-佐藤.csv", env={"LC_ALL": "xx"})
+    done = spawn("inspect", "Zoë-佐藤.csv", env={"LC_ALL": "xx"})
     assert done.returncode == 0, done.stderr
     assert "Zoë-佐藤.csv" in done.stdout
 

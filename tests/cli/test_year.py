@@ -1,4 +1,7 @@
-"""A year of monthly scans against a baseline, as a scheduler would run them."""
+"""A year of scans against a baseline, as a scheduler would run them.
+
+Nothing happens in July and November, which are left out.
+"""
 
 import json
 from dataclasses import dataclass
@@ -151,12 +154,11 @@ def _first_half(ids: dict[str, str]) -> None:
 
 def _second_half(ids: dict[str, str], everybody: set[str]) -> None:
     """Compare with June, which somebody has looked at."""
-    for month in (7, 8):
-        quiet = _run(month)
-        assert quiet.status == 0
-        assert quiet.states == _known(*everybody)
-        assert quiet.accepted == {ACCEPTED}
-        assert quiet.gone == []
+    quiet = _run(8)
+    assert quiet.status == 0
+    assert quiet.states == _known(*everybody)
+    assert quiet.accepted == {ACCEPTED}
+    assert quiet.gone == []
 
     # The acceptance has ended, and the finding is still there.
     back = _run(9)
@@ -194,7 +196,7 @@ def test_a_year_of_runs_says_what_is_new_and_nothing_twice(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("reports").mkdir()
-    for month in range(1, 13):
+    for month in (1, 2, 3, 4, 5, 6, 8, 9, 10, 12):
         _export(month, Path(f"exports/2026-{month:02}"))
     everybody = {STEADY, GROWING, SHRINKING, COMING, ACCEPTED}
 
@@ -204,9 +206,8 @@ def test_a_year_of_runs_says_what_is_new_and_nothing_twice(
     assert _update(6) == reviewed
     _second_half(ids, everybody)
     _october_in_two_files(everybody)
-    for month in (11, 12):
-        last = _run(month)
-        assert last.status == 0
-        assert last.states == _known(*everybody)
-        assert "stale-baseline" in last.notes
+    last = _run(12)
+    assert last.status == 0
+    assert last.states == _known(*everybody)
+    assert "stale-baseline" in last.notes
     assert Path("known.json").read_bytes() == reviewed
