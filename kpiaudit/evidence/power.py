@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy.special import log_ndtr, ndtri
+from scipy.special import log_ndtr, ndtr, ndtri
 
 from kpiaudit.findings import SmallestDetectable
 from kpiaudit.stats import held, multiplicity
@@ -24,12 +24,17 @@ ALL_RULES = 0.10
 never read at more than its own `max_q`, so this only matters from three rules on."""
 _LOWEST, _HIGHEST = 0.002, 0.98
 """Shares among which the smallest one that is found is looked for."""
-_TOGETHER = 40
-"""One in so many agents is planted at the same time: few enough to stay the few."""
-_MOST_TOGETHER = 16
-_PLANTS = 24
-_AGAIN = 3
-"""The estimate is renewed after so many rounds."""
+_TOGETHER = 8
+"""One in so many agents is planted at the same time: few enough to stay the few. By
+kept yardsticks their scores move by less than .1 against planting one at a time."""
+_MOST_TOGETHER = 12
+_PLANTS = 30
+_FEWEST = 6
+_CERTAIN = 0.1
+"""Standard deviation of the log of the share at which the search ends."""
+_SURE = 0.95
+_NEAR = 0.3
+"""Half the width, in logs, within which the last shares are planted."""
 _REACH = 0.7
 """Answers this much nearer to or farther from the threshold, in standard deviations,
 say no more than that they are."""
@@ -163,13 +168,14 @@ def search(
 ) -> float:
     """Return the share at which an agent is found with 80 % power.
 
-    Shares are planted first all over the range, then near the estimate.
+    The first shares lie all over the range, the others where the answer is least
+    certain; the search ends once it is known to about 10 %.
 
     Args:
         measure: Plants and measures.
         ids: Agents to plant into, in a random order, again and again.
         mark: p-value at which an agent is found.
-        plants: How many agents are planted in all, about.
+        plants: How many agents are planted at most, about.
         together: How many of them at a time.
         seed: Fixes the random numbers.
 
@@ -178,29 +184,55 @@ def search(
     """
     rng = np.random.default_rng([seed, 7])
     order = [ids[i] for i in rng.permutation(len(ids))]
-    rounds = max(3, -(-plants // together))
     shares, scores = np.empty(0), np.empty(0)
-    centre, reach = np.log(_LOWEST * _HIGHEST) / 2, np.log(_HIGHEST / _LOWEST) / 2
-    for number in range(rounds):
-        first = number * together
+    known = crossing(shares, scores)
+    first = 0
+    while first < max(plants, 3):
         chosen = [order[(first + i) % len(order)] for i in range(together)]
-        # Low-discrepancy places, so that few agents cover the range as well as many.
+        # Low-discrepancy places, so that few agents cover a range as well as many.
         at = ((np.arange(first, first + together) + 0.5) * 0.6180339887) % 1.0
-        tried = np.clip(np.exp(centre + reach * (2.0 * at - 1.0)), _LOWEST, _HIGHEST)
-        p = measure(dict(zip(chosen, tried.tolist(), strict=True)), seed + number)
+        tried = np.clip(np.exp(known.places(at)), _LOWEST, _HIGHEST)
+        p = measure(dict(zip(chosen, tried.tolist(), strict=True)), seed + first)
         got = np.array([p[agent] for agent in chosen])
         seen = ~np.isnan(got)
         shares = np.concatenate([shares, np.log(tried[seen])])
-        scores = np.concatenate([scores, -ndtri(np.clip(got[seen], 1e-300, 1 - 1e-9))])
-        ready = len(shares) >= min(6, plants // 3)
-        if ready and (number % _AGAIN == _AGAIN - 1 or number == rounds - 1):
-            centre, reach = crossing(shares, scores + ndtri(mark)), 0.4
-    share = float(np.exp(centre)) if len(shares) else float("nan")
-    return share if share <= _HIGHEST else float("nan")
+        fresh = ndtri(mark) - ndtri(np.clip(got[seen], 1e-300, 1 - 1e-9))
+        scores = np.concatenate([scores, fresh])
+        first += together
+        known = crossing(shares, scores)
+        if len(shares) >= _FEWEST and (known.doubt <= _CERTAIN or known.beyond):
+            break
+    if not len(shares) or known.share > np.log(_HIGHEST):
+        return float("nan")
+    return float(np.exp(known.share))
 
 
-def crossing(shares: FloatArray, scores: FloatArray) -> float:
-    """Return the log share at which four in five scores lie above 0.
+@dataclass(frozen=True, kw_only=True)
+class Crossing:
+    """Where planted agents begin to be found, as far as is known.
+
+    Args:
+        share: Log of the share that is found with 80 % power, all doubt included.
+        doubt: Standard deviation of that log.
+        low: Lower end of where to look next, in logs.
+        high: Upper end.
+        beyond: It is certain enough that not even nearly all would be found.
+    """
+
+    share: float
+    doubt: float
+    low: float
+    high: float
+    beyond: bool
+
+    def places(self, at: FloatArray) -> FloatArray:
+        """Return log shares to try next, at parts in [0, 1] of where to look."""
+        out: FloatArray = self.low + (self.high - self.low) * at
+        return out
+
+
+def crossing(shares: FloatArray, scores: FloatArray) -> Crossing:
+    """Say at which log share four in five scores lie above 0.
 
     Scores rise in a straight line with the log of the share, with a common spread;
     those far from 0 only say on which side they are.
@@ -235,10 +267,24 @@ def crossing(shares: FloatArray, scores: FloatArray) -> float:
     log -= 0.5 * (np.log(width[:, 0] / 0.2) / 0.7) ** 2
     log -= 0.5 * (np.log(sd[:, 0] / 0.5) / 0.8) ** 2
     weight = np.exp(log - log.max())
+    weight /= weight.sum()
     found = at[:, 0] + float(ndtri(POWER)) * width[:, 0]
-    order = np.argsort(found)
-    half = np.searchsorted(np.cumsum(weight[order]), 0.5 * weight.sum())
-    return float(found[order][half])
+    middle = float(weight @ found)
+    doubt = float(np.sqrt(weight @ (found - middle) ** 2))
+    # What is not known about the line is doubt about the next plant as well.
+    grid = np.linspace(np.log(_LOWEST) - 0.5, np.log(4.0), 400)
+    seen = weight > weight.max() * 1e-4
+    power = weight[seen] @ ndtr((grid - at[seen]) / width[seen])
+    share = float(np.interp(POWER * weight[seen].sum(), power, grid))
+    half = max(2.0 * doubt, _NEAR)
+    limits = np.log(_LOWEST), np.log(_HIGHEST)
+    return Crossing(
+        share=share,
+        doubt=doubt,
+        low=float(np.clip(middle - half, *limits)),
+        high=float(np.clip(middle + half, *limits)),
+        beyond=bool(weight[found > limits[1]].sum() > _SURE),
+    )
 
 
 def typical(agents: Tested, level: float, *, low: float, high: float) -> IntArray:
@@ -270,7 +316,7 @@ def smallest(
 
     Args:
         run: A rule that was tested and selected.
-        plants: How many agents are planted, about: more is more precise.
+        plants: How many agents are planted at most, about.
         exact: Fit everything anew for each of them, which takes long.
         band: Quantiles of the agents' trials between which that size lies.
 

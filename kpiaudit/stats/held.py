@@ -11,16 +11,20 @@ from __future__ import annotations
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from kpiaudit.stats.outcome import FloatArray, Outcome
 
     Measure = Callable[..., Outcome]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +32,7 @@ class Yardsticks:
     """The yardsticks of one test, in the order in which it fitted them."""
 
     kept: list[_Kept] = field(default_factory=list)
+    answers: list[_Answer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +48,15 @@ class _Kept:
     question: tuple[object, ...]
     sums: FloatArray
     measure: Measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What was asked once, of counts that planting may leave alone."""
+
+    question: str
+    counts: tuple[NDArray[Any], ...]
+    said: Any
 
 
 _KEEPING: ContextVar[Yardsticks | None] = ContextVar("keeping", default=None)
@@ -85,6 +99,31 @@ def keep(question: tuple[object, ...], sums: FloatArray, measure: Measure) -> No
     kept = _KEEPING.get()
     if kept is not None:
         kept.kept.append(_Kept(question=question, sums=sums, measure=measure))
+
+
+def once(question: str, counts: Sequence[NDArray[Any]], ask: Callable[[], T]) -> T:
+    """Ask what planting may leave alone, and inside of `against` only where it didn't.
+
+    Args:
+        question: Its name; another question never takes its answer.
+        counts: All counts that the answer depends on.
+        ask: Answers.
+    """
+    kept, against = _KEEPING.get(), _AGAINST.get()
+    for known in against.answers if against is not None else ():
+        if known.question == question and _same(known.counts, counts):
+            return cast("T", known.said)
+    said = ask()
+    if kept is not None:
+        answer = _Answer(question=question, counts=tuple(counts), said=said)
+        kept.answers.append(answer)
+    return said
+
+
+def _same(one: Sequence[NDArray[Any]], other: Sequence[NDArray[Any]]) -> bool:
+    return len(one) == len(other) and all(
+        a is b or np.array_equal(a, b) for a, b in zip(one, other, strict=True)
+    )
 
 
 def look_up(question: tuple[object, ...], sums: FloatArray) -> Measure | None:

@@ -158,10 +158,54 @@ def test_a_rule_that_shows_nothing_yet_counts_as_one_more_of_the_selected(honest
 def test_the_crossing_is_that_of_the_line_the_scores_lie_on():
     rng = np.random.default_rng(3)
     shares = np.log(0.2) + 0.5 * rng.standard_normal(400)
-    # A width of 0.25: three in four are found at exp(0.25 x 0.67) times 0.2.
+    # A width of 0.25: four in five are found at exp(0.25 x 0.84) times 0.2.
     scores = 1.0 / 0.25 * (shares - np.log(0.2)) + rng.standard_normal(400)
-    want = np.log(0.2) + 0.25 * norm.ppf(0.75)
-    assert power.crossing(shares, scores) == pytest.approx(want, abs=0.06)
+    want = np.log(0.2) + 0.25 * norm.ppf(0.8)
+    assert power.crossing(shares, scores).share == pytest.approx(want, abs=0.06)
+
+
+def line(at, width, calls):
+    """Planted agents whose scores lie on a line with noise, as measured ones do."""
+    rng = np.random.default_rng(4)
+
+    def measure(shares, seed):
+        calls.append(len(shares))
+        score = {a: (np.log(s) - at) / width for a, s in shares.items()}
+        return {a: norm.sf(2.5 + z + rng.standard_normal()) for a, z in score.items()}
+
+    return measure
+
+
+def test_the_search_ends_once_the_share_is_known():
+    calls = []
+    ids = [f"A{i}" for i in range(20)]
+    share = power.search(
+        line(np.log(0.1), 0.1, calls), ids, norm.sf(2.5), plants=60, together=2
+    )
+    assert np.log(share) == pytest.approx(np.log(0.1) + 0.084, abs=0.2)
+    assert sum(calls) < 30
+
+
+def test_the_search_soon_gives_up_where_nothing_would_be_found():
+    calls = []
+    measure = line(np.log(90.0), 0.2, calls)
+    share = power.search(measure, ["A"], norm.sf(2.5), plants=60)
+    assert np.isnan(share)
+    assert sum(calls) < 20
+
+
+def test_what_planting_leaves_alone_is_asked_once():
+    asked = []
+
+    def ask(counts):
+        return held.once("this", [counts], lambda: asked.append(1) or len(asked))
+
+    with held.keeping() as kept:
+        assert ask(np.arange(3)) == 1
+    with held.against(kept):
+        assert ask(np.arange(3)) == 1
+        assert ask(np.arange(4)) == 2
+    assert ask(np.arange(3)) == 3
 
 
 @pytest.fixture(scope="module")
