@@ -190,7 +190,8 @@ def search(
     while first < max(plants, 3):
         chosen = [order[(first + i) % len(order)] for i in range(together)]
         # Low-discrepancy places, so that few agents cover a range as well as many.
-        at = ((np.arange(first, first + together) + 0.5) * 0.6180339887) % 1.0
+        turns = (np.arange(first, first + together) + 0.5) * 0.6180339887
+        at = np.asarray(turns % 1.0, dtype=np.float64)
         tried = np.clip(np.exp(known.places(at)), _LOWEST, _HIGHEST)
         p = measure(dict(zip(chosen, tried.tolist(), strict=True)), seed + first)
         got = np.array([p[agent] for agent in chosen])
