@@ -136,6 +136,8 @@ def _held(
     outcome: Outcome, true: np.ndarray, planted: np.ndarray, hit: np.ndarray
 ) -> list[int]:
     """Count intervals, and those that hold the truth: planted ones, reported ones."""
+    if true.ndim > 1:
+        true = true[np.arange(len(true)), outcome.extra["sign"].astype(np.int64)]
     inside = (outcome.low <= true) & (true <= outcome.high)
     some = (planted, planted & inside, planted & hit, planted & hit & inside)
     return [int(each.sum()) for each in some]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from calibration.worlds import Cell, Floor, Made, names, table, tilt
+from kpiaudit.detectors._survey_selection_signs import ORDER
 from kpiaudit.detectors.survey_selection import SurveySelection
 
 CONTACTS, QUEUES, DAYS = 1600, 2, 42
@@ -24,10 +25,13 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     contacts = rng.poisson(floor.workload(CONTACTS / QUEUES)[:, None], shape)
     trouble = rng.binomial(contacts, tilt(TROUBLE, _level(floor)))
     base = tilt(INVITED, _level(floor))
-    after = tilt(base, AFTER + _level(floor)) * (1 - cell.strength * gamer[:, None])
+    honest = tilt(base, AFTER + _level(floor))
+    kept_back = cell.strength * gamer[:, None]
+    after = honest * (1 - kept_back)
     seen = {name: _level(floor) for name in SIGNS}
     counts = {"contacts": contacts, "invited": np.zeros(shape, dtype=np.int64)}
     counts |= {f"{s}{end}": np.zeros(shape, np.int64) for s in SIGNS for end in _ENDS}
+    missing = dict.fromkeys(SIGNS, np.zeros(shape, np.int64))
     for hard, total, rate in ((0, trouble, after), (1, contacts - trouble, base)):
         for invited, part in _split(total, rate, rng):
             counts["invited"] += part * invited
@@ -35,6 +39,8 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
                 with_it = rng.binomial(part, tilt(shares[hard], seen[sign]))
                 counts[sign] += with_it
                 counts[f"{sign}_invited"] += with_it * invited
+                if not hard and not invited:
+                    missing[sign] = with_it
     ids = names(cell.agents)
     cells = table(
         agent_id=np.repeat(ids, QUEUES),
@@ -48,8 +54,24 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         summaries={"cells": cells, "agents": agents},
         found={"answers_known": True},
         gamer=gamer,
+        excess=_withheld(missing, honest * kept_back / (1 - after), rng),
         ids=ids,
     )
+
+
+def _withheld(
+    missing: dict[str, np.ndarray], chance: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw which missing invitations the pattern took, shape (agents, signs).
+
+    A column per sign in the detector's order: contacts with trouble that show the sign
+    and would have been invited otherwise.
+    """
+    out = np.zeros((len(chance), len(ORDER)))
+    for sign, each in missing.items():
+        taken = rng.binomial(each, np.broadcast_to(chance, each.shape))
+        out[:, ORDER.index(sign)] = taken.sum(axis=1)
+    return out
 
 
 def _level(floor: Floor) -> np.ndarray:

@@ -76,7 +76,8 @@ class Made:
         honest: An honest agent's true rate as `tail_grid`, for the oracle, shape
             (n_agents or 1, n_points).
         excess: Events per agent that the planted pattern added, in the units of the
-            outcome's effect; empty where that can't be said.
+            outcome's effect, shape (n_agents,), or with a column per sign where the
+            outcome's `sign` says of which it speaks; empty where that can't be said.
         durations: Agent and whole seconds of every call, where single calls exist.
     """
 

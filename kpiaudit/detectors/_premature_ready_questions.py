@@ -204,7 +204,7 @@ def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Ans
     totals = counted.totals()
     extra_ms = _extra_wait(totals, limits.min_near)
     # Waits that are longer by seconds are longer for reasons of no interest here.
-    trivial = extra_ms < limits.extra_ms * np.maximum(waited.effect, 1.0)
+    trivial = extra_ms < limits.extra_ms * np.maximum(waited.extra["within"], 1.0)
     wait_p = np.where(trivial & ~np.isnan(waited.p_value), 1.0, waited.p_value)
     wait_p[days < limits.min_days] = np.nan
     waited = replace(waited, p_value=wait_p)

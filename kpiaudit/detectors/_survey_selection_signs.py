@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from kpiaudit.detectors import _survey_selection_hidden as hidden
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
 from kpiaudit.stats import peers, selection
 from kpiaudit.stats.many import Many, log_odds, many
@@ -16,12 +17,14 @@ from kpiaudit.stats.odds import Tables
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summary
     from kpiaudit.stats.outcome import FloatArray, IntArray
+
+    Interval = Callable[[IntArray, float], tuple[FloatArray, FloatArray]]
 
 ORDER = (*INDEPENDENT, *OWN)
 _OTHERS, _OWN, _EVERY = 0.4, 0.3, 0.3
@@ -35,7 +38,7 @@ _CARRIED = 0.05
 
 _FAR = 3.0
 """Odds, as a multiple of calm agents', from which agents may hide each other."""
-_FIELDS = ("trials", "observed", "expected", "effect", "low", "high")
+_FIELDS = ("trials", "observed", "expected", "effect")
 _RATIOS = ("ratio", "ratio_low", "ratio_high")
 _OWN_FIELDS = ("odds_ratio", "odds_low", "odds_high")
 
@@ -118,7 +121,8 @@ def tested(cells: Cells, question: Question) -> Outcome:
         question: What each test needs.
 
     Returns:
-        The outcome of each agent's most telling sign, with the combined p-value.
+        The outcome of each agent's most telling sign, with the combined p-value. Its
+        interval allows for the choice: with m signs it is that at 1 - (1 - level) / m.
         `extra` holds `sign` (index into `ORDER`), `independent` (1 where the signs that
         others recorded reach the 5 % level by themselves), and per sign `p.<sign>`,
         `ratio.<sign>`, `low.<sign>`, `high.<sign>`, `trials.<sign>`.
@@ -126,19 +130,22 @@ def tested(cells: Cells, question: Question) -> Outcome:
     Source:
         Simes (1986), Biometrika 73:751-754; Hartung (1999), Biometrical Journal
         41:849-855 (adding normal scores that go together); Liu & Xie (2020), JASA
-        115:393-402 (answers that depend on each other in an unknown way).
+        115:393-402 (answers that depend on each other in an unknown way); Benjamini &
+        Yekutieli (2005), JASA 100:71-81 (intervals of what was chosen).
     """
+    tables = {sign: cells.tables(sign) for sign in cells.signs()}
     by_sign = {
         sign: selection.withheld(
-            cells.tables(sign),
+            each,
             min_trouble=question.min_trouble,
             min_excess=question.min_excess,
-            learn=_withholding(cells.tables(sign), question).learn,
+            learn=_withholding(each, question).learn,
             # One answer among several: a false alarm by one shape needs the others.
             averaged=True,
         )
-        for sign in cells.signs()
+        for sign, each in tables.items()
     }
+    by_sign = hidden.allowed_for(by_sign, tables)
     size = len(cells.ids)
     p = {sign: outcome.p_value for sign, outcome in by_sign.items()}
     if "flagged" in p and "unresolved" in p:
@@ -248,13 +255,6 @@ def _gathered(
     def pick_extra(name: str) -> FloatArray:
         return _picked({s: o.extra[name] for s, o in by_sign.items()}, driver)
 
-    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
-        low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        for mine, outcome in _by_driver(rows, driver, by_sign):
-            if outcome.interval is not None:
-                low[mine], high[mine] = outcome.interval(rows[mine], level)
-        return low, high
-
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
         out = np.full(len(rows), np.nan)
         for mine, outcome in _by_driver(rows, driver, by_sign):
@@ -264,6 +264,8 @@ def _gathered(
                 out[mine] = outcome.breaking_point(rows[mine], level)
         return out
 
+    interval = _chosen(by_sign, driver)
+    low, high = interval(np.arange(len(driver)), 0.95)
     extra = {name: pick_extra(name) for name in _OWN_FIELDS}
     extra["sign"] = driver.astype(np.float64)
     extra["independent"] = independent.astype(np.float64)
@@ -279,6 +281,8 @@ def _gathered(
     return Outcome(
         **{name: pick(name) for name in (*_FIELDS, *_RATIOS)},
         p_value=combined,
+        low=low,
+        high=high,
         facts=usual.facts if usual is not None else {},
         extra=extra,
         interval=interval,
@@ -286,6 +290,23 @@ def _gathered(
         draw=None,
         smallest_detectable=usual.smallest_detectable if usual else float("nan"),
     )
+
+
+def _chosen(by_sign: dict[str, Outcome], driver: IntArray) -> Interval:
+    """Return the interval of the sign shown, which is the clearest of several."""
+    asked = np.sum([outcome.testable for outcome in by_sign.values()], axis=0)
+
+    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
+        low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+        for mine, outcome in _by_driver(rows, driver, by_sign):
+            for count in np.unique(asked[rows[mine]]).tolist():
+                some = mine & (asked[rows] == count)
+                if outcome.interval is not None:
+                    each = 1.0 - (1.0 - level) / max(count, 1)
+                    low[some], high[some] = outcome.interval(rows[some], each)
+        return low, high
+
+    return interval
 
 
 def _by_driver(

@@ -54,7 +54,9 @@ class EarlyClosure(Detector):
     2. These closures bounce: work on them goes on within 72 hours, or the same customer
        opens another ticket (of the same category, where the customer opens many). Hard
        tickets are late and come back as well, so the agent's odds ratio of bouncing,
-       near the deadline against elsewhere, is compared with the peers' odds ratio.
+       near the deadline against elsewhere, is compared with the peers' odds ratio. How
+       many bounces are in excess is counted by the agent's own closures elsewhere and
+       that odds ratio.
 
     Both allow for honest differences between agents and for days that cluster. The
     p-value is the chance that an honest agent answers both so clearly: the weaker

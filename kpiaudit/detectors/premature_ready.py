@@ -59,7 +59,8 @@ class PrematureReady(Detector):
        it is among the longest tenth of its site and hour of the day. The agent's odds
        ratio of a long wait, stamps near the promise against all others, is compared
        with the peers' odds ratio, so that couriers who are late for everybody and
-       agents who are slow everywhere cancel out.
+       agents who are slow everywhere cancel out. How many long waits are in excess is
+       counted by the agent's own other orders and that odds ratio.
 
     The p-value is the chance that an honest agent answers both so clearly: the weaker
     answer decides, or, where the first at least leans to yes, the sum of both; either

@@ -19,6 +19,7 @@ from kpiaudit.stats.odds import odds_ratio, peers_log_odds
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.stats.shapes import Grid
 from kpiaudit.stats.spread import fit_spread, without_each
+from kpiaudit.stats.surplus import Surplus
 
 if TYPE_CHECKING:
     from kpiaudit.stats.odds import Tables
@@ -32,7 +33,7 @@ _MIN_INFORMATION = 1.0
 _MIN_PEERS = 3
 _MIN_CHANGED = 8
 _FIT_AT_MOST = 1000
-_EXTRA = ("odds_ratio", "odds_low", "odds_high", "lifted", "information")
+_EXTRA = ("odds_ratio", "odds_low", "odds_high", "lifted", "information", "within")
 _DOUBTFUL = 0.3
 _BLUR = 0.012
 """Nobody's log-odds are taken as known better than this (the grid's resolution)."""
@@ -137,15 +138,20 @@ def _measured(
         yardstick=planted.some_rows(old.yardstick, rows),
         **moments.along,
     )
-    trouble = some.per_subject(some.trouble)
-    return planted.measured(
+    surplus = _surplus(some, offset, model)
+    testable = moments.information >= _MIN_INFORMATION
+    out = planted.measured(
         outcome,
         model,
         rows,
-        testable=(moments.information >= _MIN_INFORMATION)
-        & (trouble >= question.least),
-        forced=trouble - model.n,
+        testable=testable & (surplus.trials >= question.least),
+        forced=surplus.trials - model.n,
     )
+    out.expected[rows] = surplus.expected
+    out.effect[rows] = surplus.missing - surplus.expected
+    within = out.extra["within"].copy()
+    within[rows] = _within(model)
+    return replace(out, extra={**out.extra, "within": within})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,25 +306,21 @@ def _outcome(fit: _Fit, tables: Tables) -> Outcome:
     rows = np.arange(tables.n_subjects)
     p = predictive.p_values(model)
     p[~fit.testable] = np.nan
-    forced = tables.per_subject(tables.trouble) - model.n
-    base = np.sum(model.weights(rows) * model.mean, axis=1)
-    low, high = predictive.excess_interval(model, rows, 0.95)
+    surplus = _surplus(tables, fit.rates.log_odds, model)
+    low, high = surplus.interval(rows, 0.95)
     ratio, ratio_low, ratio_high = predictive.odds_ratio(spread, model)
     raw = odds_ratio(tables)
     raw_low, raw_high = raw.interval()
-
-    def interval(rows: IntArray, level: float) -> tuple[FloatArray, FloatArray]:
-        return predictive.excess_interval(model, rows, level)
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
         return predictive.spread_to_break(spread, model, rows, threshold)
 
     return Outcome(
-        trials=tables.per_subject(tables.trouble),
-        observed=model.k + forced,
-        expected=base + forced,
+        trials=surplus.trials,
+        observed=surplus.missing,
+        expected=surplus.expected,
         p_value=p,
-        effect=model.k - base,
+        effect=surplus.missing - surplus.expected,
         low=low,
         high=high,
         # The model's odds are those of a missing invitation.
@@ -332,10 +334,30 @@ def _outcome(fit: _Fit, tables: Tables) -> Outcome:
             "odds_high": raw_high,
             "lifted": fit.lifted,
             "information": fit.information,
+            "within": _within(model),
         },
-        interval=interval,
+        interval=surplus.interval,
         breaking_point=breaking_point,
     )
+
+
+def _surplus(tables: Tables, offset: FloatArray, model: Model) -> Surplus:
+    """Return the excess over what the subjects' contacts without trouble would give."""
+    return Surplus.of(
+        tables,
+        offset,
+        grid=model.grid,
+        honest=model.yardstick.honest,
+        phi=model.phi,
+        unsure=model.peers,
+    )
+
+
+def _within(model: Model) -> FloatArray:
+    """Return the excess within the margins, part of which the pattern itself made."""
+    rows = np.arange(len(model.k))
+    base = np.sum(model.weights(rows) * model.mean, axis=1)
+    return np.asarray(model.k - base, dtype=np.float64)
 
 
 def _facts(fit: _Fit, tables: Tables) -> dict[str, float]:
