@@ -74,14 +74,18 @@ class Explanation:
         text: The explanation in words.
         status: `ruled_out`, `open` or `uncheckable`.
         detail: The figures behind the status, and the columns that it rests on.
-        holds: The data positively show the explanation: the finding is withdrawn or
-            lowered. Such an explanation has the status `open`.
+        holds: The data positively show the explanation. Such an explanation has the
+            status `open`.
+        rests_on: Columns that a holding explanation rests on. Only if it names some,
+            and the subject neither writes nor steers any of them, is the finding
+            withdrawn; otherwise it loses one grade.
     """
 
     text: str
     status: ExplanationStatus
     detail: str = ""
     holds: bool = False
+    rests_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,8 +57,9 @@ _EXPLANATIONS = """\
 What else a pattern could be, what each detector asks about it, and what happens then.
 Every finding lists all of its detector's explanations:
 
-- **withdrawn**: the explanation holds, and there is no finding; the rule's status says
-  so.
+- **withdrawn**: the explanation holds on columns of origin `system`, `customer` or
+  `third_party`, and there is no finding; the rule's status says so. Where it holds on a
+  column that the subject writes or steers, the finding stays and loses one grade.
 - **ruled_out**: the data speak against it, on columns of origin `system`, `customer` or
   `third_party`.
 - **open**: nothing speaks against it, or only columns that the subject writes or
@@ -66,7 +67,8 @@ Every finding lists all of its detector's explanations:
 - **uncheckable**: the columns below are not there; the finding names them.
 
 The origin in brackets is the usual one ([tables.md](tables.md)); a mapping may say
-otherwise, and what an agent writes or steers never rules anything out.
+otherwise, and what an agent writes or steers neither rules anything out nor withdraws
+a finding.
 """
 
 _TABLES = """\

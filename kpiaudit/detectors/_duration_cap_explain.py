@@ -264,6 +264,7 @@ def _shared_place(row: Row, rows: Summary, kind: str, text: str) -> Explanation:
         status="ruled_out" if clear else "open",
         detail=detail,
         holds=at.explains,
+        rests_on=(f"calls.{kind}",),
     )
 
 

@@ -172,4 +172,8 @@ def _incident(row: Row) -> Explanation:
         status="ruled_out" if clear else "open",
         detail=f"{detail} (tickets.opened_at)",
         holds=share >= _ONE_DAY,
+        # Without deadlines, tickets count on the day that the agent chose.
+        rests_on=("tickets.due_at",)
+        if row.found.get("mode", "due") == "due"
+        else ("tickets.resolved_at",),
     )

@@ -220,6 +220,7 @@ def _announced(row: Row, odds: float, *, holds: bool) -> Explanation:
         detail=f"surveys.responded_at: {top:.0f} of {all_top:.0f} top scores came at "
         f"once, and {fast:.0f} of {timed:.0f} lower ones",
         holds=holds,
+        rests_on=("surveys.responded_at", "surveys.score"),
     )
 
 
@@ -249,6 +250,7 @@ def _generous(row: Row, odds: float, *, holds: bool) -> Explanation:
         detail=f"outcomes.kind: a credit, discount or refund beside {top:.0f} of "
         f"{all_top:.0f} top scores, and beside {gift:.0f} of {n:.0f} lower ones",
         holds=holds,
+        rests_on=("outcomes.kind", "surveys.score"),
     )
 
 

@@ -46,7 +46,8 @@ EXPLANATIONS = (
         asks="Do stamps far from the promise fall on five-minute marks as often, "
         "and did the orders in excess wait no longer than rounding moves a "
         "stamp? Asked of whichever later instant there is.",
-        then="The finding is withdrawn.",
+        then="The finding loses one grade: where the agent writes the stamps, they "
+        "withdraw nothing.",
     ),
     Explain(
         text=BATCH,
@@ -58,7 +59,8 @@ EXPLANATIONS = (
         asks="Do long waits come with stamps written in the same minute as two "
         "others, near the promise and elsewhere alike? Without the column "
         "the stamps' own minutes are asked, and rule nothing out.",
-        then="The finding is withdrawn.",
+        then="The finding is withdrawn; without handovers.recorded_at it loses one "
+        "grade.",
     ),
     Explain(
         text=OFFLINE,
@@ -240,6 +242,8 @@ def _rounded(row: Row) -> Explanation:
         status="ruled_out" if clear and independent else "open",
         detail=detail,
         holds=holds,
+        # That stamps are round elsewhere as well is the agent's own doing.
+        rests_on=(f"handovers.{COLUMN[stamp]}", f"handovers.{end_column(end)}"),
     )
 
 
@@ -279,6 +283,9 @@ def _batch(row: Row) -> Explanation:
         if row.data.has("handovers.recorded_at")
         else f"{detail}; the stamps' minutes are the agent's own",
         holds=holds,
+        rests_on=("handovers.recorded_at",)
+        if row.data.has("handovers.recorded_at")
+        else (f"handovers.{COLUMN[pair_of(row)[0]]}",),
     )
 
 
@@ -309,6 +316,7 @@ def _offline(row: Row) -> Explanation:
         else "open",
         detail=detail,
         holds=holds,
+        rests_on=("handovers.recorded_at",),
     )
 
 
@@ -332,4 +340,5 @@ def _one_day(row: Row) -> Explanation:
         detail=f"{share:.0%} of these orders fall on one day, the others on "
         f"{int((per_day > 0).sum()) - 1} more (handovers.promised_at)",
         holds=share >= _MOST,
+        rests_on=("handovers.promised_at",),
     )

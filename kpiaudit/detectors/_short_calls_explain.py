@@ -99,9 +99,17 @@ def _equipment(row: Row) -> Explanation:
     if not parts:
         return _uncheckable(EQUIPMENT, "calls.station", "calls.trunk")
     detail = "; ".join(_place_words(column, p) for column, p in parts)
-    holding = [p for _, p in parts if p.explains]
+    holding = [f"calls.{column}" for column, p in parts if p.explains]
     if holding:
-        return Explanation(text=EQUIPMENT, status="open", detail=detail, holds=True)
+        # One column that is nobody's own is enough, whatever the other one says.
+        own = [name for name in holding if row.data.independent(name)]
+        return Explanation(
+            text=EQUIPMENT,
+            status="open",
+            detail=detail,
+            holds=True,
+            rests_on=tuple(own or holding),
+        )
     sure = [
         column
         for column, p in parts

@@ -228,7 +228,14 @@ def _opt_out(row: Row) -> Explanation:
         status="ruled_out" if ruled_out else "open",
         detail=detail,
         holds=bool(holds),
+        rests_on=("calls.customer_id", *_pairs_of(row)),
     )
+
+
+def _pairs_of(row: Row) -> tuple[str, ...]:
+    """Return the columns of the sign by which customers' contacts are told apart."""
+    sign = counting.signs_of(row.data)[0]
+    return tuple(name for name in COLUMNS[sign] if row.data.has(name))
 
 
 def _leaving(row: Row) -> Explanation:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.detectors.base import Account, Tested
     from kpiaudit.evidence.runs import Roster, Run
+    from kpiaudit.findings import Grade
 
 
 def add_findings(run: Run, roster: Roster) -> None:
@@ -40,13 +41,14 @@ def add_findings(run: Run, roster: Roster) -> None:
                 data=run.data,
             )
             account = run.rule.detector.account(row)
-            upheld = [e for e in account.explanations if e.holds]
+            upheld = [e for e in account.explanations if e.holds and not _own(e, run)]
             if upheld:
                 run.withdrawn.append(
                     f"{tested.kind} {row.id}: set aside, since the data show an "
                     f"innocent explanation ({upheld[0].text}: {upheld[0].detail})"
                 )
                 continue
+            account = _told(run, account)
             kept[int(index)] = (
                 _finding(run, row, account, roster, len(flagged), level),
                 account,
@@ -54,6 +56,28 @@ def add_findings(run: Run, roster: Roster) -> None:
         if tested.kind == "agent":
             _roll_up(run, tested, kept, roster)
         run.findings.extend(finding for finding, _ in kept.values())
+
+
+def _own(explanation: Explanation, run: Run) -> tuple[str, ...]:
+    """Return what an explanation rests on though the audited may have made it so."""
+    return tuple(
+        name for name in explanation.rests_on if not run.data.independent(name)
+    ) or (() if explanation.rests_on else ("no column that it names",))
+
+
+def _told(run: Run, account: Account) -> Account:
+    """Say of explanations that hold on the subject's own columns what that means."""
+    explanations = tuple(
+        replace(
+            e,
+            detail=f"{e.detail}; it rests on {', '.join(own)}, which the subject may "
+            "have made so: it takes one grade off and withdraws nothing",
+        )
+        if e.holds and (own := _own(e, run))
+        else e
+        for e in account.explanations
+    )
+    return replace(account, explanations=explanations)
 
 
 def _finding(
@@ -102,12 +126,7 @@ def _finding(
         restated=account.restated,
         also_restated=account.also_restated,
         rests_on=account.rests_on,
-        evidence_grade=ranking.grade(
-            row.q_value,
-            account.rests_on,
-            account.explanations,
-            cap=account.grade_cap,
-        ),
+        evidence_grade=_grade(row, account),
         breaking_point=breaking,
         peers=account.peers,
         next_step=account.next_step,
@@ -115,6 +134,14 @@ def _finding(
         adjusted=adjusted,
         selection=run.selection,
     )
+
+
+def _grade(row: Row, account: Account) -> Grade:
+    grade = ranking.grade(
+        row.q_value, account.rests_on, account.explanations, cap=account.grade_cap
+    )
+    pointing = any(e.holds for e in account.explanations)
+    return ranking.lowered(grade) if pointing else grade
 
 
 def _others(row: Row) -> tuple[Evidence, ...]:

@@ -65,6 +65,11 @@ def grade(
     return _GRADES[min(reached, _GRADES.index(cap))]
 
 
+def lowered(grade: Grade) -> Grade:
+    """Return the next weaker grade."""
+    return _GRADES[max(_GRADES.index(grade) - 1, 0)]
+
+
 def weakest(grades: Iterable[Grade]) -> Grade:
     """Return the weakest of some grades; `weak` if there is none."""
     return min(grades, key=_GRADES.index, default="weak")
