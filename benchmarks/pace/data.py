@@ -193,7 +193,8 @@ def _append(frame: pl.DataFrame, path: Path, writers: dict[str, object]) -> None
     name = str(path)
     if path.suffix == ".csv":
         new = name not in writers
-        writers.setdefault(name, part.open("wb"))
+        if new:  # opening a file that is open already would empty it
+            writers[name] = part.open("wb")
         frame.write_csv(
             writers[name],  # type: ignore[arg-type]
             include_header=new,

@@ -117,6 +117,17 @@ def shape_of(text: str) -> Shape | None:
     )
 
 
+def sampled(cells: pl.Series, *, step: int = 200) -> list[Shape]:
+    """Return how some of a column's texts are written, each way once.
+
+    Args:
+        cells: Texts without nulls.
+        step: How many are looked at, spread over the column.
+    """
+    some = cells.gather_every(max(len(cells) // step, 1))
+    return list(dict.fromkeys(filter(None, map(shape_of, some.to_list()))))
+
+
 def _date_format(part: dict[str, str | None]) -> str:
     if part["ymd"]:
         return "%Y{0}%m{0}%d".format(part["ymd"])

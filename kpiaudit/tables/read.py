@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
@@ -11,8 +11,15 @@ import polars as pl
 from kpiaudit.errors import TableError
 from kpiaudit.tables.cells import as_text
 from kpiaudit.tables.columns import ROW, Context
+from kpiaudit.tables.conversion import Conversion, TextsNeededError
 from kpiaudit.tables.parquetsize import inflated_bytes
-from kpiaudit.tables.reading import Read, converted, positions, refuse_cut_off
+from kpiaudit.tables.reading import (
+    Read,
+    context_of,
+    converted,
+    positions,
+    refuse_cut_off,
+)
 from kpiaudit.tables.recognise import recognise
 from kpiaudit.tables.sniff import Sniffed, sniff
 from kpiaudit.tables.source import Source
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.tables.reading import Options
     from kpiaudit.tables.recognise import Match
+    from kpiaudit.tables.textcells import Seen
 
 _SMALL = 2**20  # bytes of a file below which a thread costs more than it saves
 
@@ -180,35 +188,92 @@ def _assembled_frame(
     return replace(read, sha256=source.sha256())
 
 
+@dataclass(kw_only=True)
+class _Stream:
+    """The tables of a CSV file, each part of it converted as it comes.
+
+    Args:
+        match: What the file was taken for.
+        context: The file.
+        columns: Positions of the source columns.
+        tables: One conversion a table.
+    """
+
+    match: Match
+    context: Context
+    columns: dict[str, int]
+    tables: list[Conversion] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Forget all parts."""
+        mapping = self.match.mapping
+        self.tables = [
+            Conversion(target=target, mapping=mapping, context=self.context)
+            for target in mapping.targets
+        ]
+
+    def take(self, part: pl.DataFrame, seen: Seen) -> None:
+        """Take a part, its columns named by their positions."""
+        named = _named(part, self.columns)
+        for table in self.tables:
+            table.take(named, seen)
+
+
+def _named(part: pl.DataFrame, columns: dict[str, int]) -> pl.DataFrame:
+    return part.select(
+        ROW, *(pl.col(str(i)).alias(name) for name, i in columns.items())
+    )
+
+
 def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:
     match = recognise(source, sniffed.header, options.known)
     columns = positions(match.mapping, sniffed.header, source)
+    with ThreadPoolExecutor(1) as pool:
+        # Hashing lets go of the interpreter: it costs no time beside the reading.
+        large = source.size() >= _SMALL
+        hashing = pool.submit(source.sha256) if large else None
+        # Rows that code makes of records, or that say whether all is there, need all.
+        whole = bool(match.mapping.assemble or match.mapping.complete)
+        if not whole:
+            try:
+                read = _streamed(source, sniffed, match, columns, options)
+            except TextsNeededError:
+                whole = True
+        if whole:
+            read = _at_once(source, sniffed, match, columns, options)
+    return replace(read, sha256=hashing.result() if hashing else source.sha256())
+
+
+def _streamed(
+    source: Source,
+    sniffed: Sniffed,
+    match: Match,
+    columns: dict[str, int],
+    options: Options,
+) -> Read:
+    context = context_of(source, sniffed, options)
+    stream = _Stream(match=match, context=context, columns=columns)
     wanted = tuple(sorted(set(columns.values())))
-    if source.size() < _SMALL:
-        sha256, raw = source.sha256(), read_csv(source, sniffed, wanted)
-    else:
-        with ThreadPoolExecutor(1) as pool:
-            # Hashing lets go of the interpreter: it costs no time beside the reading.
-            hashing = pool.submit(source.sha256)
-            raw = read_csv(source, sniffed, wanted)
-        sha256 = hashing.result()
-    named = RawTable(
-        pile=Pile(),
-        rows=raw.rows,
-        broken=raw.broken,
-        first_broken=raw.first_broken,
-        encoding=raw.encoding,
-        notes=raw.notes,
-    )
-    for part in raw.pile.parts():
-        named.pile.add(
-            part.select(
-                ROW, *(pl.col(str(i)).alias(name) for name, i in columns.items())
-            )
-        )
+    raw = read_csv(source, sniffed, wanted, stream)
     sniffed = replace(sniffed, encoding=raw.encoding)
-    read = converted(source, sniffed, sniffed.header, match, named, options)
-    return replace(read, sha256=sha256)
+    header = sniffed.header
+    return converted(source, sniffed, header, match, raw, options, begun=stream.tables)
+
+
+def _at_once(
+    source: Source,
+    sniffed: Sniffed,
+    match: Match,
+    columns: dict[str, int],
+    options: Options,
+) -> Read:
+    raw = read_csv(source, sniffed, tuple(sorted(set(columns.values()))))
+    named = replace(raw, pile=Pile())
+    for part in raw.pile.parts():
+        named.pile.add(_named(part, columns))
+    raw.pile.clear()
+    sniffed = replace(sniffed, encoding=raw.encoding)
+    return converted(source, sniffed, sniffed.header, match, named, options)
 
 
 def _read_queue_log(source: Source, sniffed: Sniffed, options: Options) -> Read:

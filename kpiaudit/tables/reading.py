@@ -10,9 +10,9 @@ from kpiaudit.findings import Input
 from kpiaudit.tables.assembly import assembled
 from kpiaudit.tables.cells import any_holds
 from kpiaudit.tables.columns import Context
+from kpiaudit.tables.conversion import convert
 from kpiaudit.tables.mapping import fold
 from kpiaudit.tables.sentence import Sentence, at_rows
-from kpiaudit.tables.textcells import convert_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kpiaudit.tables.columns import Converted
+    from kpiaudit.tables.conversion import Conversion
     from kpiaudit.tables.dates import Order
     from kpiaudit.tables.mapping import SourceMapping
     from kpiaudit.tables.recognise import Known, Match
@@ -99,8 +100,19 @@ def converted(
     match: Match,
     raw: RawTable,
     options: Options,
+    *,
+    begun: Iterable[Conversion] = (),
 ) -> Read:
     """Turn the text of a file into the tables that it feeds.
+
+    Args:
+        source: The file.
+        sniffed: What it is.
+        header: Its columns.
+        match: What it was taken for.
+        raw: Its text.
+        options: What holds for every file.
+        begun: The tables, if all parts have gone into them already.
 
     Raises:
         TableError: It has no rows, or more of it is damaged than tolerated.
@@ -135,15 +147,9 @@ def converted(
             )
         )
     refuse_cut_off(source, raw.pile.parts(), mapping)
-    context = Context(
-        display=source.display,
-        timezone=options.timezone,
-        max_unreadable=options.max_unreadable,
-        order=options.order,
-        separator=sniffed.separator,
-    )
-    converted = tuple(
-        convert_text(tables[target.table], target, mapping, context)
+    context = context_of(source, sniffed, options)
+    converted = tuple(done.finish() for done in begun) or tuple(
+        convert(tables[target.table].pile, target, mapping, context)
         for target in mapping.targets
         if tables[target.table].rows
     )
@@ -165,6 +171,17 @@ def converted(
         rows=raw.rows,
         rejected=raw.broken,
         notes=tuple(raw.notes),
+    )
+
+
+def context_of(source: Source, sniffed: Sniffed, options: Options) -> Context:
+    """Return what is known about a file before its cells are read."""
+    return Context(
+        display=source.display,
+        timezone=options.timezone,
+        max_unreadable=options.max_unreadable,
+        order=options.order,
+        separator=sniffed.separator,
     )
 
 

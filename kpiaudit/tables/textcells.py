@@ -1,128 +1,58 @@
-"""Frames of text to one typed canonical table, counting what could not be read."""
+"""Cells of one column, from text to their type, counting what could not be read."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from kpiaudit.tables import columns as cols
 from kpiaudit.tables import dates, parse
-from kpiaudit.tables.cells import any_holds, text_cell
-from kpiaudit.tables.columns import ROW, Column, Context, Converted
+from kpiaudit.tables.columns import Column
 from kpiaudit.tables.mapping import Cell
 from kpiaudit.tables.sentence import SHOWN
-from kpiaudit.tables.spill import Pile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kpiaudit.tables.dates import InstantPlan
-    from kpiaudit.tables.mapping import SourceMapping, Target
-    from kpiaudit.tables.textfile import RawTable
 
 
 _LONGEST_NOTHING = max(map(len, parse.nothing()))
 
 
-def convert_text(
-    raw: RawTable, target: Target, mapping: SourceMapping, context: Context
-) -> Converted:
-    """Turn text into a canonical table.
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Which characters a part of a file holds anywhere: what need not be looked for.
 
     Args:
-        raw: Frames whose columns bear the mapping's source names.
-        target: How the canonical columns come about.
-        mapping: Its null texts and time zone.
-        context: The file.
-
-    Raises:
-        TableError: More cells than tolerated are unreadable, or the order of day and
-            month can't be told.
+        spaces: White space of any kind, or anything but ASCII.
+        plus: A plus sign.
     """
-    columns = cols.columns_of(target, mapping.timezone or context.timezone)
-    texts = Pile()
-    for part in raw.pile.parts():
-        texts.add(_texts(part, target, columns, mapping.null))
-    _decide(texts, columns, context)
-    typed = Pile()
-    rows = 0
-    for part in texts.parts():
-        frame = _typed(part, columns)
-        rows += frame.height
-        typed.add(frame)
-    left_out = raw.rows_of() - rows
-    texts.clear()
-    cols.check_readable(columns, rows, context)
-    return Converted(
-        table=target.table,
-        frame=typed.lazy(),
-        columns=tuple(c.name for c in columns if not c.name.startswith("__")),
-        rows=rows,
-        target=target,
-        order=next((c.plan.order for c in columns if c.plan.order), None),
-        unreadable={c.name: c.unreadable for c in columns if c.unreadable},
-        notes=[*cols.notes_of(columns), *cols.left_out(left_out)],
-        lazy=typed.spilled,
-    )
+
+    spaces: bool
+    plus: bool
 
 
-def _texts(
-    part: pl.DataFrame, target: Target, columns: list[Column], nulls: tuple[str, ...]
-) -> pl.DataFrame:
-    there: Mapping[str, Any] = {n: pl.String() for n in part.columns if n != ROW}
-    if target.only:
-        part = part.filter(any_holds(target.only, there))
-    if target.drop:
-        part = part.filter(~any_holds(target.drop, there))
-    return part.select(
-        pl.col(ROW), *(text_cell(c.cell, there, nulls).alias(c.name) for c in columns)
-    )
+ANYTHING = Seen(spaces=True, plus=True)
 
 
-def _decide(texts: Pile, columns: list[Column], context: Context) -> None:
-    """Decide, over whole columns, the order of dates and the marks of numbers."""
-    orders: dict[str, list[dict[str, int]]] = {}
-    marks: dict[str, list[dict[str, int]]] = {}
-    points: dict[str, list[dict[str, int]]] = {}
-    x = pl.col("x")
-    for part in texts.parts():
-        for column in columns:
-            cells = part[column.name]
-            if column.kind in {"instant", "stamp"} and not column.cell.format:
-                if dates.has_order(cells):
-                    facts = cols.facts_of(cells, dates.order_facts(x))
-                    orders.setdefault(column.name, []).append(facts)
-            elif (
-                column.kind in {"duration", "number", "count"}
-                and cells.str.contains(",", literal=True).any()
-            ):
-                facts = cols.facts_of(cells, parse.mark_facts(x))
-                marks.setdefault(column.name, []).append(facts)
-            elif context.separator == ";" and column.kind in {"duration", "number"}:
-                # Who separates fields by semicolons may write 1.234 for 1234.
-                facts = cols.facts_of(cells, parse.point_facts(x))
-                points.setdefault(column.name, []).append(facts)
-    cols.decide_orders(columns, orders, context)
-    cols.decide_marks(columns, marks, context)
-    for column in columns:
-        met = points.get(column.name, [])
-        if column.name not in marks and parse.points_part_thousands(met):
-            column.marks = "comma"
+def read_column(
+    cells: pl.Series, rows: pl.Series, column: Column, seen: Seen = ANYTHING
+) -> pl.Series:
+    """Read a column of one part of a file.
 
-
-def _typed(part: pl.DataFrame, columns: list[Column]) -> pl.DataFrame:
-    found: dict[str, pl.Series] = {ROW: part[ROW]}
-    for column in columns:
-        found[column.name] = _read(part[column.name], part[ROW], column)
-    return cols.finished(pl.DataFrame(found).lazy(), columns).collect()
-
-
-def _read(cells: pl.Series, rows: pl.Series, column: Column) -> pl.Series:
+    Args:
+        cells: Its texts.
+        rows: Numbers of their data rows.
+        column: How they are read; what is met is counted there.
+        seen: What may stand in the part.
+    """
+    if not column.cell.plain:
+        seen = ANYTHING  # a mapping's own texts may hold what the file does not
     if column.kind == "id":
-        return _ids(cells, column)
+        return _ids(cells, column, seen)
     if column.kind == "text":
-        return _bare(cells)
+        return _bare(cells, seen)
     if column.kind == "code":
         return _codes(cells, column)
     if column.kind == "stamp":
@@ -139,9 +69,9 @@ def _read(cells: pl.Series, rows: pl.Series, column: Column) -> pl.Series:
 def _count(cells: pl.Series, rows: pl.Series, out: pl.Series, column: Column) -> None:
     """Count the cells that are filled, and those of them that were not read."""
     column.filled += len(cells) - cells.null_count()
-    bad = out.is_null() & cells.is_not_null()
-    if not bad.any():
+    if out.null_count() == cells.null_count():
         return
+    bad = out.is_null() & cells.is_not_null()
     nothing = cells.str.strip_chars().is_in(list(parse.nothing()))
     if column.kind == "instant":
         never = _apply(cells, dates.placeholder) & bad & ~nothing
@@ -165,9 +95,9 @@ def _apply(cells: pl.Series, reading: Any, *args: Any) -> pl.Series:
 
 def _patched(cells: pl.Series, out: pl.Series, reading: Any, *args: Any) -> pl.Series:
     """Read again, by the slow way, the cells that the fast way could not read."""
-    bad = out.is_null() & cells.is_not_null()
-    if not bad.any():
+    if out.null_count() == cells.null_count():
         return out
+    bad = out.is_null() & cells.is_not_null()
     return out.scatter(bad.arg_true(), _apply(cells.filter(bad), reading, *args))
 
 
@@ -202,12 +132,11 @@ def _instants(cells: pl.Series, column: Column) -> pl.Series:
         left = cells.filter(bad).str.strip_chars() if attempt else cells.drop_nulls()
         if left.is_empty():
             break
-        some = (
-            left.unique(maintain_order=True).head(2000)
+        met = (
+            dates.sampled(left.unique(maintain_order=True).head(2000), step=2000)
             if attempt
-            else left.gather_every(max(len(left) // 200, 1))
+            else dates.sampled(left)
         )
-        met = dict.fromkeys(filter(None, map(dates.shape_of, some.to_list())))
         new = [shape for shape in met if shape not in plan.shapes]
         if attempt > 1 and not new:
             break
@@ -260,7 +189,7 @@ def _stamps(cells: pl.Series, column: Column) -> pl.Series:
     return _instants(cells, column).cast(pl.Float64)
 
 
-def _ids(cells: pl.Series, column: Column) -> pl.Series:
+def _ids(cells: pl.Series, column: Column, seen: Seen) -> pl.Series:
     if column.name == "agent_id":
         few = cells.drop_nulls().unique()
         buckets = few.filter(_apply(few, cols.in_bucket))
@@ -270,14 +199,14 @@ def _ids(cells: pl.Series, column: Column) -> pl.Series:
             names = {*column.bucket_names, *buckets.str.strip_chars()}
             column.bucket_names = sorted(names)[:SHOWN]
             cells = _apply(cells, cols.without_buckets)
-    if cells.str.contains("E+", literal=True).any():
+    if seen.plus and cells.str.contains("E+", literal=True).any():
         wrong = cells.str.contains(r"^\s*\d(\.\d+)?E\+\d+\s*$")
         column.e_notation += int(wrong.sum())
-    return _bare(cells)
+    return _bare(cells, seen)
 
 
-def _bare(cells: pl.Series) -> pl.Series:
-    bare = cells.str.strip_chars()
+def _bare(cells: pl.Series, seen: Seen) -> pl.Series:
+    bare = cells.str.strip_chars() if seen.spaces else cells
     if not (bare.str.len_bytes() <= _LONGEST_NOTHING).any():
         return bare
     nothing = bare.is_in(list(parse.nothing()))

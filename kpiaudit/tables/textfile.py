@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from kpiaudit.tables.columns import ROW
 from kpiaudit.tables.records import Block, NotUtf8Error, Scanner
 from kpiaudit.tables.source import recoded
 from kpiaudit.tables.spill import Pile
+from kpiaudit.tables.textcells import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.source import Source
 
 _TAIL = 8
+_SPACES = (b" ", b"\t", b"\r", b"\x0b", b"\x0c")
 _FOOTER = re.compile(
     r"\W*(grand total|sub-?totals?|totals?|sum|summe|gesamt|suma|razem|records?|"
     r"rows?( count)?|count|end of (report|file|data)|generated|exported|printed|"
@@ -53,18 +55,30 @@ class RawTable:
     notes: list[tuple[str, int, str]] = field(default_factory=list)
     made: dict[str, RawTable] = field(default_factory=dict)
 
-    def rows_of(self) -> int:
-        """Count the rows of the frames: of JSON, one record may give several."""
-        return self.pile.height
+
+class Sink(Protocol):
+    """What takes the parts of a file in the place of a pile."""
+
+    def begin(self) -> None:
+        """Forget all parts: the file is read once more, in another encoding."""
+
+    def take(self, part: pl.DataFrame, seen: Seen) -> None:
+        """Take a part, its columns named by their positions."""
 
 
-def read_csv(source: Source, sniffed: Sniffed, wanted: tuple[int, ...]) -> RawTable:
+def read_csv(
+    source: Source,
+    sniffed: Sniffed,
+    wanted: tuple[int, ...],
+    sink: Sink | None = None,
+) -> RawTable:
     """Read the wanted columns of a CSV file as text.
 
     Args:
         source: The file.
         sniffed: Its encoding, separator and header.
         wanted: Positions of the columns.
+        sink: Where the parts go, if not on the pile.
 
     Raises:
         TableError: The bytes can't be read, or a record is too long.
@@ -73,8 +87,10 @@ def read_csv(source: Source, sniffed: Sniffed, wanted: tuple[int, ...]) -> RawTa
     if sniffed.encoding == "utf-8":
         encodings += ["cp1252", "latin-1"]
     for encoding in encodings:
+        if sink is not None:
+            sink.begin()
         try:
-            return _read(source, sniffed, wanted, encoding)
+            return _read(source, sniffed, wanted, encoding, sink)
         except (NotUtf8Error, UnicodeDecodeError):
             continue
     raise TableError(
@@ -84,7 +100,11 @@ def read_csv(source: Source, sniffed: Sniffed, wanted: tuple[int, ...]) -> RawTa
 
 
 def _read(
-    source: Source, sniffed: Sniffed, wanted: tuple[int, ...], encoding: str
+    source: Source,
+    sniffed: Sniffed,
+    wanted: tuple[int, ...],
+    encoding: str,
+    sink: Sink | None,
 ) -> RawTable:
     names = sniffed.header
     separator = sniffed.separator or ","
@@ -95,7 +115,8 @@ def _read(
     repeated = blank = 0
     for block in _fed(source, sniffed, scanner, encoding, raw):
         frame = _frame(block, sniffed, wanted, source)
-        frame, again = _without_headers(frame, names, wanted)
+        seen = _seen(block)
+        frame, again = _without_headers(frame, names, wanted, seen)
         size = frame.height
         frame = (
             frame.filter(
@@ -109,7 +130,10 @@ def _read(
         blank += size - frame.height
         repeated += again
         raw.rows += frame.height
-        raw.pile.add(frame)
+        if sink is None:
+            raw.pile.add(frame)
+        else:
+            sink.take(frame, seen)
     raw.broken = scanner.broken
     raw.first_broken = tuple(scanner.first_broken)
     if repeated:
@@ -219,6 +243,12 @@ def _frame(
     return frame.with_columns(pl.Series(ROW, block.rows, dtype=pl.Int64))
 
 
+def _seen(block: Block) -> Seen:
+    data = block.data
+    spaces = block.quoted or not data.isascii() or any(c in data for c in _SPACES)
+    return Seen(spaces=spaces, plus=b"+" in data)
+
+
 def _may_be_blank(frame: pl.DataFrame) -> bool:
     cells = [c for c in frame.columns if c != ROW]
     return all(
@@ -228,11 +258,15 @@ def _may_be_blank(frame: pl.DataFrame) -> bool:
 
 
 def _without_headers(
-    frame: pl.DataFrame, names: tuple[str, ...], wanted: tuple[int, ...]
+    frame: pl.DataFrame, names: tuple[str, ...], wanted: tuple[int, ...], seen: Seen
 ) -> tuple[pl.DataFrame, int]:
     cells = [(str(i), names[i]) for i in wanted if names[i]]
+    if not cells:
+        return frame, 0
+    first = frame[cells[0][0]]
     # The names were stripped of the spaces that a repeated header still has.
-    if not cells or not (frame[cells[0][0]].str.strip_chars() == cells[0][1]).any():
+    first = first.str.strip_chars() if seen.spaces else first
+    if not (first == cells[0][1]).any():
         return frame, 0
     same = pl.all_horizontal(
         pl.col(c).str.strip_chars().fill_null("") == name for c, name in cells
