@@ -105,6 +105,7 @@ class Column:
         unknown_codes: Codes that are not canonical, with their counts.
         e_notation: Ids that a spreadsheet has rounded.
         placeholders: Dates that stand for none.
+        settled: Codes that stay as they are, or agents who are no bucket, up to now.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Column:
     unknown_codes: dict[str, int] = field(default_factory=dict)
     e_notation: int = 0
     placeholders: int = 0
+    settled: set[str] = field(default_factory=set)
 
     @property
     def source(self) -> str:

@@ -117,11 +117,23 @@ class Conversion:
             part = part.filter(any_holds(self.target.only, there))
         if self.target.drop:
             part = part.filter(~any_holds(self.target.drop, there))
-        nulls = self.mapping.null
-        return part.select(
-            pl.col(ROW),
-            *(text_cell(c.cell, there, nulls).alias(c.name) for c in self.columns),
-        )
+        found = {
+            c.name: part[c.cell.columns[0]]
+            for c in self.columns
+            if self._as_it_stands(c, there)
+        }
+        asked = [c for c in self.columns if c.name not in found]
+        if asked:
+            nulls = self.mapping.null
+            cells = (text_cell(c.cell, there, nulls).alias(c.name) for c in asked)
+            made = part.select(pl.col(ROW), *cells)
+            found |= {c.name: made[c.name] for c in asked}
+        return pl.DataFrame({ROW: part[ROW], **found})
+
+    def _as_it_stands(self, column: Column, there: Mapping[str, Any]) -> bool:
+        """Say whether a column's texts are those of the file: no need to ask polars."""
+        cell = column.cell
+        return cell.plain and not self.mapping.null and cell.columns[0] in there
 
     def _at_first_try(self, texts: pl.DataFrame) -> dict[str, pl.Series]:
         """Read all columns that don't wait in one go; those that fail wait from now."""

@@ -240,6 +240,11 @@ def may_be_utc(shape: Shape) -> bool:
     return shape.zoned and plain and shape.format.startswith("%Y")
 
 
+def ends_in_z(cells: pl.Series) -> bool:
+    """Say whether any of the first cells ends in Z."""
+    return any(text.endswith("Z") for text in cells.head(100).drop_nulls().to_list())
+
+
 def in_utc(text: pl.Expr, shape: Shape) -> pl.Expr:
     """Read the texts of such a shape that end in Z; the others become null."""
     return _epoch(text, f"{shape.format}Z")

@@ -62,7 +62,7 @@ def _stamps(cells: pl.Series, text: pl.Expr, column: Column) -> pl.Expr | None:
         return None
     shape = plan.shapes[0]
     # Most offsets are a plain Z: no pattern has to be looked for in the cell.
-    if dates.may_be_utc(shape) and cells.head(100).str.ends_with("Z").any():
+    if dates.may_be_utc(shape) and dates.ends_in_z(cells):
         return dates.in_utc(text, shape)
     return dates.by_shape(text, shape, plan)
 

@@ -220,9 +220,8 @@ class _Stream:
 
 
 def _named(part: pl.DataFrame, columns: dict[str, int]) -> pl.DataFrame:
-    return part.select(
-        ROW, *(pl.col(str(i)).alias(name) for name, i in columns.items())
-    )
+    named = {name: part[str(i)] for name, i in columns.items()}
+    return pl.DataFrame({ROW: part[ROW], **named})
 
 
 def _read_csv(source: Source, sniffed: Sniffed, options: Options) -> Read:

@@ -162,7 +162,7 @@ def _sane(cells: pl.Series, plan: InstantPlan) -> pl.Series:
     """Read with the plan's shapes; bounds cost time and are needed only if passed."""
     if len(plan.shapes) == 1:
         shape = plan.shapes[0]
-        if dates.may_be_utc(shape) and cells.head(100).str.ends_with("Z").any():
+        if dates.may_be_utc(shape) and dates.ends_in_z(cells):
             # Most offsets are a plain Z: no pattern has to be looked for in the cell.
             found = _apply(cells, dates.in_utc, shape)
             found = _patched(cells, found, dates.by_shape, shape, plan)
@@ -191,8 +191,11 @@ def _stamps(cells: pl.Series, column: Column) -> pl.Series:
 
 def _ids(cells: pl.Series, column: Column, seen: Seen) -> pl.Series:
     if column.name == "agent_id":
-        few = cells.drop_nulls().unique()
-        buckets = few.filter(_apply(few, cols.in_bucket))
+        few = cells.drop_nulls().unique().to_list()
+        fresh = pl.Series([a for a in few if a not in column.settled], dtype=pl.String)
+        inside = _apply(fresh, cols.in_bucket) if len(fresh) else fresh.is_null()
+        column.settled.update(fresh.filter(~inside).to_list())
+        buckets = fresh.filter(inside)
         if len(buckets):
             inside = cells.is_in(buckets.implode())
             column.buckets += int(inside.sum())
@@ -216,10 +219,14 @@ def _bare(cells: pl.Series, seen: Seen) -> pl.Series:
 def _codes(cells: pl.Series, column: Column) -> pl.Series:
     # Few different codes: they are read once each and then looked up.
     old = cells.drop_nulls().unique()
+    if column.settled.issuperset(old.to_list()):
+        return cells
     new = _apply(old, parse.codes, column.codes)
+    unknown: list[str] = []
     if column.codes:
         known = new.is_in(list(column.codes)) | new.is_null()
-        for code in new.filter(~known).unique().to_list():
+        unknown = new.filter(~known).unique().to_list()
+        for code in unknown:
             same = cells.is_in(old.filter(new == code).implode())
             count = column.unknown_codes.get(code, 0) + int(same.sum())
             column.unknown_codes[code] = count
@@ -228,5 +235,6 @@ def _codes(cells: pl.Series, column: Column) -> pl.Series:
                 known, pl.repeat("unknown", len(new), dtype=pl.String, eager=True)
             )
     if old.equals(new):
+        column.settled.update(() if unknown else old.to_list())
         return cells
     return cells.replace_strict(old, new, default=None, return_dtype=pl.String)

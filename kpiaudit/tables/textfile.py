@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.source import Source
 
 _TAIL = 8
-_SPACES = (b" ", b"\t", b"\r", b"\x0b", b"\x0c")
+_HELD = 65_536  # bytes of the last lines at most
 _FOOTER = re.compile(
     r"\W*(grand total|sub-?totals?|totals?|sum|summe|gesamt|suma|razem|records?|"
     r"rows?( count)?|count|end of (report|file|data)|generated|exported|printed|"
@@ -115,7 +115,7 @@ def _read(
     repeated = blank = 0
     for block in _fed(source, sniffed, scanner, encoding, raw):
         frame = _frame(block, sniffed, wanted, source)
-        seen = _seen(block)
+        seen = Seen(spaces=block.spaces, plus=block.plus)
         frame, again = _without_headers(frame, names, wanted, seen)
         size = frame.height
         frame = (
@@ -159,7 +159,8 @@ def _fed(
     held = b""
     for piece in recoded(source.blocks(), encoding):
         data = piece.replace(b"\r", b"\n") if sniffed.cr_only else piece
-        data = held + data if held else data
+        if skip or len(data) < _HELD:
+            data, held = held + data, b""
         while skip and b"\n" in data:
             skip -= 1
             data = data[data.index(b"\n") + 1 :]
@@ -167,8 +168,10 @@ def _fed(
             held = data
             continue
         cut = _tail_start(data)
+        # Blocks are large: what was held and what comes are put together in one copy.
+        whole = b"".join((held, memoryview(data)[:cut]))
         held = data[cut:]
-        if cut and (block := scanner.feed(data[:cut])):
+        if whole and (block := scanner.feed(whole)):
             yield block
     if skip:
         return
@@ -180,7 +183,7 @@ def _fed(
 
 def _tail_start(data: bytes) -> int:
     """Return where the last few lines begin: at most 64 KB of them are held back."""
-    floor = max(len(data) - 65_536, 0)
+    floor = max(len(data) - _HELD, 0)
     at = len(data)
     for _ in range(_TAIL + 1):
         before = data.rfind(b"\n", floor, at)
@@ -240,13 +243,15 @@ def _frame(
             f"{source.display}: {frame.height} of {len(block.rows)} records near data "
             f"row {block.rows[0]} could be split. Look for stray quotes there."
         )
-    return frame.with_columns(pl.Series(ROW, block.rows, dtype=pl.Int64))
+    # Put together column by column, or polars would copy them into fewer pieces.
+    return pl.DataFrame({ROW: _numbers(block), **{n: frame[n] for n in names}})
 
 
-def _seen(block: Block) -> Seen:
-    data = block.data
-    spaces = block.quoted or not data.isascii() or any(c in data for c in _SPACES)
-    return Seen(spaces=spaces, plus=b"+" in data)
+def _numbers(block: Block) -> pl.Series:
+    first, last = int(block.rows[0]), int(block.rows[-1])
+    if last - first + 1 == len(block.rows):
+        return pl.int_range(first, last + 1, eager=True)
+    return pl.Series(block.rows, dtype=pl.Int64)
 
 
 def _may_be_blank(frame: pl.DataFrame) -> bool:
