@@ -16,11 +16,18 @@ if TYPE_CHECKING:
     from kpiaudit.tables.mapping import Cell, Condition, When
 
 _NOTHING = ("", "-", "--", "na", "n/a", "#n/a", "null", "none", "nan", "nil", "\\n")
+NOT_AVAILABLE = frozenset(("#N/A", "#NV"))
+"""What a spreadsheet writes where a lookup found nothing: no error of the data."""
+SHEET_ERRORS = NOT_AVAILABLE | {
+    *("#REF!", "#VALUE!", "#DIV/0!", "#NAME?", "#NUM!", "#NULL!", "#SPILL!", "#CALC!"),
+    *("#BEZUG!", "#WERT!", "#ZAHL!", "#VALEUR!", "#NOM?", "#NOMBRE!"),
+}
+"""What spreadsheets, in English, German and French, write in the place of a value."""
 NULLS = frozenset(
     text
     for token in _NOTHING
     for text in (token, token.upper(), token.capitalize(), token.title())
-) | {"NaN", "(null)", "<null>", "#NULL!", "#VALUE!", "#REF!", "#DIV/0!"}
+) | {"NaN", "(null)", "<null>", *SHEET_ERRORS, *map(str.lower, SHEET_ERRORS)}
 """Texts that stand for an empty cell."""
 
 _YEARS_MS = (-62_135_596_800_000, 253_402_300_799_999)

@@ -105,6 +105,10 @@ class Column:
         unknown_codes: Codes that are not canonical, with their counts.
         e_notation: Ids that a spreadsheet has rounded.
         placeholders: Dates that stand for none.
+        sheet_errors: Cells that hold a spreadsheet's error, and count as empty.
+        lost: Those of them that stand for a value: all but `#N/A`.
+        sheet_error: The first of them.
+        sheet_rows: Data rows of the first few.
         settled: Codes that stay as they are, or agents who are no bucket, up to now.
     """
 
@@ -123,6 +127,10 @@ class Column:
     unknown_codes: dict[str, int] = field(default_factory=dict)
     e_notation: int = 0
     placeholders: int = 0
+    sheet_errors: int = 0
+    lost: int = 0
+    sheet_error: str = ""
+    sheet_rows: list[int] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
 
     @property
@@ -255,13 +263,17 @@ def check_readable(columns: list[Column], rows: int, context: Context) -> None:
         TableError: There are too many.
     """
     for column in columns:
-        share = column.unreadable / max(column.filled, 1)
-        of_rows = column.unreadable / max(rows, 1)
+        bad = column.unreadable + column.lost
+        share = bad / max(column.filled + column.lost, 1)
+        of_rows = bad / max(rows, 1)
         if share > context.max_unreadable and of_rows > context.max_unreadable / 10:
+            example = column.example or column.sheet_error or "#REF!"
+            first = column.first_bad or column.sheet_rows
+            rows_ = ", ".join(map(str, first))
+            where = f"'{example}'" + (f"; first in data rows {rows_}" if first else "")
             raise TableError(
                 f"{context.display}, column '{column.source}': {share:.1%} of the cells"
-                f" can't be read as {column.name} ('{column.example}'; first in data "
-                f"rows {', '.join(map(str, column.first_bad))}). Say how they are "
+                f" can't be read as {column.name} ({where}). Say how they are "
                 "written in a mapping file, or allow more with --max-unreadable."
             )
 
@@ -282,6 +294,17 @@ def _met(c: Column) -> Iterable[tuple[str, int, str]]:
             f"cells of '{c.name}' could not be read and count as empty, such as "
             f"'{c.example}' (first in data rows {', '.join(map(str, c.first_bad))})",
             at_rows(c.first_bad),
+        ),
+    )
+    rows = ", ".join(map(str, c.sheet_rows))
+    yield (
+        "spreadsheet-errors",
+        c.sheet_errors,
+        Sentence(
+            f"cells of '{c.name}' hold a spreadsheet's error, such as "
+            f"'{c.sheet_error or '#REF!'}', and count as empty"
+            + (f" (first in data rows {rows})" if rows else ""),
+            at_rows(c.sheet_rows),
         ),
     )
     yield (

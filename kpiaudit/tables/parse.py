@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
-from kpiaudit.tables.cells import NULLS
+from kpiaudit.tables.cells import NOT_AVAILABLE, NULLS, SHEET_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -210,6 +210,18 @@ def codes(text: pl.Expr, keep: tuple[str, ...] = ()) -> pl.Expr:
 def nothing(keep: tuple[str, ...] = ()) -> frozenset[str]:
     """Return the texts that stand for an empty cell, in a column with such codes."""
     return frozenset(t for t in NULLS if t.lower() not in keep)
+
+
+def sheet_error(text: pl.Expr, *, lost: bool = False) -> pl.Expr:
+    """Return whether a cell holds a spreadsheet's error, such as `#REF!`.
+
+    Args:
+        text: The cells.
+        lost: Leave out `#N/A`: a lookup that found nothing has lost nothing.
+    """
+    wanted = SHEET_ERRORS - NOT_AVAILABLE if lost else SHEET_ERRORS
+    bare = text.str.strip_chars().str.to_uppercase()
+    return bare.is_in(sorted(wanted)).fill_null(value=False)
 
 
 def is_nothing(text: pl.Expr) -> pl.Expr:

@@ -34,6 +34,7 @@ class Block:
         quoted: Whether there are quotes in them.
         spaces: Whether there may be white space, or anything but ASCII, in them.
         plus: Whether there may be plus signs in them.
+        hash: Whether there may be number signs in them.
     """
 
     data: bytes
@@ -41,6 +42,7 @@ class Block:
     quoted: bool
     spaces: bool = True
     plus: bool = True
+    hash: bool = True
 
 
 @dataclass(kw_only=True)
@@ -113,8 +115,8 @@ class Scanner:
         if self.width < 2:  # a blank line would look like a record
             return None
         mark = self.separator
-        odd = data.translate(None, _without(mark + b"\n+\0" + _WHITE))
-        marks = odd.translate(None, (b"+\0" + _WHITE).replace(mark, b""))
+        odd = data.translate(None, _without(mark + b"\n+#\0" + _WHITE))
+        marks = odd.translate(None, (b"+#\0" + _WHITE).replace(mark, b""))
         count = len(marks) // self.width
         line = mark * (self.width - 1) + b"\n"
         if not count or marks != line * count or b"\0" in odd:
@@ -127,7 +129,12 @@ class Scanner:
         inner = _WHITE.replace(mark, b"")
         spaces = not ascii_ or any(c in odd for c in inner)
         return Block(
-            data=data, rows=rows, quoted=False, spaces=spaces, plus=b"+" in odd
+            data=data,
+            rows=rows,
+            quoted=False,
+            spaces=spaces,
+            plus=b"+" in odd,
+            hash=b"#" in odd,
         )
 
     def _short(self, data: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -27,13 +28,15 @@ class Seen:
     Args:
         spaces: White space of any kind, or anything but ASCII.
         plus: A plus sign.
+        hash: A number sign.
     """
 
     spaces: bool
     plus: bool
+    hash: bool
 
 
-ANYTHING = Seen(spaces=True, plus=True)
+ANYTHING = Seen(spaces=True, plus=True, hash=True)
 
 
 def read_column(
@@ -49,6 +52,10 @@ def read_column(
     """
     if not column.cell.plain:
         seen = ANYTHING  # a mapping's own texts may hold what the file does not
+    if seen.hash:
+        _find_sheet_errors(cells, rows, column)
+    if column.kind in {"id", "text", "code"}:
+        column.filled += len(cells) - cells.null_count()
     if column.kind == "id":
         return _ids(cells, column, seen)
     if column.kind == "text":
@@ -64,6 +71,25 @@ def read_column(
     )
     _count(cells, rows, out, column)
     return out
+
+
+def _find_sheet_errors(cells: pl.Series, rows: pl.Series, column: Column) -> None:
+    """Count the cells that a spreadsheet could not work out."""
+    maybe = cells.str.contains("#", literal=True).fill_null(value=False)
+    if not maybe.any():
+        return
+    cells, rows = cells.filter(maybe), rows.filter(maybe)
+    errors = _apply(cells, parse.sheet_error)
+    count = int(errors.sum())
+    if not count:
+        return
+    if column.kind in {"id", "text", "code"}:
+        column.filled -= count
+    column.sheet_errors += count
+    column.lost += int(_apply(cells, partial(parse.sheet_error, lost=True)).sum())
+    column.sheet_error = column.sheet_error or cells.filter(errors)[0].strip()
+    room = 5 - len(column.sheet_rows)
+    column.sheet_rows += rows.filter(errors).head(max(room, 0)).to_list()
 
 
 def _count(cells: pl.Series, rows: pl.Series, out: pl.Series, column: Column) -> None:

@@ -115,7 +115,7 @@ def _read(
     repeated = blank = 0
     for block in _fed(source, sniffed, scanner, encoding, raw):
         frame = _frame(block, sniffed, wanted, source)
-        seen = Seen(spaces=block.spaces, plus=block.plus)
+        seen = Seen(spaces=block.spaces, plus=block.plus, hash=block.hash)
         frame, again = _without_headers(frame, names, wanted, seen)
         size = frame.height
         frame = (

@@ -166,7 +166,13 @@ class TypedCell:
         return {"low": value.min(), "high": value.max()}
 
     def _word_facts(self) -> dict[str, pl.Expr]:
-        found = {"changed": (~self.read().eq_missing(self.text)).sum()}
+        errors = parse.sheet_error(self.text)
+        found = {
+            "changed": (~self.read().eq_missing(self.text)).sum(),
+            "errors": errors.sum(),
+            "lost": parse.sheet_error(self.text, lost=True).sum(),
+            "filled": (self.text.is_not_null() & ~errors).sum(),
+        }
         if self.column.kind == "id" and self.dtype in {pl.String, pl.Float64}:
             wrong = self.text.str.contains(r"^\s*\d(\.\d+)?[Ee]\+?\d+\s*$")
             found["e_notation"] = wrong.sum()
@@ -175,7 +181,10 @@ class TypedCell:
     def learn(self, fact: Mapping[str, int]) -> None:
         """Take in the counts of `facts`."""
         column = self.column
+        column.sheet_errors += fact.get("errors", 0)
+        column.lost += fact.get("lost", 0)
         if "changed" in fact:
+            column.filled = fact["filled"]
             self.sure = not fact["changed"]
             column.e_notation = fact.get("e_notation", 0)
         elif "odd" in fact:
@@ -198,6 +207,12 @@ class TypedCell:
         whole.sure = whole.milliseconds = False
         same = groups.select(whole.read().eq_missing(x)).to_series()
         self.sure = bool(same.all())
+        errors = groups.filter(parse.sheet_error(x))
+        column.sheet_errors = int(errors["len"].sum())
+        column.lost = int(errors.filter(parse.sheet_error(x, lost=True))["len"].sum())
+        column.sheet_error = str(errors["x"][0]) if len(errors) else ""
+        filled = groups.filter(x.is_not_null())["len"].sum() - column.sheet_errors
+        column.filled = int(filled)
         if column.name == "agent_id":
             inside = groups.filter(cols.in_bucket(x))
             column.buckets = int(inside["len"].sum())

@@ -163,6 +163,8 @@ def _count_unreadable(frame: pl.LazyFrame, cells: list[TypedCell]) -> None:
         filled = cell.value.is_not_null()
         if cell.dtype == pl.String:
             filled = filled & ~parse.is_nothing(cell.value)
+            wanted[f"errors\t{name}"] = parse.sheet_error(cell.value).sum()
+            wanted[f"lost\t{name}"] = parse.sheet_error(cell.value, lost=True).sum()
         if cell.column.kind == "instant":
             never = filled & _never(cell)
             wanted[f"never\t{name}"] = never.sum()
@@ -180,6 +182,8 @@ def _count_unreadable(frame: pl.LazyFrame, cells: list[TypedCell]) -> None:
     for column in (cell.column for cell in unsure):
         column.filled = int(got[f"filled\t{column.name}"] or 0)
         column.unreadable = int(got[f"bad\t{column.name}"] or 0)
+        column.sheet_errors = int(got.get(f"errors\t{column.name}") or 0)
+        column.lost = int(got.get(f"lost\t{column.name}") or 0)
         column.placeholders = int(got.get(f"never\t{column.name}") or 0)
         first = got[f"first\t{column.name}"]
         column.first_bad = [] if first is None else [int(first)]

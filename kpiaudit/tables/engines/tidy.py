@@ -8,6 +8,7 @@ import narwhals as nw
 
 from kpiaudit.tables import columns as cols
 from kpiaudit.tables import dates
+from kpiaudit.tables.cells import NOT_AVAILABLE, SHEET_ERRORS
 from kpiaudit.tables.engine import collect, counted, flag
 from kpiaudit.tables.engines.backend import NotCanonicalError
 from kpiaudit.tables.parse import nothing
@@ -73,6 +74,8 @@ def tidied(
             why = f"'{column.name}' holds whole numbers that are no milliseconds"
             raise NotCanonicalError(context.display, why, engine)
         changed = _learn(column, fact)
+        if fact.get("untidy"):
+            _sheet_errors(frame, column)
         if fact.get("unknown"):
             _unknown(frame, column)
         if changed:
@@ -117,6 +120,22 @@ def _learn(column: Column, fact: dict[str, int]) -> bool:
     column.filled = fact.get("filled", 0) - column.placeholders
     made = column.name == "ended_by" and fact.get("unknown", 0) > 0
     return made or any(fact.get(k) for k in ("untidy", "bucket", "outside", "odd"))
+
+
+def _sheet_errors(frame: Frame, column: Column) -> None:
+    """Count the texts that a spreadsheet wrote in the place of a value."""
+    bare = nw.col(column.name).str.strip_chars(_SPACES).str.to_uppercase()
+    errors = bare.is_in(sorted(SHEET_ERRORS))
+    wanted = {
+        "errors": flag(errors).sum(),
+        "lost": flag(bare.is_in(sorted(SHEET_ERRORS - NOT_AVAILABLE))).sum(),
+        "filled": nw.col(column.name).count(),
+        "first": nw.when(errors).then(bare).min(),
+    }
+    got = counted(frame, wanted)
+    column.sheet_errors, column.lost = got["errors"], got["lost"]
+    column.sheet_error = got["first"] or ""
+    column.filled = got["filled"] - got["errors"]
 
 
 def _unknown(frame: Frame, column: Column) -> None:
