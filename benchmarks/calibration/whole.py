@@ -79,7 +79,7 @@ def _planted(rows: Rows) -> str:
     lines = [
         "Planted agents found, by how often the fields that agents write hide it:",
         "",
-        "| Pattern | "
+        "| Pattern, share of what is gamed | "
         + " | ".join(f"{percent(f)} hidden" for f in FALSE)
         + " | Centres with another finding |",
         "| --- |" + " --- |" * (len(FALSE) + 1),
@@ -88,8 +88,10 @@ def _planted(rows: Rows) -> str:
         groups = [tally.where(rows, mode=f"plant {name} {false}") for false in FALSE]
         found = [_found(some, name) for some in groups]
         every = [row for some in groups for row in some]
+        strengths = sorted({row["cell"]["strength"] for row in every})
+        of = " or ".join(percent(s) for s in strengths)
         lines.append(
-            f"| `{name}` | "
+            f"| `{name}`, {of} | "
             + " | ".join(f"{f.k} of {f.n}" for f in found)
             + f" | {tally.share(every, _any)} |"
         )

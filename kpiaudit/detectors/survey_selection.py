@@ -67,10 +67,11 @@ class SurveySelection(Detector):
     clearest sign.
 
     Agents who leave trouble out of their notes can hide it where nobody else recorded
-    any. Where three of 24 withheld 40 % of the invitations after trouble, 5 of 6 were
-    found with true notes, 3 of 3 with half of them false, and 3 of 3 with 95 %
-    (docs/accuracy.md, whole centres); with the agents' notes alone and 95 % of them
-    false, none of 6.
+    any. Where three of 24 withheld 80 % of the invitations after trouble and all
+    columns were there, 5 of 6 were found with true notes, and 3 of 3 with half or with
+    95 % of these notes false (docs/accuracy.md, whole centres). Where the notes are all
+    there is, more than half is lost: with 95 % of them false, none of 6 in tables of
+    another making.
 
     ## Innocent explanations
     Queues or channels without surveys; a limit on how often a customer is asked;
