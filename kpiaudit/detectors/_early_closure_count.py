@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors import _early_closure_events as events
+from kpiaudit.tables.engine import once
+from kpiaudit.tables.windows import NEVER, Along, upcoming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -204,41 +206,39 @@ def _followed(frame: Frame, data: Dataset, windows: Windows, found: Found) -> Fr
     if has(data, "category"):
         matter = _first(nw.col("category"), nw.lit(""))
     whose = ("customer_id", "matter", "ticket_id")
-    never = nw.lit(2**62)
     opened = (
         data.table("tickets")
         .filter(~nw.col("customer_id").is_null() & ~nw.col("opened_at").is_null())
         .with_columns(matter=matter)
-        .select(
-            *whose, at=nw.col("opened_at"), kind=nw.lit(0), next=nw.col("opened_at")
-        )
+        .select(*whose, at=nw.col("opened_at"), kind=nw.lit(0))
     )
     done = (
         frame.filter(~nw.col("customer_id").is_null() & ~nw.col("done_at").is_null())
         .with_columns(matter=matter)
-        .select(*whose, at=nw.col("done_at"), kind=nw.lit(1), next=never)
+        .select(*whose, at=nw.col("done_at"), kind=nw.lit(1))
     )
     windows_in = int(found.get("span_ms", 0)) / windows.bounce_ms
     rare, some = (max(n, round(p * windows_in)) for p, n in (_RARE, _SOME))
     order = ("at", "kind", "ticket_id")
     is_open = 1 - nw.col("kind")
-
-    def ahead(*by: str) -> Any:
-        """Return the earliest opening at or after each closure."""
-        return nw.col("next").cum_min(reverse=True).over(*by, order_by=order)
-
+    both = nw.concat([opened, done], how="vertical")
+    for name, whose_next in (
+        ("any_next", ("customer_id",)),
+        ("same_next", ("customer_id", "matter")),
+    ):
+        # The earliest opening at or after each closure.
+        both = upcoming(both, Along(per=whose_next, order=order), "kind", {name: 0})
     soon = (
         nw.when(nw.col("all") <= rare)
         .then(nw.col("any_next"))
         .otherwise(
-            nw.when(nw.col("many") <= some).then(nw.col("same_next")).otherwise(never)
+            nw.when(nw.col("many") <= some)
+            .then(nw.col("same_next"))
+            .otherwise(nw.lit(NEVER))
         )
     )
     following = (
-        nw.concat([opened, done], how="vertical")
-        .with_columns(
-            any_next=ahead("customer_id"),
-            same_next=ahead("customer_id", "matter"),
+        both.with_columns(
             all=is_open.sum().over("customer_id"),
             many=is_open.sum().over("customer_id", "matter"),
         )
@@ -313,7 +313,7 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
     """Count per agent and stratum, per agent and day, and per place in the clock."""
     if not can_bounce(data):
         return {}
-    frame = closures(data, windows, found)
+    frame = once(closures(data, windows, found))
     by = ("agent_id", "clock", "due_part")
     out = {
         "cells": frame.group_by(*by).agg(**_sums()).sort(*by),

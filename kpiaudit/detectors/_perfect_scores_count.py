@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from kpiaudit.tables.engine import once
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -288,7 +290,7 @@ def _near(
 
 def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Frame]:
     """Return every summary that the test and the wording draw on."""
-    frame = _counted(answers(data, windows, found))
+    frame = once(_counted(answers(data, windows, found)))
     out = {"counts": _totals(frame, ("agent_id", *STRATA))}
     if data.has("surveys.day"):
         dated = frame.filter(~nw.col("day").is_null())

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from kpiaudit.tables.engine import once
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -304,7 +306,7 @@ def summaries(
     """Count per agent and clock, per agent and day, per minute, and per wait."""
     parts: dict[str, list[Frame]] = {name: [] for name in KEYS}
     for pair in pairs:
-        frame = orders(data, windows, pair, found).with_columns(pair=nw.lit(pair))
+        frame = once(orders(data, windows, pair, found).with_columns(pair=nw.lit(pair)))
         parts["cells"].append(_sums(frame, "cells", COUNTS))
         parts["days"].append(
             _sums(

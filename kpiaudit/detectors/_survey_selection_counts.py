@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors._survey_selection_log import flag, invitations, log, total
+from kpiaudit.tables.engine import once
+from kpiaudit.tables.windows import Along, highest_before, stepped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,12 +107,10 @@ def _last_legs(data: Dataset) -> Frame:
     frame = data.table("calls").filter(mine)
     if not data.has("calls.at_ms"):
         return frame
-    order = ("at_ms", "agent_id")
+    legs = Along(per=("call_id",), order=("at_ms", "agent_id"))
+    beside = {"later_leg": ("agent_id", -1), "earlier_leg": ("agent_id", 1)}
     return (
-        frame.with_columns(
-            later_leg=nw.col("agent_id").shift(-1).over("call_id", order_by=order),
-            earlier_leg=nw.col("agent_id").shift(1).over("call_id", order_by=order),
-        )
+        stepped(frame, legs, beside)
         .filter(nw.col("later_leg").is_null())
         .with_columns(transferred=flag(~nw.col("earlier_leg").is_null()))
     )
@@ -120,7 +120,6 @@ def _follow(frame: Frame, data: Dataset, windows: Windows) -> Frame:
     """Add the same customer's next contact and the days since the last invitation."""
     if not data.has("calls.customer_id", "calls.at_ms"):
         return frame
-    order = ("at_ms", "call_id")
     # Every caller without a number is a customer of their own: null would be one.
     alone = nw.concat_str([nw.lit("\x00"), nw.col("call_id")])
     customer = nw.col("customer_id")
@@ -129,18 +128,13 @@ def _follow(frame: Frame, data: Dataset, windows: Windows) -> Frame:
         caller=nw.when(customer.is_null()).then(alone).otherwise(customer),
         asked=asked.cast(nw.Int64),
     )
-    ways = {}
-    if data.has("calls.direction"):
-        ways = {
-            "next_way": nw.col("direction").shift(-1).over("caller", order_by=order)
-        }
-    frame = frame.with_columns(
-        next_ms=nw.col("at_ms").shift(-1).over("caller", order_by=order),
-        asked=nw.col("asked").shift(1).over("caller", order_by=order),
-        **ways,
-    ).with_columns(
-        asked=nw.col("asked").cum_max().over("caller", order_by=order).fill_null(NEVER)
-    )
+    after = {"next_ms": ("at_ms", -1)}
+    ways = data.has("calls.direction")
+    if ways:
+        after["next_way"] = ("direction", -1)
+    contacts_of = Along(per=("caller",), order=("at_ms", "call_id"))
+    frame = stepped(frame, contacts_of, after)
+    frame = highest_before(frame, contacts_of, "asked", NEVER)
     again = nw.col("next_ms") - nw.col("at_ms") <= int(windows.repeat_hours * 3_600_000)
     if ways:
         # A call back by the house is service, not trouble.
@@ -192,14 +186,11 @@ def _before_outcome(
         )
     )
     calls = frame.select("caller", "at_ms", "call_id", event=nw.lit(0).cast(nw.Int64))
-    order = ("at_ms", "event", "call_id")
+    along = Along(per=("caller",), order=("at_ms", "event", "call_id"))
+    after = {"next_event": ("event", -1), "next_at": ("at_ms", -1)}
     within = int(windows.outcome_days * DAY_MS)
     return (
-        nw.concat([calls, events], how="vertical")
-        .with_columns(
-            next_event=nw.col("event").shift(-1).over("caller", order_by=order),
-            next_at=nw.col("at_ms").shift(-1).over("caller", order_by=order),
-        )
+        stepped(nw.concat([calls, events], how="vertical"), along, after)
         .filter(
             (nw.col("event") == 0)
             & (nw.col("next_event") == 1)
@@ -300,7 +291,7 @@ def pairs(frame: Frame, data: Dataset, sign: str) -> Frame:
 def discovery(data: Dataset, windows: Windows) -> Mapping[str, Frame]:
     """Count what the system's rules on invitations can be read from."""
     out = {"log": log(data)}
-    frame = contacts(data, windows).filter(nw.col("ruled_out") == 0)
+    frame = once(contacts(data, windows).filter(nw.col("ruled_out") == 0))
     counts = {"contacts": nw.len().cast(nw.Int64), "invited": total("invited")}
     if data.has("calls.day"):
         out["days"] = frame.group_by("day").agg(**counts).sort("day")

@@ -25,6 +25,7 @@ from kpiaudit.detectors.base import (
     param,
 )
 from kpiaudit.findings import Effect
+from kpiaudit.tables.engine import once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,7 +188,7 @@ class SurveySelection(Detector):
         itself needs only `contacts`, `invited`, `<sign>` and `<sign>_invited`. `agents`
         has `days` per agent; `pairs` customers by how their contacts fell.
         """
-        frame = self._contacts(data, found)
+        frame = once(self._contacts(data, found))
         out = {"cells": counting.cells(frame, data, self.since_day)}
         if data.has("calls.day"):
             by_agent = frame.group_by("agent_id").agg(days=nw.col("day").n_unique())

@@ -10,6 +10,7 @@ from kpiaudit.detectors.sources import ENDS, MYSTERY, OTHERS, SOURCES
 from kpiaudit.evidence.runs import limited
 from kpiaudit.tables.engine import once
 from kpiaudit.tables.neighbours import CONTACT
+from kpiaudit.tables.windows import Along, upcoming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +25,6 @@ KEYS = ("agent_id", "queue", "hour", "control")
 LOW_SCORE = 0.6
 """A score of this share of the highest one, or less, is low: 3 of 5, 6 of 10."""
 
-_NEVER = 2**62
 _POOR = "poor shop"
 
 
@@ -219,21 +219,10 @@ def _windows(
         )
         for part in _events(data, kinds)
     ]
-    never = nw.lit(_NEVER).cast(nw.Int64)
-    order = ("at", "role")
-    frame = nw.concat([base, *events], how="vertical").with_columns(
-        **{
-            name: nw.when(nw.col("kind") == kind).then(nw.col("at")).otherwise(never)
-            for kind, name in columns.items()
-        }
-    )
-    # The smallest instant of a kind among this and all later rows of the customer.
-    frame = frame.with_columns(
-        **{
-            name: nw.col(name).cum_min(reverse=True).over("customer_id", order_by=order)
-            for name in columns.values()
-        }
-    ).filter(nw.col("role") == 1)
+    along = Along(per=("customer_id",), order=("at", "role"))
+    wanted = {name: kind for kind, name in columns.items()}
+    frame = nw.concat([base, *events], how="vertical")
+    frame = upcoming(frame, along, "kind", wanted).filter(nw.col("role") == 1)
     flags: dict[str, Any] = {}
     for source in asked:
         known = nw.col("at") + source.window_ms <= _last(data, source)
