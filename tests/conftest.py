@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Commands that tests start keep what they have compiled, or each compiles all anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 

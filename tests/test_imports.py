@@ -87,3 +87,16 @@ def test_a_scan_never_loads_scipy_stats() -> None:
         "import sys\nassert 'scipy.stats' not in sys.modules"
     )
     assert "scipy" in _loaded_by(code)
+
+
+def test_the_command_puts_off_the_fortran_generator_until_it_is_asked_for() -> None:
+    code = (
+        "import sys\n"
+        "from kpiaudit.cli.starting import without_f2py\n"
+        "without_f2py()\n"
+        "import scipy.special\n"
+        "assert 'numpy.f2py.crackfortran' not in sys.modules\n"
+        "import numpy.f2py\n"
+        "assert numpy.f2py.get_include()"
+    )
+    assert "scipy" in _loaded_by(code)

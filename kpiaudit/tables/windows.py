@@ -87,12 +87,12 @@ def highest_before(frame: Frame, along: Along, name: str, floor: int) -> Frame:
             .alias(name)
         )
     group = pl.col(_GROUP) * _ROOM
-    before = pl.col(name).shift(1).fill_null(floor)
-    before = pl.when(_differs(along, 1)).then(floor).otherwise(before)
+    above = pl.col(name).shift(1).fill_null(floor)
+    above = pl.when(_differs(along, 1)).then(floor).otherwise(above)
     return nw.from_native(
         _sorted(native, along)
         .with_columns(_differs(along, 1).cum_sum().cast(pl.Int64).alias(_GROUP))
-        .with_columns(((group + before).cum_max() - group).alias(name))
+        .with_columns(((group + above).cum_max() - group).alias(name))
         .drop(_GROUP)
     )
 

@@ -1,0 +1,33 @@
+"""What makes the command start sooner; the library leaves its user's process alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import LazyLoader, find_spec, module_from_spec
+
+
+def single_threaded() -> None:
+    """Ask for one thread of linear algebra, before numpy is loaded, unless told else.
+
+    The matrices are small: more threads would only wait for each other.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def without_f2py() -> None:
+    """Put off numpy's Fortran generator, which scipy imports and nobody here needs.
+
+    It is there as soon as anybody asks for something in it.
+    """
+    import numpy as np
+
+    name = "numpy.f2py"
+    spec = None if name in sys.modules else find_spec(name)
+    if spec is None or spec.loader is None:
+        return
+    spec.loader = LazyLoader(spec.loader)
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    np.f2py = module
