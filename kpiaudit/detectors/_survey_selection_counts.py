@@ -224,6 +224,25 @@ def eligible(frame: Frame, data: Dataset, found: Found, windows: Windows) -> Fra
     )
 
 
+def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Frame]:
+    """Count eligible contacts: `cells`, and where the columns allow `agents`, `pairs`.
+
+    Args:
+        frame: From `eligible`; computed once for all of them.
+        data: The dataset.
+        since: First day of the later period; None if there is none.
+    """
+    frame = once(frame)
+    out = {"cells": cells(frame, data, since)}
+    if data.has("calls.day"):
+        by_agent = frame.group_by("agent_id").agg(days=nw.col("day").n_unique())
+        out["agents"] = by_agent.sort("agent_id")
+    signs = [sign for sign in signs_of(data) if sign in INDEPENDENT]
+    if signs and data.has("calls.customer_id", "calls.at_ms"):
+        out["pairs"] = pairs(frame, data, signs[0])
+    return out
+
+
 def cells(frame: Frame, data: Dataset, since: int | None) -> Frame:
     """Count per agent and stratum: contacts, invited, and both per sign of trouble."""
     keys = ["agent_id", *(name for name in STRATA if data.has(f"calls.{name}"))]

@@ -25,7 +25,6 @@ from kpiaudit.detectors.base import (
     param,
 )
 from kpiaudit.findings import Effect
-from kpiaudit.tables.engine import once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,15 +187,8 @@ class SurveySelection(Detector):
         itself needs only `contacts`, `invited`, `<sign>` and `<sign>_invited`. `agents`
         has `days` per agent; `pairs` customers by how their contacts fell.
         """
-        frame = once(self._contacts(data, found))
-        out = {"cells": counting.cells(frame, data, self.since_day)}
-        if data.has("calls.day"):
-            by_agent = frame.group_by("agent_id").agg(days=nw.col("day").n_unique())
-            out["agents"] = by_agent.sort("agent_id")
-        signs = [s for s in counting.signs_of(data) if s in counting.INDEPENDENT]
-        if signs and data.has("calls.customer_id", "calls.at_ms"):
-            out["pairs"] = counting.pairs(frame, data, signs[0])
-        return out
+        frame = self._contacts(data, found)
+        return counting.summaries(frame, data, self.since_day)
 
     def test(
         self, summaries: Summaries, found: Found, *, min_effect: float | None
