@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors import _early_closure_events as events
-from kpiaudit.tables.engine import once
+from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import NEVER, Along, upcoming
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
-from kpiaudit.tables.engine import once
+from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors._survey_selection_log import flag, invitations, log, total
-from kpiaudit.tables.engine import once
+from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import Along, highest_before, stepped
 
 if TYPE_CHECKING:

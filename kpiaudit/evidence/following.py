@@ -8,8 +8,8 @@ import narwhals as nw
 
 from kpiaudit.detectors.sources import ENDS, MYSTERY, OTHERS, SOURCES
 from kpiaudit.evidence.runs import limited
-from kpiaudit.tables.engine import once
 from kpiaudit.tables.neighbours import CONTACT
+from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import Along, upcoming
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import numpy as np
 
 from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
-from kpiaudit.tables.engine import collect, flag, once
+from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

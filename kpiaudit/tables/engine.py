@@ -94,15 +94,3 @@ def counted(frame: Frame, wanted: Mapping[str, nw.Expr]) -> dict[str, Any]:
         names[c]: v if v is None or isinstance(v, str) else int(v)
         for c, v in row.items()
     }
-
-
-def once(frame: Frame) -> Frame:
-    """Ask for a frame that several others read to be computed once.
-
-    Polars does so when told to; other engines get the frame as it is and decide for
-    themselves.
-    """
-    native = frame.to_native()
-    if isinstance(native, pl.LazyFrame):
-        return nw.from_native(native.cache())
-    return frame
