@@ -144,7 +144,7 @@ def _add(
     parts.rows[table] = now.rows
     span = now.span
     if any(note.kind == FAR_OFF for note in odd):
-        span = near(frame)
+        span = near(table, frame)
     if span:
         parts.period[table] = span
     parts.derived |= {f"{table}.{k}": v for k, v in done.derived.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from datetime import date, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import narwhals as nw
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Frame
 
 _ENOUGH = 20  # rows a day or hour, below which its absence may be chance
+_EXPECTED = 20  # rows that an empty hour would have had, by that day's other hours
 _DENSE = {"calls", "tickets", "surveys", "agent_states"}
 FAR_OFF = "far-off-instants"
-_APART = 30  # days
+_APART = 90  # days
+_OLD = {"tickets": 5 * 365}  # a backlog holds tickets that were opened years ago
 _LONE = 0.001  # share of rows
 
 
@@ -31,7 +35,7 @@ def days(table: str, frame: Frame) -> Iterator[DataNote]:
         frame: Its rows, with `day` and `hour`.
     """
     hours = _hours(frame)
-    far = _far(hours)
+    far = _far(table, hours)
     if far:
         yield _lone(table, hours, far)
         hours = {day: own for day, own in hours.items() if day not in far}
@@ -78,14 +82,15 @@ def days(table: str, frame: Frame) -> Iterator[DataNote]:
         )
 
 
-def near(frame: Frame) -> tuple[int, int] | None:
+def near(table: str, frame: Frame) -> tuple[int, int] | None:
     """Return the first and last instant of the rows that are not far off, in ms.
 
     Args:
+        table: Canonical table.
         frame: Rows of a canonical table, with `at_ms`, `day` and `hour`.
     """
     hours = _hours(frame)
-    rest = set(hours) - _far(hours)
+    rest = set(hours) - _far(table, hours)
     if not rest:
         return None
     inside = frame.filter(nw.col("day").is_between(min(rest), max(rest)))
@@ -108,7 +113,7 @@ def _hours(frame: Frame) -> dict[int, dict[int, int]]:
     return hours
 
 
-def _far(hours: dict[int, dict[int, int]]) -> set[int]:
+def _far(table: str, hours: dict[int, dict[int, int]]) -> set[int]:
     """Return days with next to no rows, months away from all others.
 
     They lie farther from the rest than the rest is long: a wrong year, or a clock that
@@ -118,14 +123,14 @@ def _far(hours: dict[int, dict[int, int]]) -> set[int]:
     rows = sum(sum(own.values()) for own in hours.values())
     room = max(3, round(_LONE * rows))
     far: set[int] = set()
-    for order in (every, every[::-1]):
+    for order, apart in ((every, _OLD.get(table, _APART)), (every[::-1], _APART)):
         met = 0
         for i, day in enumerate(order[:-1]):
             met += sum(hours[day].values())
             if met > room or 20 * met > rows:
                 break
             gap, rest = abs(order[i + 1] - day), abs(order[-1] - order[i + 1])
-            if gap > max(_APART, rest):
+            if gap > max(apart, rest):
                 far |= set(order[: i + 1])
     return far if len(far) < len(every) else set()
 
@@ -139,29 +144,37 @@ def _lone(table: str, hours: dict[int, dict[int, int]], far: set[int]) -> DataNo
         count=sum(sum(hours[d].values()) for d in far),
         detail=f"Rows months away from all others ({', '.join(shown)}"
         f"{', ...' if len(far) > SHOWN else ''}; the others lie from "
-        f"{_date(min(rest))} to {_date(max(rest))}): a wrong year, or a clock that was "
-        "not set. The period is that of the others.",
+        f"{_date(min(rest))} to {_date(max(rest))}): a wrong year, a clock that was "
+        "not set, or very old records. The period is that of the others.",
         examples=tuple(shown),
     )
 
 
 def _silent(hours: dict[int, dict[int, int]]) -> list[str]:
-    """Return hours without rows within a day that are usual on that weekday."""
+    """Return hours without rows within a day that are usual on that weekday.
+
+    And usual on such a day: a holiday with a tenth of the rows has empty hours.
+    """
     found: list[str] = []
     for weekday in range(7):
         own = {day: n for day, n in hours.items() if day % 7 == weekday}
         if len(own) < 4:
             continue
+        sums = {day: sum(n.values()) for day, n in own.items()}
+        whole = sorted(sums.values())[len(own) // 2]
         for hour in range(24):
             sizes = sorted(n.get(hour, 0) for n in own.values())
             # One day in ten may lack it, and one day at least.
             least = sizes[max(1, len(sizes) // 10)]
-            if not least or sizes[len(sizes) // 2] < _ENOUGH:
+            middle = sizes[len(sizes) // 2]
+            if not least or middle < _ENOUGH:
                 continue
             found += [
                 f"{_date(day)} {hour:02d} h"
                 for day, n in own.items()
-                if hour not in n and min(n) < hour < max(n)
+                if hour not in n
+                and min(n) < hour < max(n)
+                and middle * sums[day] >= _EXPECTED * (whole - middle)
             ]
     return sorted(found)
 
@@ -187,15 +200,31 @@ def _gone(count: dict[int, int]) -> list[int]:
     is one on which the place closes now and then. Where there are few rows a day, some
     days have none by chance.
     """
-    often = _usual(count)
+    count = _from_first_full_day(count)
+    often = _usual(count) if count else []
     usual: set[int] = set()
-    for weekday in range(7):
+    for weekday in range(7 if count else 0):
         sizes = sorted(n for day, n in count.items() if day % 7 == weekday)
         if often[weekday] >= 0.7 and sizes[len(sizes) // 2] >= _ENOUGH:
             usual.add(weekday)
     return [
-        d for d in range(min(count), max(count)) if d not in count and d % 7 in usual
+        d
+        for d in range(min(count, default=0), max(count, default=0))
+        if d not in count and d % 7 in usual
     ]
+
+
+def _from_first_full_day(count: dict[int, int]) -> dict[int, int]:
+    """Leave out trials before a place opened, and the old end of a backlog.
+
+    Days before the first one with a tenth of the usual rows: between them none is
+    missing. Usual is the size of the day on which the middle row stands.
+    """
+    sizes = sorted(count.values())
+    place = bisect(list(accumulate(sizes)), sum(sizes) / 2)
+    floor = sizes[min(place, len(sizes) - 1)] / 10 if sizes else 0
+    first = min((day for day, n in count.items() if n >= floor), default=0)
+    return {day: n for day, n in count.items() if day >= first}
 
 
 def teams(table: str, frame: Frame, columns: frozenset[str]) -> Iterator[DataNote]:

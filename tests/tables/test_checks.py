@@ -252,3 +252,24 @@ def test_files_of_one_table_tell_their_own_days(tmp_path):
         part.write_csv(tmp_path / f"calls-{i}.csv")
     days = [(i.period_start, i.period_end) for i in load([tmp_path]).inputs]
     assert days == [("2026-03-02", "2026-03-11"), ("2026-03-12", "2026-04-05")]
+
+
+def test_a_quiet_holiday_has_no_hour_missing():
+    quiet = busy().filter(
+        (pl.col("started_at").dt.ordinal_day() != 77)
+        | (pl.int_range(pl.len()) % 20 < 1)
+    )
+    assert "missing-hours" not in kinds(quiet)
+
+
+def test_trial_calls_before_the_opening_leave_no_day_missing():
+    at = pl.when(pl.int_range(pl.len()) < 3)
+    trial = at.then(datetime(2026, 2, 1, 9, tzinfo=UTC)).otherwise("started_at")
+    assert kinds(busy().with_columns(started_at=trial)) == {}
+
+
+def test_old_tickets_of_a_backlog_are_no_wrong_years():
+    at = pl.when(pl.int_range(pl.len()) < 3)
+    opened = at.then(datetime(2024, 5, 5, tzinfo=UTC)).otherwise("started_at")
+    tickets = busy().select(ticket_id="call_id", agent_id="agent_id", opened_at=opened)
+    assert load(tables={"tickets": tickets}).notes == ()

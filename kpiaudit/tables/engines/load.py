@@ -180,7 +180,7 @@ def _add(
     odd = check(table, now.frame, columns)
     parts.notes += odd
     if any(note.kind == FAR_OFF for note in odd):
-        now.span = near(now.frame)
+        now.span = near(table, now.frame)
     parts.tables.append(now)
     parts.origins |= origins_of(table, targets, set(now.derived))
     if table == "surveys" and (writer := score_origin(now.frame, columns)):
