@@ -57,7 +57,7 @@ def _stamps(cells: pl.Series, text: pl.Expr, column: Column) -> pl.Expr | None:
     if plan.unit:
         return dates.instants(text.str.strip_chars(), plan)
     if not plan.shapes:
-        plan.shapes += dates.sampled(cells.drop_nulls())
+        plan.shapes += dates.sampled(cells.drop_nulls(), step=25)
     if len(plan.shapes) != 1 or "{order}" in plan.shapes[0].format:
         return None
     shape = plan.shapes[0]
