@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Found, Row
     from kpiaudit.findings import Grade
 
+_NORMAL_95 = 1.959963984540054
 _NEXT = (
     "Read twenty of the closures behind this finding and twenty of the agent's other "
     "closures, without knowing which is which: had the customer's question been "
@@ -252,18 +253,33 @@ def _restated(row: Row) -> Restated | None:
     near, back = row.value("near_known"), row.value("near_bounced")
     if due <= 0.0 or near <= 0.0:
         return None
-    most = 1.0 if back >= near else float(betaincinv(back + 1.0, near - back, 0.975))
+    share = 1.0 if back >= near else float(betaincinv(back + 1.0, near - back, 0.975))
+    most = max(share * near, _piled(row))
     least = max(row.value("low"), 0.0)
     return Restated(
         kpi="resolved in time",
         reported=met / due,
         restated=(met - back) / due,
-        low=max(met - most * near, 0.0) / due,
+        low=max(met - most, 0.0) / due,
         high=(met - min(least, back)) / due,
         unit="share",
         assumption="closures near the deadline that came back were not in time; the "
-        "upper end counts only those beyond what peers would have had",
+        "lower end counts all closures there beyond peers' if these are more, the "
+        "upper end only those that came back beyond what peers would have had",
     )
+
+
+def _piled(row: Row) -> float:
+    """Return how many closures before the deadline are beyond peers', at most.
+
+    A ticket that was closed early need not come back, or not within the window.
+    """
+    extra = row.outcome.extra
+    if "near_expected" not in extra or np.isnan(row.value("near_expected")):
+        return 0.0
+    closed, usual = row.value("near"), row.value("near_expected")
+    piled = closed - usual + _NORMAL_95 * float(np.sqrt(closed + usual))
+    return float(np.clip(piled, 0.0, closed))
 
 
 def blind_spots(found: Found, *, no_floor: bool) -> tuple[str, ...]:
