@@ -1,8 +1,9 @@
 """Does the placebo battery say how often honest centres are really reported?
 
-Per family of honest spread: the share of simulated honest centres with an agent
-reported, and what replicas drawn from each centre's own fitted spread say of it. Run:
-`PYTHONPATH=. python benchmarks/placebo.py --centres 40 --replicas 5`.
+Per rule and family of honest spread: the share of simulated honest centres with an
+agent reported, and what replicas drawn from each centre's own fitted spread say of it.
+Run:
+`PYTHONPATH=. python benchmarks/placebo.py early-closure --centres 40 --replicas 5`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from calibration.plan import DETECTORS
 from calibration.worlds import FAMILIES, Cell
 
 from kpiaudit.evidence.placebo import reported
@@ -43,27 +45,39 @@ def counted(cell: Cell, centres: int, replicas: int) -> dict[str, list[int]]:
     return out
 
 
+def line(name: str, got: dict[str, list[int]]) -> str:
+    """Return alarms among centres and among replicas, per level, and their ratio."""
+    centres, drawn = got["runs"]
+    parts = []
+    for true, told in zip(got["centres"], got["replicas"], strict=True):
+        one, other = true / max(centres, 1), told / max(drawn, 1)
+        ratio = f" ({other / one:.2f})" if one else ""
+        parts.append(
+            f"{true}/{centres} = {one:.3f}, {told}/{drawn} = {other:.3f}{ratio}"
+        )
+    return f"{name:10} " + "  ".join(parts)
+
+
 def main() -> None:
-    """Print one line per family."""
+    """Print one line per family and one for all of them, rule by rule."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--detector", default="short-calls")
+    parser.add_argument("detectors", nargs="*", default=DETECTORS)
     parser.add_argument("--agents", type=int, default=30)
     parser.add_argument("--centres", type=int, default=40)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--families", nargs="*", default=FAMILIES)
     given = parser.parse_args()
-    head = "  ".join(f"q<={level}: true, placebo" for level in LEVELS)
-    print(f"{'family':10} {head}")
-    for family in given.families:
-        cell = Cell(detector=given.detector, agents=given.agents, family=family)
-        got = counted(cell, given.centres, given.replicas)
-        centres, drawn = got["runs"]
-        shares = "  ".join(
-            f"{true}/{centres} = {true / centres:.3f}, "
-            f"{told}/{drawn} = {told / max(drawn, 1):.3f}"
-            for true, told in zip(got["centres"], got["replicas"], strict=True)
-        )
-        print(f"{family:10} {shares}", flush=True)
+    for name in given.detectors:
+        levels = ", ".join(str(level) for level in LEVELS)
+        print(f"{name}: true, placebo (ratio) at q <= {levels}", flush=True)
+        whole = {"centres": [0] * 3, "replicas": [0] * 3, "runs": [0] * 2}
+        for family in given.families:
+            cell = Cell(detector=name, agents=given.agents, family=family)
+            got = counted(cell, given.centres, given.replicas)
+            for key, sums in whole.items():
+                whole[key] = [a + b for a, b in zip(sums, got[key], strict=True)]
+            print(line(family, got), flush=True)
+        print(line("all", whole), flush=True)
 
 
 if __name__ == "__main__":

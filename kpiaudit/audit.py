@@ -376,7 +376,7 @@ def _status(run: Run) -> RuleStatus:
         untestable=verdicts.untestable
         + sum(int((~t.outcome.testable).sum()) for t in verdicts.tested),
         flagged=len(run.findings),
-        blind_spots=verdicts.blind_spots,
+        blind_spots=(*verdicts.blind_spots, *run.unplaced),
         unheard=tuple(run.unheard),
         restated=tuple(run.restated),
         placebo=run.placebo or None,

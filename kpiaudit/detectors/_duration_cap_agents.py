@@ -139,6 +139,25 @@ def agents(
     )
 
 
+def fitted(summaries: Summaries, cap: Cap) -> tuple[Outcome, FloatArray | None]:
+    """Return the plain comparison with peers, and the days' dispersion, at a cutoff."""
+    ids = all_agents(summaries)
+    rows = of_cap(summaries["agents"], cap)
+    later = rows.where(rows.ints("period") == 1)
+    dispersion = _days(summaries, cap, ids)[1]
+    counts = masked.Counts(
+        subject=index_of(later["agent_id"], ids),
+        stratum=stratum(later),
+        near=later.ints("near"),
+        over=later.ints("over"),
+        trials=later.ints("below") + later.ints("near") + later.ints("over"),
+        n_subjects=len(ids),
+        dispersion=dispersion,
+        min_excess=0.0,
+    )
+    return masked.excess(counts), dispersion
+
+
 def _breaking(
     raw: Outcome, chosen: Outcome | None, again: FloatArray
 ) -> Callable[[IntArray, float], FloatArray] | None:

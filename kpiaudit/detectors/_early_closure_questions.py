@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summaries, Summary
+    from kpiaudit.stats.many import Many
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 _MIN_DAYS = 10
@@ -127,6 +128,12 @@ def ask(
         extra={**bounced.extra, **_extra(counted, near, bounced)},
         breaking_point=breaking_point,
     )
+
+
+def both(counted: Counted, limits: Limits, shown: Many) -> tuple[Outcome, Outcome]:
+    """Return the answers to the two questions apart, as fitted where due times are."""
+    learn = shown.learn
+    return _near(counted, limits, learn), _bounced(counted, limits, learn)
 
 
 def _near(counted: Counted, limits: Limits, learn: BoolArray | None) -> Outcome:

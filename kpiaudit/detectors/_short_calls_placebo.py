@@ -8,14 +8,15 @@ import numpy as np
 
 from kpiaudit.detectors import _short_calls_questions as questions
 from kpiaudit.detectors._incentives import CELLS
+from kpiaudit.detectors._replicas import Habit, Redrawn
 from kpiaudit.detectors.base import Summary, Tested, Verdicts
-from kpiaudit.stats import peers, replicate
+from kpiaudit.stats import peers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kpiaudit.detectors.base import Summaries
-    from kpiaudit.stats.outcome import FloatArray, IntArray
+    from kpiaudit.stats.outcome import IntArray
 
 WINDOWS = ((20, 30), (30, 40), (40, 50))
 """Ends of ten seconds each, at which nobody gains by hanging up; in seconds."""
@@ -68,69 +69,34 @@ def replicas(summaries: Summaries, number: int, seed: int) -> Iterator[Summaries
 def _drawn(
     summaries: Summaries, asked: questions.Asked, rng: np.random.Generator
 ) -> dict[str, Summary]:
-    counts, days = summaries["counts"], summaries["days"]
-    names = asked.ids.astype(str)
-    who = np.searchsorted(names, counts["agent_id"].astype(str))
-    kept = np.isin(days["agent_id"].astype(str), names)
-    days = days.where(kept)
-    by_day = np.searchsorted(names, days["agent_id"].astype(str))
+    counts, days = (_with_under(summaries[name]) for name in ("counts", "days"))
+    drawn = Redrawn(cells=counts, days=days, names=asked.ids.astype(str), rng=rng)
     queue = np.unique(counts["queue"].astype(str), return_inverse=True)[1]
-    old = {name: counts.ints(name) for name in _NAMES}
-    under = old["short"] + old["next"]
-    new, new_day = {}, {}
-    chain = (
-        ("under", under, old["calls"], "calls"),
-        ("short", old["short"], under, "under"),
-        ("short_known", old["short_known"], old["short"], "short"),
-        ("short_redialled", old["short_redialled"], old["short_known"], "short_known"),
+    stratum = queue.astype(np.int64)
+    brief, shape, repeat = (Habit.of(outcome) for outcome in asked.plain)
+    drawn.draw("under", "calls", habit=brief, stratum=stratum)
+    drawn.draw("short", "under", habit=shape, stratum=stratum)
+    drawn.draw("short_known", "short", habit=Habit(), stratum=stratum)
+    drawn.draw("short_redialled", "short_known", habit=repeat, stratum=stratum)
+    new, new_days = drawn.done()
+    out = {"counts": _without_under(new, counts)}
+    if new_days is not None and drawn.days is not None:
+        out["days"] = _without_under(new_days, drawn.days)
+    return out
+
+
+def _with_under(rows: Summary) -> Summary:
+    """Add the calls under half a minute, of which the short ones are a part."""
+    under = rows.ints("short") + rows.ints("next")
+    return Summary(columns={**rows.columns, "under": under})
+
+
+def _without_under(new: Summary, old: Summary) -> Summary:
+    """Put right what follows from the drawn counts."""
+    columns = {name: each for name, each in new.columns.items() if name != "under"}
+    known = old.ints("short_known") + old.ints("long_known")
+    columns["next"] = new.ints("under") - new.ints("short")
+    columns["long_known"] = np.maximum(
+        known - new.ints("short_known"), old.ints("long_redialled")
     )
-    drawn: dict[str, IntArray] = {"calls": old["calls"]}
-    per_day: dict[str, IntArray] = {"calls": days.ints("calls")}
-    habits = dict(zip(("under", "short", "short_redialled"), asked.plain, strict=False))
-    for name, events, trials, parent in chain:
-        base = replicate.rates(queue, events, trials)
-        theta, phi = np.zeros(len(names)), 1.0
-        outcome = habits.get(name)
-        if outcome is not None and outcome.draw is not None:
-            theta, phi = outcome.draw(rng, len(names)), outcome.facts["dispersion"]
-        weight = drawn[parent] * _odds(base + theta[who])
-        total = np.bincount(who, weights=weight, minlength=len(names))
-        size = np.bincount(who, weights=drawn[parent], minlength=len(names))
-        own = np.log(np.clip(total / np.maximum(size - total, 1e-9), 1e-9, 1e9))
-        per_day[name] = replicate.events(per_day[parent], own[by_day], phi, rng)
-        sums = np.bincount(by_day, weights=per_day[name], minlength=len(names))
-        drawn[name] = replicate.split(
-            sums.astype(np.int64), who, weight, drawn[parent], rng
-        )
-    new = _columns(old, drawn)
-    new_day = _columns({n: days.ints(n) for n in _NAMES}, per_day)
-    return {
-        "counts": Summary(columns={**counts.columns, **new}),
-        "days": Summary(columns={**days.columns, **new_day}),
-    }
-
-
-_NAMES = (
-    "calls",
-    "short",
-    "next",
-    "short_known",
-    "short_redialled",
-    "long_known",
-    "long_redialled",
-)
-
-
-def _odds(log_odds: FloatArray) -> FloatArray:
-    return np.asarray(1.0 / (1.0 + np.exp(-log_odds)), dtype=np.float64)
-
-
-def _columns(old: dict[str, IntArray], new: dict[str, IntArray]) -> dict[str, IntArray]:
-    known = old["short_known"] + old["long_known"]
-    return {
-        "short": new["short"],
-        "next": new["under"] - new["short"],
-        "short_known": new["short_known"],
-        "short_redialled": new["short_redialled"],
-        "long_known": np.maximum(known - new["short_known"], old["long_redialled"]),
-    }
+    return Summary(columns=columns)

@@ -171,6 +171,21 @@ def tested(cells: Cells, question: Question) -> Outcome:
     return _gathered(by_sign, driver, combined, independent, factor)
 
 
+def fitted(cells: Cells, question: Question) -> dict[str, Outcome]:
+    """Return what is fitted to each sign alone, by sign."""
+    tables = {sign: cells.tables(sign) for sign in cells.signs()}
+    return {
+        sign: selection.withheld(
+            each,
+            min_trouble=question.min_trouble,
+            min_excess=question.min_excess,
+            learn=_withholding(each, question).learn,
+            averaged=True,
+        )
+        for sign, each in tables.items()
+    }
+
+
 def _withholding(tables: Tables, question: Question) -> Many:
     """Return who withholds far more than calm agents; many of them hide each other."""
     contacts, invited, trouble, both = (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import polars as pl
     from numpy.typing import NDArray
@@ -129,6 +129,16 @@ class Summary:
     def where(self, mask: NDArray[np.bool_]) -> Summary:
         """Return the rows that a boolean array of shape (n_rows,) selects."""
         return Summary(columns={k: v[mask] for k, v in self.columns.items()})
+
+    @classmethod
+    def together(cls, parts: Sequence[Summary]) -> Summary:
+        """Put the rows of summaries with the same columns one after another."""
+        return cls(
+            columns={
+                name: np.concatenate([part.columns[name] for part in parts])
+                for name in parts[0].columns
+            }
+        )
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Summary:

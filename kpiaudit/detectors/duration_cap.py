@@ -19,10 +19,12 @@ from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors import _plant_calls as planting
+from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
     Explain,
+    Summary,
     Tested,
     Verdicts,
     param,
@@ -32,7 +34,7 @@ from kpiaudit.stats import held
 from kpiaudit.stats.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -331,6 +333,27 @@ class DurationCap(Detector):
             score=score.ask(summaries, found, cap, peers.all_agents(summaries)),
             blocks=search.yardstick(found["blocks"], cap),
         )
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        caps = found.get("caps", ())
+        if not caps or found["unsearched"]:
+            return
+        fitted = [peers.fitted(summaries, cap) for cap in caps]
+        if any(near.draw is None for near, _ in fitted):
+            return
+        kept = {name: s for name, s in summaries.items() if name != score.NEAR_CELLS}
+        for each in range(number):
+            rng = np.random.default_rng([seed, each])
+            drawn = [
+                replicas.calls_at_cap(summaries, cap.cap_s, *own, rng)
+                for cap, own in zip(caps, fitted, strict=True)
+            ]
+            yield {
+                **kept,
+                **{n: Summary.together([d[n] for d in drawn]) for n in drawn[0]},
+            }
 
     def _pile(
         self,

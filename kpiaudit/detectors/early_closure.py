@@ -16,6 +16,7 @@ from kpiaudit.detectors import _early_closure_questions as questions
 from kpiaudit.detectors import _early_closure_words as words
 from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import _plant_clocks as planting
+from kpiaudit.detectors import _replicas_clocks as replicas
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
@@ -226,12 +227,7 @@ class EarlyClosure(Detector):
             return Verdicts(skipped="no ticket with an agent to count", found=said)
         counted = questions.Counted.of(summaries)
         how = str(found.get("mode", "due"))
-        limits = questions.Limits(
-            events=_DEFAULT_EXCESS if min_effect is None else min_effect,
-            bounce_ratio=self.min_ratio,
-            near_ratio=self.min_near_ratio,
-            min_near=self.min_near,
-        )
+        limits = self._limits(min_effect)
         learn = floors.showing(counted).learn
         tested = [
             Tested(
@@ -267,12 +263,34 @@ class EarlyClosure(Detector):
             found=said,
         )
 
+    def _limits(self, min_effect: float | None) -> questions.Limits:
+        return questions.Limits(
+            events=_DEFAULT_EXCESS if min_effect is None else min_effect,
+            bounce_ratio=self.min_ratio,
+            near_ratio=self.min_near_ratio,
+            min_near=self.min_near,
+        )
+
     def plant(
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
     ) -> Summaries | None:
         if found.get("mode", "due") == "none":
             return None
         return planting.early_closure(summaries, agents, seed)
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        if found.get("mode", "due") != "due" or not len(summaries.get("cells", ())):
+            return
+        counted = questions.Counted.of(summaries)
+        answers = questions.both(counted, self._limits(None), floors.showing(counted))
+        cells = counted.cells
+        stratum = cells.ints("clock") * 3 + cells.ints("due_part")
+        for each in range(number):
+            rng = np.random.default_rng([seed, each])
+            new, days = replicas.of(counted, answers, "bounced", stratum, rng)
+            yield {**summaries, "cells": new, "days": days}
 
     def moved(self, data: Dataset) -> Iterator[Dataset]:
         return deadlines.tickets(data)

@@ -14,6 +14,7 @@ from kpiaudit.detectors import _perfect_scores_explain as explain
 from kpiaudit.detectors import _perfect_scores_questions as questions
 from kpiaudit.detectors import _perfect_scores_words as words
 from kpiaudit.detectors import _plant_surveys as planting
+from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
@@ -24,7 +25,7 @@ from kpiaudit.detectors.base import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kpiaudit.detectors.base import Account, Found, Row, Summaries
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -232,6 +233,21 @@ class PerfectScores(Detector):
             )
         tested = Tested(kind="agent", ids=cells.ids, outcome=outcome, unit="answers")
         return Verdicts(tested=(tested,), blind_spots=spots, found=said)
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        if not len(summaries["counts"]):
+            return
+        cells = questions.Cells.of(summaries)
+        signs = questions.signs(cells, min_trouble=self.min_trouble)
+        rate = questions.rates(cells, min_excess=0.0)[0]
+        for each in range(number):
+            rng = np.random.default_rng([seed, each])
+            yield {
+                **summaries,
+                **replicas.answers(summaries, rate, signs, count.STRATA, rng),
+            }
 
     def plant(
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int

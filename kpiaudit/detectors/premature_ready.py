@@ -17,10 +17,12 @@ from kpiaudit.detectors import _premature_ready_floor as floors
 from kpiaudit.detectors import _premature_ready_pairs as witnesses
 from kpiaudit.detectors import _premature_ready_questions as questions
 from kpiaudit.detectors import _premature_ready_words as words
+from kpiaudit.detectors import _replicas_clocks as replicas
 from kpiaudit.detectors.base import (
     Alternative,
     Detector,
     Explain,
+    Summary,
     Tested,
     Verdicts,
     param,
@@ -379,6 +381,40 @@ class PrematureReady(Detector):
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int
     ) -> Summaries | None:
         return planting.premature_ready(summaries, agents, seed)
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        if not len(summaries.get("cells", ())):
+            return
+        ids = questions.all_agents(summaries)
+        pairs = questions.pairs_of(summaries)
+        if pairs[0].endswith(">"):
+            return
+        counted = {p: questions.Counted.of(summaries, p, ids) for p in pairs}
+        answers = {
+            p: questions.ask(
+                each, self._limits(None), floors.showing(each, self.many_ratio).learn
+            )
+            for p, each in counted.items()
+        }
+        for each in range(number):
+            # The same habits show in every later instant of the same orders.
+            drawn = [
+                replicas.of(
+                    counted[p],
+                    (answers[p].near, answers[p].waited),
+                    "long",
+                    counted[p].cells.ints("clock"),
+                    np.random.default_rng([seed, each]),
+                )
+                for p in pairs
+            ]
+            yield {
+                **summaries,
+                "cells": Summary.together([cells for cells, _ in drawn]),
+                "days": Summary.together([days for _, days in drawn]),
+            }
 
     def moved(self, data: Dataset) -> Iterator[Dataset]:
         return deadlines.handovers(data, self._windows.near_ms)

@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors import _plant_surveys as planting
+from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors import _survey_selection_counts as counting
 from kpiaudit.detectors import _survey_selection_find as finding
 from kpiaudit.detectors import _survey_selection_floor as flooring
@@ -27,7 +28,7 @@ from kpiaudit.detectors.base import (
 from kpiaudit.findings import Effect
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from kpiaudit.detectors.base import Found, Row, Summaries
     from kpiaudit.findings import Grade
@@ -228,6 +229,20 @@ class SurveySelection(Detector):
                 *flooring.described(summaries, found, cells.signs()[0]),
             ),
         )
+
+    def replicas(
+        self, summaries: Summaries, found: Found, *, number: int, seed: int
+    ) -> Iterator[Summaries]:
+        if "no_log" in found or not len(summaries["cells"]):
+            return
+        cells = signing.Cells.of(summaries["cells"])
+        least = signing.Question(min_trouble=float(self.min_trouble), min_excess=0.0)
+        fitted = signing.fitted(cells, least)
+        for each in range(number):
+            drawn = replicas.invitations(
+                cells.counts, cells.agent, fitted, (seed, each)
+            )
+            yield {**summaries, "cells": drawn}
 
     def plant(
         self, summaries: Summaries, found: Found, agents: Mapping[str, float], seed: int

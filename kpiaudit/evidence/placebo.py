@@ -95,7 +95,26 @@ def full(run: Run, tell: Callable[[str], None]) -> dict[str, PlaceboRuns]:
         got.append(reported(verdicts, level, ("agent",)))
     if got:
         out["replicas"] = _runs(got)
+    run.unplaced = _unplaced(run, out)
     return out
+
+
+def _unplaced(run: Run, ran: Mapping[str, PlaceboRuns]) -> tuple[str, ...]:
+    """Name the placebos of the battery that this rule can't be asked in these data."""
+    why = {
+        "negative_control": "no column that no agent can move, such as calls.wait_s, "
+        "goes with its records",
+        "cutoffs": "no cutoff of the same roundness at which nothing is paid is "
+        "counted for it",
+        "before": "no `since` says when it began to pay, or nothing lies before it",
+        "replicas": "its counts are too few, or not of a kind that can be drawn anew",
+    }
+    absent = [
+        f"{name.replace('_', ' ')} ({because})"
+        for name, because in why.items()
+        if name not in ran
+    ]
+    return (f"Placebos that can't be run: {'; '.join(absent)}.",) if absent else ()
 
 
 def _runs(reports: list[bool]) -> PlaceboRuns:

@@ -30,12 +30,12 @@ kept yardsticks their scores move by less than .1 against planting one at a time
 _MOST_TOGETHER = 12
 _PLANTS = 30
 _FEWEST = 6
-_CERTAIN = 0.1
+_CERTAIN = 0.09
 """Standard deviation of the log of the share at which the search ends."""
 _SURE = 0.95
 _NEAR = 0.3
 """Half the width, in logs, within which the last shares are planted."""
-_REACH = 0.7
+_REACH = 0.5
 """Answers this much nearer to or farther from the threshold, in standard deviations,
 say no more than that they are."""
 
@@ -265,8 +265,8 @@ def crossing(shares: FloatArray, scores: FloatArray) -> Crossing:
             log_ndtr((-_REACH - mean) / sd),
         ),
     ).sum(axis=1)
-    log -= 0.5 * (np.log(width[:, 0] / 0.2) / 0.7) ** 2
-    log -= 0.5 * (np.log(sd[:, 0] / 0.5) / 0.8) ** 2
+    log -= 0.5 * (np.log(width[:, 0] / 0.25) / 0.6) ** 2
+    log -= 0.5 * (np.log(sd[:, 0] / 0.3) / 0.6) ** 2
     weight = np.exp(log - log.max())
     weight /= weight.sum()
     found = at[:, 0] + float(ndtri(POWER)) * width[:, 0]

@@ -45,6 +45,7 @@ class Run:
         selection: Level that selection across rules leaves.
         smallest: What it could have found, with 80 % power.
         placebo: The same rule where nothing was to be found.
+        unplaced: Sentences on placebos that were asked for and can't be run.
         unreliable: Why it is not to be relied on here; empty if nothing says so.
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
@@ -64,6 +65,7 @@ class Run:
     selection: Selection | None = None
     smallest: SmallestDetectable | None = None
     placebo: dict[str, PlaceboRuns] = field(default_factory=dict)
+    unplaced: tuple[str, ...] = ()
     unreliable: str = ""
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)

@@ -338,6 +338,7 @@ def _outcome(fit: _Fit, tables: Tables) -> Outcome:
         },
         interval=surplus.interval,
         breaking_point=breaking_point,
+        draw=spread.draw,
     )
 
 

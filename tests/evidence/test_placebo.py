@@ -12,6 +12,7 @@ import pytest
 
 from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import base
+from kpiaudit.detectors._replicas import within_margins
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.detectors.short_calls import ShortCalls
 from kpiaudit.evidence import placebo
@@ -133,6 +134,33 @@ def test_other_whole_minutes_are_tried_but_none_that_is_paid():
     others = [d.cap_s for d in DurationCap().variants({"caps": caps})]
     assert others == [240.0, 300.0]
     assert DurationCap().variants({"caps": ()}) == ()
+
+
+def test_what_could_not_be_run_is_named():
+    run = run_of(short_calls(1))
+    ran = placebo.cheap(run)
+    (told,) = placebo._unplaced(run, ran)
+    assert "negative control" in told
+    assert "cutoffs" not in told
+    assert not placebo._unplaced(
+        run, dict.fromkeys(("negative_control", "cutoffs", "before", "replicas"))
+    )
+
+
+def test_invitations_drawn_within_margins_have_the_odds_they_were_asked_for():
+    number = np.full(20_000, 100)
+    drawn = within_margins(
+        number,
+        number // 2,
+        number // 5,
+        np.full(20_000, -0.7),
+        np.random.default_rng(1),
+    )
+    mean = drawn.mean()
+    odds = mean * (30.0 + mean) / ((20.0 - mean) * (50.0 - mean))
+    assert np.log(odds) == pytest.approx(-0.7, abs=0.05)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 20
 
 
 def test_one_alarm_is_luck_and_several_are_not():

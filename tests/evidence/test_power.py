@@ -253,6 +253,38 @@ def test_planting_raises_the_events_of_that_agent_alone_and_stays_possible(small
         np.testing.assert_array_equal(after[column][~mine], before[column][~mine])
 
 
+@pytest.mark.parametrize("rule", sorted(PAIRS))
+def test_honest_counts_drawn_anew_are_possible_and_the_same_each_time(small, rule):
+    run = small[rule]
+    one, same = (
+        next(run.rule.detector.replicas(run.summaries, run.found, number=1, seed=3))
+        for _ in range(2)
+    )
+    name = "counts" if "counts" in run.summaries else "cells"
+    before, after = run.summaries[name], one[name]
+    changed = {c for c in before.columns if np.any(after[c] != before[c])}
+    assert changed
+    assert all(np.array_equal(after[c], same[name][c]) for c in changed)
+    for events, trials in PAIRS[rule]:
+        assert np.all(after.ints(events) <= after.ints(trials)), (events, trials)
+        assert np.all(after.ints(events) >= 0)
+    assert PAIRS[rule][0][1] not in changed or rule in {
+        "early-closure",
+        "premature-ready",
+    }
+
+
+def test_calls_at_a_cap_drawn_anew_keep_their_number(small):
+    run = small["duration-cap"]
+    drawn = list(run.rule.detector.replicas(run.summaries, run.found, number=1, seed=3))
+    for each in drawn:
+        old, new = run.summaries["agents"], each["agents"]
+        around = ("below", "near", "over")
+        np.testing.assert_array_equal(
+            sum(new.ints(c) for c in around), sum(old.ints(c) for c in around)
+        )
+
+
 def test_every_rule_that_plants_says_what_it_could_have_found(small):
     for run in small.values():
         if run.reason is None and any(t.kind == "agent" for t in run.verdicts.tested):
