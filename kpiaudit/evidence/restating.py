@@ -11,6 +11,7 @@ import numpy as np
 from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
 from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.neighbours import Sequence, with_neighbours
 from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
@@ -86,15 +87,18 @@ def _base(run: Run) -> Frame:
     wait = nw.col("wait_s")
     known, quiet = zero, zero
     if data.has("calls.customer_id"):
-        last = (data.period.get("calls") or (0, 0))[1] - RESOLVED_DAYS * 86_400_000
-        order = ("at_ms", "call_id")
-        later = nw.col("at_ms").shift(-1).over("customer_id", order_by=order)
-        frame = frame.with_columns(later=later)
-        there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
-        gone = nw.col("later").is_null() | (
-            nw.col("later") - nw.col("at_ms") > RESOLVED_DAYS * 86_400_000
+        span = RESOLVED_DAYS * 86_400_000
+        last = (data.period.get("calls") or (0, 0))[1] - span
+        how = Sequence(
+            per="customer_id",
+            at="at_ms",
+            id="call_id",
+            horizon_ms=span,
+            order=data.orders.get("calls"),
         )
-        known, quiet = flag(there), flag(there & gone)
+        frame = with_neighbours(frame, how)
+        there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
+        known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
     return once(
         frame.select(
             "agent_id",
