@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit import audit
-from kpiaudit.evidence import assemble, corroborate, placebo, power
+from kpiaudit.evidence import assemble, corroborate, placebo, power, restating
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.tables.load import load
 
@@ -31,6 +31,7 @@ STAGES = (
     (power, "smallest_of"),
     (placebo, "cheap"),
     (corroborate, "corroborate"),
+    (restating, "restate"),
 )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
+from kpiaudit.tables import neighbours
 from kpiaudit.tables.engine import collect, flag
-from kpiaudit.tables.neighbours import Sequence, with_neighbours
 from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ def _base(run: Run) -> Frame:
     if data.has("calls.customer_id"):
         span = RESOLVED_DAYS * 86_400_000
         last = (data.period.get("calls") or (0, 0))[1] - span
-        how = Sequence(
+        how = neighbours.Sequence(
             per="customer_id",
             at="at_ms",
             id="call_id",
             horizon_ms=span,
             order=data.orders.get("calls"),
         )
-        frame = with_neighbours(frame, how)
+        frame = neighbours.with_neighbours(frame, how)
         there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
         known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
     return once(
