@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.report import ColumnReport, Examined, FileReport
 
 _WIDTH = 100
+_SHOWN = 6  # columns that would let a rule see more
 _WRITERS = {
     "system": "Written by a system; the person who is measured can't write these",
     "steered": "Recorded by a system, but what the person does chooses the value",
@@ -139,7 +140,8 @@ def _column(column: ColumnReport) -> str:
     if column.how:
         said = f"{visible(column.how)}: {said}"
     bad = column.unreadable
-    return said + (f"; {bad:,} cells could not be read" if bad else "")
+    cells = "cell" if bad == 1 else "cells"
+    return said + (f"; {bad:,} {cells} could not be read" if bad else "")
 
 
 def _notes(notes: Sequence[DataNote], only: str) -> Iterator[str]:
@@ -166,7 +168,7 @@ def _rules(
             continue
         weaker = [name for name in rule.detector.uses if name not in found.present]
         if weaker:
-            listed = ", ".join(_more(weaker, tables))
+            listed = ", ".join(_first(list(_more(weaker, tables)), rule))
             yield from _wrapped(f"It would see more with {listed}.", "       ")
 
 
@@ -176,6 +178,15 @@ def _more(names: Sequence[str], tables: set[str]) -> Iterator[str]:
     absent = dict.fromkeys(n.partition(".")[0] for n in names)
     for table in (t for t in absent if t not in tables):
         yield f"the table {table} ({schema.ROWS[table]})"
+
+
+def _first(names: list[str], rule: Rule) -> list[str]:
+    """Name the first few and count the others: a list of twenty is read by nobody."""
+    rest = len(names) - _SHOWN
+    if rest < 2:
+        return names
+    command = f"'kpiaudit explain {rule.detector.id}' names them"
+    return [*names[:_SHOWN], f"and {rest} more ({command})"]
 
 
 def _meant(name: str) -> str:

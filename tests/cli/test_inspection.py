@@ -50,7 +50,7 @@ def test_damage_is_shown_with_examples(tmp_path: Path) -> None:
     path.write_text(HEAD + "".join(rows), encoding="utf-8")
     text = " ".join(shown(path).split())
     assert "99 read, 1 rejected" in text
-    assert "1 cells could not be read" in text
+    assert "1 cell could not be read" in text
     assert "such as 'sixty' (first in data rows 8)" in text
     assert "first: data rows 10" in text
     assert "not used: wrap" in text
@@ -87,3 +87,13 @@ def test_a_file_that_can_not_be_used_is_told_beside_others(tmp_path: Path) -> No
     text = shown(tmp_path / "calls.csv")
     assert "can't be used" in text
     assert "no rows below the header" in text
+
+
+def test_many_useful_columns_are_counted_after_the_first(tmp_path: Path) -> None:
+    rows = [f"C{i:03d},A{i % 5},2026-03-{1 + i % 28:02d},60,agent,\n" for i in range(9)]
+    (tmp_path / "calls.csv").write_text(HEAD + "".join(rows), encoding="utf-8")
+    bonus = "scheme_id,kpi,threshold\nS1,average_handle_time,420\n"
+    (tmp_path / "incentives.csv").write_text(bonus, encoding="utf-8")
+    text = shown(tmp_path / "calls.csv", tmp_path / "incentives.csv")
+    more = " ".join(text.split()).split("It would see more with")[1].split(".csv")[0]
+    assert "more ('kpiaudit explain duration-cap' names them)" in more
