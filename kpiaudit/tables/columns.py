@@ -273,9 +273,17 @@ def check_readable(columns: list[Column], rows: int, context: Context) -> None:
             where = f"'{example}'" + (f"; first in data rows {rows_}" if first else "")
             raise TableError(
                 f"{context.display}, column '{column.source}': {share:.1%} of the cells"
-                f" can't be read as {column.name} ({where}). Say how they are "
-                "written in a mapping file, or allow more with --max-unreadable."
+                f" can't be read as {column.name} ({where}). {_mend(column)}, "
+                "or allow more with --max-unreadable."
             )
+
+
+def _mend(column: Column) -> str:
+    if column.lost > column.unreadable:
+        return (
+            "They are errors of a spreadsheet: give the export as the platform wrote it"
+        )
+    return "Say how they are written in a mapping file"
 
 
 def notes_of(columns: list[Column]) -> Iterable[tuple[str, int, str]]:

@@ -128,7 +128,7 @@ def converted(
     if raw.broken > options.max_unreadable * total:
         raise TableError(
             f"{source.display}: {raw.broken:,} of {total:,} rows "
-            f"({raw.broken / total:.1%}) are broken: their number of fields, quotes or "
+            f"({raw.broken / total:.1%}) are broken: the number of fields, quotes or "
             f"bytes are wrong (first: data rows {first}). Export it again, or allow "
             "more with --max-unreadable."
         )
@@ -140,7 +140,7 @@ def converted(
                 "rejected-rows",
                 raw.broken,
                 Sentence(
-                    "rows were left out: their number of fields, their quotes or bytes "
+                    "rows were left out: the number of fields, the quotes or bytes "
                     f"are wrong (first: data rows {first})",
                     at_rows(raw.first_broken),
                 ),
