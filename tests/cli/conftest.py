@@ -70,12 +70,16 @@ def spawn(tmp_path: Path) -> Run:
         options: dict[str, Any] = {"capture_output": True, **more}
         if "input" not in options:
             options["stdin"] = subprocess.DEVNULL
+        given = {**os.environ, **_options(env)}
+        if "preexec_fn" in more:
+            # A limit on the size of files would cut off compiled modules, for good.
+            given["PYTHONDONTWRITEBYTECODE"] = "1"
         return subprocess.run(
             [sys.executable, "-m", "kpiaudit", *words],
             cwd=tmp_path,
             text=True,
             check=False,
-            env={**os.environ, **_options(env)},
+            env=given,
             **options,
         )
 
