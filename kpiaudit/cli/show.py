@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "csv", "ndjson"]),
+    type=click.Choice(["text", "json", "ndjson", "csv"]),
     default="text",
     show_default=True,
     help="How to print them.",
@@ -76,7 +76,10 @@ def command(
         _write_sheet(flagged, sheets.readable(frames["control"]), check_sheet,
                      finding_id=finding_id, output=output)  # fmt: skip
         return
-    write(sheets.render(flagged[:limit], form=form), None)
+    if form == "json":
+        write(sheets.whole(flagged, finding_id=finding_id, limit=limit), None)
+    else:
+        write(sheets.render(flagged[:limit], form=form), None)
     say(f"{min(limit, len(flagged))} of {len(flagged)} records")
 
 

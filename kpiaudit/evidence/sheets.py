@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit.outputs.clean import visible
@@ -38,7 +39,22 @@ def readable(frame: pl.DataFrame) -> list[dict[str, Any]]:
 def _plain(name: str, value: Any) -> Any:
     if value is not None and (name == "at" or name.endswith("_at")):
         return (_EPOCH + timedelta(milliseconds=int(value))).isoformat()
+    # JSON has no infinity; no export means one.
+    if isinstance(value, float) and not isfinite(value):
+        return None
     return value
+
+
+def whole(rows: list[dict[str, Any]], *, finding_id: str, limit: int) -> str:
+    """Render one JSON object: the finding, how many records it has, the first ones.
+
+    Args:
+        rows: All of them, from `readable`.
+        finding_id: Id of the finding.
+        limit: How many to print.
+    """
+    told = {"finding": finding_id, "total": len(rows), "records": rows[:limit]}
+    return json.dumps(told, ensure_ascii=True, indent=2) + "\n"
 
 
 def render(rows: list[dict[str, Any]], *, form: str) -> str:

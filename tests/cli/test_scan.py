@@ -222,9 +222,13 @@ def test_show_prints_the_records_and_a_blind_sheet(
 ) -> None:
     found = json.loads(reported)
     finding = next(f for f in found["findings"] if f["subject"]["kind"] == "agent")
-    shown = run("show", finding["id"], str(exports), "--format", "ndjson")
-    rows = [json.loads(line) for line in shown.stdout.splitlines()]
+    shown = json.loads(
+        run("show", finding["id"], str(exports), "--format", "json").stdout
+    )
+    rows = shown["records"]
+    assert shown["finding"] == finding["id"]
     assert 0 < len(rows) <= 20
+    assert len(rows) == min(shown["total"], 20)
     assert {row["agent_id"] for row in rows} == {finding["subject"]["id"]}
     assert all(row["talk_s"] < 10 for row in rows)
     run("show", finding["id"], str(exports), "--check-sheet", "10")
