@@ -16,7 +16,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict kpiaudit
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 # Spark's part of the suite, which takes minutes: without Java it is skipped, and says so.
 test-spark: $(STAMP)

@@ -10,6 +10,8 @@ from kpiaudit.outputs.formats import render
 from kpiaudit.tables.simulate import demo
 
 ROOT = Path(__file__).parent.parent
+# One worker scans for all of them.
+pytestmark = pytest.mark.xdist_group("sample")
 
 
 @pytest.fixture(scope="module")

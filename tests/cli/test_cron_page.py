@@ -15,6 +15,9 @@ from kpiaudit.tables.simulate import Centre, Plant, simulate, write
 
 from .conftest import ROOT
 
+# One worker prepares the folder for all of them.
+pytestmark = pytest.mark.xdist_group("cron")
+
 PAGE = (ROOT / "docs" / "cron.md").read_text(encoding="utf-8")
 HOME, COMMAND = "/srv/kpiaudit", "/usr/local/bin/kpiaudit"
 FIELD = r"(\*|\d{1,2})(-\d{1,2})?(/\d{1,2})?(,\d{1,2})*"

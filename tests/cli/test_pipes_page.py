@@ -16,6 +16,9 @@ import pytest
 
 from .conftest import ROOT
 
+# One worker prepares the folder for all of them.
+pytestmark = pytest.mark.xdist_group("pipes")
+
 PAGE = (ROOT / "docs" / "pipes.md").read_text(encoding="utf-8")
 BLOCKS = {
     name: (language, code)
