@@ -82,8 +82,8 @@ class PrematureReady(Detector):
     weak. If everybody does it, nobody stands out and only the floor can be named.
 
     Agents who stamp the handover early as well can hide it. Where three of 24 stamped
-    60 % of their late orders early, 6 of 6 were found with true handovers, 2 of 3 with
-    half of these handovers false, and none of 3 with 95 % (docs/accuracy.md, whole
+    60 % of their late orders early, 6 of 6 were found with true handovers, 4 of 6 with
+    half of these handovers false, and 2 of 6 with 95 % (docs/accuracy.md, whole
     centres).
 
     ## Innocent explanations

@@ -69,10 +69,9 @@ class SurveySelection(Detector):
 
     Agents who leave trouble out of their notes can hide it where nobody else recorded
     any. Where three of 24 withheld 80 % of the invitations after trouble and all
-    columns were there, 5 of 6 were found with true notes, and 3 of 3 with half or with
-    95 % of these notes false (docs/accuracy.md, whole centres). Where the notes are all
-    there is, more than half is lost: with 95 % of them false, none of 6 in tables of
-    another making.
+    columns were there, 8 of 9 were found with true notes, 5 of 6 with half of these
+    notes false, and 3 of 6 with 95 % (docs/accuracy.md, whole centres). Where the notes
+    are all there is, more than half is lost.
 
     ## Innocent explanations
     Queues or channels without surveys; a limit on how often a customer is asked;
