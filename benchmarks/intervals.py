@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from calibration.coverage import beyond, shown
 from calibration.plan import DETECTORS
 from calibration.run import flagged
 from calibration.worlds import Cell
@@ -61,12 +62,16 @@ def one(cell: Cell, seed: int) -> dict[str, Any]:
             continue
         outcome = tested.outcome
         place = np.searchsorted(made.ids.astype(str), tested.ids.astype(str))
-        true = made.excess[place]
-        if true.ndim > 1:
-            sign = outcome.extra["sign"].astype(np.int64)
-            true = true[np.arange(len(true)), sign]
+        true = shown(made, tested)
         figures = np.column_stack(
-            [hit, true, outcome.effect, outcome.low, outcome.high]
+            [
+                hit,
+                true,
+                outcome.effect,
+                outcome.low,
+                outcome.high,
+                beyond(tested, true),
+            ]
         ).astype(np.float64)
         out["agents"] += figures[outcome.testable & made.gamer[place]].tolist()
     return out
@@ -131,13 +136,11 @@ def report() -> str:
             lines.append(f"| `{name}` | {agents} agents | all | {_figures(own)} |")
     every = [r for r in rows if r["cell"]["gamers"] == r["cell"]["agents"]]
     lines += ["", "Where everybody does it, peers show it as well:", ""]
-    lines += ["| Detector | Planted agents | Reported ones |", "| --- | --- | --- |"]
+    lines += ["| Detector | Beyond honest | Beyond peers |", "| --- | --- | --- |"]
     for name in DETECTORS:
         mine = _agents([r for r in every if r["cell"]["detector"] == name])
         if len(mine):
-            lines.append(
-                f"| `{name}` | {_held(mine)} | {_held(mine[mine[:, 0] > 0])} |"
-            )
+            lines.append(f"| `{name}` | {_held(mine)} | {_held(mine, _BEYOND)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -151,14 +154,17 @@ def _figures(rows: list[dict[str, Any]]) -> str:
 
 
 def _agents(rows: list[dict[str, Any]]) -> NDArray[np.float64]:
-    return np.array([a for r in rows for a in r["agents"]]).reshape(-1, 5)
+    return np.array([a for r in rows for a in r["agents"]]).reshape(-1, 6)
 
 
-def _held(agents: NDArray[np.float64]) -> str:
+_TRUE, _BEYOND = 1, 5
+
+
+def _held(agents: NDArray[np.float64], truth: int = _TRUE) -> str:
     """Return the share of intervals that hold the truth, of how many."""
     if not len(agents):
         return "-"
-    true, low, high = agents[:, 1], agents[:, 3], agents[:, 4]
+    true, low, high = agents[:, truth], agents[:, 3], agents[:, 4]
     return f"{np.mean((low <= true) & (true <= high)):.0%} of {len(agents)}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING
 
-from calibration import corroborated, rivals, run, tally, whole
+from calibration import corroborated, coverage, rivals, run, tally, whole
 from calibration.plan import DETECTORS, MODES, SIZES
 from calibration.tally import percent
 from calibration.worlds import FAMILIES
@@ -35,7 +35,7 @@ def write() -> None:
         "honest": _honest(counts, 0.2),
         "wide": _brief(tally.where(counts, gamers=0, sd=0.3)),
         "together": _together(counts),
-        "coverage": _coverage(counts),
+        "coverage": _table(*coverage.section(counts)),
         "intervals": _section("intervals.md"),
         "short_of": _short_of(counts),
         "large": _large(counts),
@@ -99,28 +99,6 @@ def _together(rows: Rows) -> str:
                 "rule were at its upper bound"
             )
     return "\n".join(lines) or "Not run yet."
-
-
-_PLAIN = ("short-calls", "duration-cap", "perfect-scores")
-
-
-def _coverage(rows: Rows) -> str:
-    """Return how often the effects' 95 % intervals hold the true excess.
-
-    Of the detectors that `benchmarks/intervals.py` does not measure in detail.
-    """
-    body = []
-    for name in _PLAIN:
-        mine = tally.where(rows, detector=name, gamers=lambda g: g > 0, mode="")
-        held = [row["held"] for row in mine if "held" in row]
-        total = [sum(each) for each in zip(*held, strict=True)] or [0] * 4
-        shares = [tally.Share(k=total[i + 1], n=total[i]) for i in (0, 2)]
-        body.append([f"`{name}`", *(_of(each) for each in shares)])
-    return _table(["Detector", "All planted agents", "Reported ones"], body)
-
-
-def _of(share: tally.Share) -> str:
-    return f"{percent(share.value)} of {share.n}" if share.n else "-"
 
 
 def _summary(rows: Rows) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from calibration import oracle, rivals, tally
+from calibration import coverage, oracle, rivals, tally
 from calibration.tally import LOOKS
 from kpiaudit.stats import multiplicity
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from calibration.worlds import Cell, Made
     from kpiaudit.detectors.base import Verdicts
-    from kpiaudit.stats.outcome import Outcome
 
 RESULTS = Path(__file__).parent.parent / "results"
 LEVEL = 0.05
@@ -128,19 +127,11 @@ def counted(made: Made, verdicts: Verdicts) -> dict[str, Any]:
         out["testable"] += int(can.sum())
         out["planted_testable"] += int((can & gamer).sum())
         if len(made.excess):
-            out["held"] = _held(tested.outcome, made.excess[place], can & gamer, hit)
+            true = coverage.shown(made, tested)
+            rest = coverage.beyond(tested, true)
+            for name, of in (("held", true), ("held_beyond", rest)):
+                out[name] = coverage.count(tested.outcome, of, can & gamer, hit)
     return out
-
-
-def _held(
-    outcome: Outcome, true: np.ndarray, planted: np.ndarray, hit: np.ndarray
-) -> list[int]:
-    """Count intervals, and those that hold the truth: planted ones, reported ones."""
-    if true.ndim > 1:
-        true = true[np.arange(len(true)), outcome.extra["sign"].astype(np.int64)]
-    inside = (outcome.low <= true) & (true <= outcome.high)
-    some = (planted, planted & inside, planted & hit, planted & hit & inside)
-    return [int(each.sum()) for each in some]
 
 
 def run(

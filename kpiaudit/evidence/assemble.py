@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from kpiaudit.findings import Grade
 
 
+PEERS_TOO = (
+    "The floor shows the pattern as well: what these peers have of it is not counted "
+    "here, only what the agent has beyond them."
+)
+
+
 def add_findings(run: Run, roster: Roster) -> None:
     """Word the subjects of a tested rule that pass its level, and their teams."""
     if run.reason is not None or run.selection is None:
@@ -48,7 +54,7 @@ def add_findings(run: Run, roster: Roster) -> None:
                     f"innocent explanation ({upheld[0].text}: {upheld[0].detail})"
                 )
                 continue
-            account = _told(run, account)
+            account = _beyond(run, tested.kind, _told(run, account))
             kept[int(index)] = (
                 _finding(run, row, account, roster, len(flagged), level),
                 account,
@@ -78,6 +84,15 @@ def _told(run: Run, account: Account) -> Account:
         for e in account.explanations
     )
     return replace(account, explanations=explanations)
+
+
+def _beyond(run: Run, kind: str, account: Account) -> Account:
+    """Say of an agent's figures what they leave out where the floor shows it too."""
+    shown = any(finding.subject.kind == "floor" for finding in run.findings)
+    if kind != "agent" or not shown:
+        return account
+    peers = f"{account.peers.rstrip('.')}. {PEERS_TOO}" if account.peers else PEERS_TOO
+    return replace(account, peers=peers)
 
 
 def _finding(

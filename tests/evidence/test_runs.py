@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from kpiaudit.detectors.base import Summary
+from kpiaudit.detectors.base import Account, Summary
 from kpiaudit.detectors.short_calls import ShortCalls
+from kpiaudit.evidence.assemble import PEERS_TOO, _beyond
 from kpiaudit.evidence.runs import Roster, Run, cannot_run
+from kpiaudit.findings import Effect, Finding, Subject
 from kpiaudit.rulebook import Rule
 from kpiaudit.tables.dataset import Dataset
 
@@ -42,3 +44,25 @@ def test_teams_of_another_table_stand_in_where_the_own_one_has_none():
         "A1": "T9",
         "A2": "T2",
     }
+
+
+def test_an_agent_beside_a_floor_is_said_to_be_measured_beyond_its_peers():
+    effect = Effect(name="x", value=1.0, low=0.0, high=2.0, unit="calls")
+    account = Account(
+        headline="x",
+        effect=effect,
+        n=1,
+        observed=1,
+        expected=0,
+        harm=0,
+        peers="Others.",
+    )
+    run = Run(
+        rule=Rule(id="x", detector=ShortCalls()), data=Dataset(frames={}, columns={})
+    )
+    assert _beyond(run, "agent", account) == account
+    floor = Finding.__new__(Finding)
+    object.__setattr__(floor, "subject", Subject(kind="floor", id="all"))
+    run.findings.append(floor)
+    assert _beyond(run, "floor", account) == account
+    assert _beyond(run, "agent", account).peers == f"Others. {PEERS_TOO}"
