@@ -13,7 +13,9 @@ from kpiaudit.cli.writing import say
 from kpiaudit.errors import RuleError, guess
 
 FILE = "kpiaudit.yaml"
-_WITHOUT = {"init", "explain", "demo", "schema", "score-sheet", "completion"}
+_WITHOUT = {
+    *("init", "explain", "presets", "demo", "schema", "score-sheet", "completion"),
+}
 _OF_SCAN = {
     "formats",
     "output",

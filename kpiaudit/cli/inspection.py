@@ -159,12 +159,13 @@ def _rules(
     lacking: Mapping[str, Sequence[str]],
 ) -> Iterator[str]:
     tables = {name.partition(".")[0] for name in found.present}
+    presets = {t: f.preset for f in found.files if f.confidence for t in f.tables}
     for rule in rules:
         missing = lacking[rule.id]
         first = rule.detector.first_line()
         yield from _wrapped(f"{rule.id}: {first}", "  no   " if missing else "  yes  ")
         if missing:
-            yield from _wrapped(_remedy(missing, tables), "       ")
+            yield from _wrapped(_remedy(missing, tables, presets), "       ")
             continue
         weaker = [name for name in rule.detector.uses if name not in found.present]
         if weaker:
@@ -196,7 +197,9 @@ def _meant(name: str) -> str:
     return f"{name} ({found.meaning})" if found else name
 
 
-def _remedy(missing: Sequence[str], tables: set[str]) -> str:
+def _remedy(
+    missing: Sequence[str], tables: set[str], presets: Mapping[str, str]
+) -> str:
     absent = dict.fromkeys(n.partition(".")[0] for n in missing)
     none = [table for table in absent if table not in tables]
     said = [
@@ -207,11 +210,18 @@ def _remedy(missing: Sequence[str], tables: set[str]) -> str:
     here = [name for name in missing if name.partition(".")[0] in tables]
     if here:
         listed = ", ".join(_meant(name) for name in here)
-        example = here[0].partition(".")[2]
+        table, _, example = here[0].partition(".")
+        copy = presets.get(table, "")
+        where = "a mapping file (docs/mapping.md)"
+        if copy:
+            where = f"a copy of the preset ('kpiaudit presets {copy} > mapping.yaml')"
+        them, name = (
+            ("them", "other names") if len(here) > 1 else ("it", "another name")
+        )
         said.append(
-            f"Missing: {listed}. If the export has it under another name, write "
-            f"'{example}: THAT NAME' in a mapping file (docs/mapping.md); if not, the "
-            "question can't be answered from it."
+            f"Missing: {listed}. If the export has {them} under {name}, write "
+            f"'{example}: THAT NAME' in {where}; if not, the question can't be "
+            "answered from it."
         )
     return " ".join(said)
 

@@ -27,6 +27,10 @@ COMMANDS = {
         "explain",
         "Explain a detector: evidence, parameters, what else it is.",
     ),
+    "presets": (
+        "presets",
+        "List the formats that are recognised, or print one to copy.",
+    ),
     "power": ("power", "Say what a scan could find, before relying on a clean one."),
     "show": ("show", "Print the records behind a finding."),
     "score-sheet": ("score_sheet", "Compare what a listener heard with the findings."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from kpiaudit.errors import TableError
-from kpiaudit.tables import dates, parse, schema
+from kpiaudit.tables import dates, describe, parse, schema
 from kpiaudit.tables.mapping import Cell
 from kpiaudit.tables.sentence import Sentence, at_rows
 
@@ -352,10 +352,10 @@ def _met(c: Column) -> Iterable[tuple[str, int, str]]:
     )
 
 
-def left_out(count: int) -> Iterable[tuple[str, int, str]]:
-    """Say how many rows the mapping's `drop` and `only` left out."""
+def left_out(count: int, target: Target) -> Iterable[tuple[str, int, str]]:
+    """Say how many rows the mapping's `drop` and `only` left out, and which."""
     if count:
-        yield "left-out-rows", count, "rows were left out, as the mapping says"
+        yield "left-out-rows", count, describe.left_out(target)
 
 
 def facts_of(cells: pl.Series, wanted: dict[str, pl.Expr]) -> dict[str, int]:

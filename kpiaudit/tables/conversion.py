@@ -95,7 +95,7 @@ class Conversion:
         rows = typed.height
         cols.check_readable(self.columns, rows, self.context)
         orders = (c.plan.order for c in self.columns if c.plan.order)
-        left_out = cols.left_out(self.given - rows)
+        left_out = cols.left_out(self.given - rows, self.target)
         return Converted(
             table=self.target.table,
             frame=typed.lazy(),

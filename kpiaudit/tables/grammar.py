@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kpiaudit.errors import RuleError, guess
 from kpiaudit.tables import schema
@@ -16,10 +17,13 @@ from kpiaudit.tables.cellgrammar import groups, read_cell
 from kpiaudit.tables.mapping import Cell, Keep, SourceMapping, Target
 from kpiaudit.tables.plain_yaml import read_yaml
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _TOP = (
     *("name", "about", "confidence", "evidence", "notes", "headers", "tables"),
     *("header", "skip_rows", "encoding", "separator", "timezone", "null"),
-    *("records", "explode", "assemble", "complete"),
+    *("records", "explode", "assemble", "complete", "optional"),
 )
 _BODY = (
     *("table", "columns", "values", "units", "drop", "only", "keep", "origin"),
@@ -75,6 +79,37 @@ def read_presets() -> tuple[SourceMapping, ...]:
     return tuple(sorted(found, key=lambda m: m.name))
 
 
+def preset_text(name: str) -> str:
+    """Return the file of a preset, to be saved as a mapping and changed.
+
+    A mapping's columns have to be there unless it says otherwise, so that no slip of
+    the pen goes unnoticed; a preset's own may be absent. They are named at its end.
+
+    Raises:
+        RuleError: There is no such preset.
+    """
+    known = {preset.name: preset for preset in read_presets()}
+    if name not in known:
+        raise no_preset(name, list(known))
+    folder = resources.files("kpiaudit.tables").joinpath("presets")
+    text = folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    needed = [n for n in known[name].needs() if n not in known[name].headers]
+    if known[name].assemble or not needed:
+        return text
+    return (
+        f"{text}\n# Columns that the file may lack; those that you add have to be "
+        f"there.\noptional: {json.dumps(needed, ensure_ascii=False)}\n"
+    )
+
+
+def no_preset(name: str, names: Sequence[str]) -> RuleError:
+    """Return what is to be said of the name of a preset that does not exist."""
+    return RuleError(
+        f"There is no preset '{name}'.{guess(name, names)} Presets are "
+        f"{', '.join(names) or 'none'}."
+    )
+
+
 def read_mapping(
     item: Any, *, where: str, fallback: str, shipped: bool = False
 ) -> SourceMapping:
@@ -109,6 +144,7 @@ def read_mapping(
         headers=yv.texts(item.get("headers"), f"{where}, 'headers'"),
         where=where,
         header=header,
+        optional=yv.texts(item.get("optional"), f"{where}, 'optional'"),
         skip_rows=yv.whole(item.get("skip_rows"), f"{where}, 'skip_rows'"),
         encoding=item.get("encoding"),
         separator=separator,

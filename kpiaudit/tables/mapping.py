@@ -204,6 +204,7 @@ class SourceMapping:
         assemble: Name of the code that makes rows where records are none; the cells
             then name the columns of those rows.
         takes: Source columns that this code reads.
+        optional: Source columns that the file may lack.
         confidence: What a preset rests on, and whether it was tried on a real file.
         notes: What a user of a preset has to know, a sentence each.
         shipped: Whether it is a preset.
@@ -224,6 +225,7 @@ class SourceMapping:
     complete: tuple[When, ...] = ()
     assemble: str | None = None
     takes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     about: str = ""
     confidence: str = ""
     notes: tuple[str, ...] = ()

@@ -23,23 +23,23 @@ CALL_EVENTS = (
 """Events that belong to a caller."""
 _NO_CALL = ("REALTIME", "MANAGER")
 _VISIT = ("callid", "visit")
-_OPEN = "answered calls have no end in the log: their talk time is unknown"
+_OPEN = "answered calls have no end in the log: the talk time is unknown"
 _WAITING = (
     "callers entered a queue, and the log does not say what became of them; they were "
     "left out"
 )
 _REBUILT = (
-    "calls began before the log; their beginning is what their end says of waiting and "
-    "talking"
+    "calls began before the log; the beginning is worked out from what the end says of "
+    "waiting and talking"
 )
 _LOST = (
-    "ends of calls that began before the log, and don't say how long they lasted, were "
-    "left out"
+    "ends without a beginning in the log were left out, since it is not known how "
+    "long the call lasted"
 )
-_SURPLUS = "ends of calls that had ended already were left out"
+_SURPLUS = "ends were left out, since the call had ended already"
 _MUTE = (
-    "offers did not ring at all (the device was busy or out of reach): they count for "
-    "nobody"
+    "offers did not ring at all (the device was busy or out of reach), which counts "
+    "for nobody"
 )
 
 

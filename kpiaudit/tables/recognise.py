@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kpiaudit.errors import RuleError, TableError, guess
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import meant_as, named_table
-from kpiaudit.tables.grammar import read_presets
+from kpiaudit.tables.grammar import no_preset, read_presets
 from kpiaudit.tables.mapping import Cell, SourceMapping, Target, fold
 
 if TYPE_CHECKING:
@@ -210,15 +210,16 @@ def _names_columns(mapping: SourceMapping, folded: list[str]) -> bool:
 
 def _missing(mapping: SourceMapping, folded: list[str]) -> list[str]:
     missing: list[str] = []
+    given = {*folded, *map(fold, mapping.optional)}
     for target in () if mapping.assemble else mapping.targets:
         for cell in target.cells.values():
             names = cell.needs()
-            absent = [n for n in names if fold(n) not in folded]
+            absent = [n for n in names if fold(n) not in given]
             if len(cell.columns) > 1 and len(absent) < len(names):
                 continue
             missing += absent if not cell.optional else []
         record = target.keep.record if target.keep else None
-        missing += [record] if record and fold(record) not in folded else []
+        missing += [record] if record and fold(record) not in given else []
     return missing
 
 
@@ -227,11 +228,7 @@ def _named_preset(
 ) -> Match:
     preset = next((p for p in known.presets if p.name == known.preset), None)
     if preset is None:
-        names = [p.name for p in known.presets]
-        raise RuleError(
-            f"There is no preset '{known.preset}'.{guess(known.preset or '', names)}"
-            f" Presets are {', '.join(names) or 'none'}."
-        )
+        raise no_preset(known.preset or "", [p.name for p in known.presets])
     lacking = [h for h in preset.headers if fold(h) not in folded]
     if not lacking or preset.header:
         return Match(mapping=_present(preset, folded), why=f"--preset {preset.name}")

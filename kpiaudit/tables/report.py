@@ -9,6 +9,7 @@ from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import DERIVED_TALK
 from kpiaudit.tables.describe import how
 from kpiaudit.tables.mapping import fold
+from kpiaudit.tables.recognise import CANONICAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,7 +144,11 @@ def report_read(read: Read) -> FileReport:
         about=read.match.mapping.about,
         confidence=read.match.mapping.confidence,
         cautions=read.match.mapping.notes,
-        columns=tuple(c for piece in read.converted for c in _columns(piece)),
+        columns=tuple(
+            c
+            for piece in read.converted
+            for c in _columns(piece, named=read.match.mapping.name != CANONICAL)
+        ),
         unmapped=tuple(_left_over(read.header, used)),
         rows=read.rows,
         rejected=read.rejected,
@@ -168,7 +173,8 @@ def _left_over(header: tuple[str, ...], used: set[str]) -> Iterator[str]:
             yield name
 
 
-def _columns(piece: Converted) -> Iterator[ColumnReport]:
+def _columns(piece: Converted, *, named: bool) -> Iterator[ColumnReport]:
+    """Yield the columns; of a canonical file they are their own sources."""
     for column in schema.TABLES[piece.table]:
         cell = piece.target.cells.get(column.name)
         if cell is not None and column.name in piece.columns:
@@ -180,7 +186,7 @@ def _columns(piece: Converted) -> Iterator[ColumnReport]:
                 origin=piece.target.origins.get(column.name, column.origin),
                 unit=column.unit,
                 meaning=column.meaning,
-                how=how(cell, column.name),
+                how=how(cell, "" if named else column.name),
                 unreadable=piece.unreadable.get(column.name, 0),
             )
     if (

@@ -21,6 +21,7 @@ _VERBS = {
     "hold": "holds",
     "look": "looks",
 }
+_MANY = re.compile(r"((?:answered )?(?:row|cell|event|spell|call|caller|end|offer))s\b")
 
 
 class Sentence(str):
@@ -71,10 +72,10 @@ def noted(table: str, told: tuple[str, int, str], display: str = "") -> DataNote
 
 
 def _singular(text: str, count: int) -> str:
-    if count != 1 or not text.startswith(("rows ", "cells ", "events ", "spells ")):
+    if count != 1 or not _MANY.match(text):
         return text
     head, mark, rest = text.partition(",")
-    head = re.sub(r"^(row|cell|event|spell)s\b", r"\1", head)
+    head = _MANY.sub(r"\1", head, count=1)
     head = re.sub(r"\bthat (repeat|sum)\b", r"that \1s", head)
     head = re.sub(rf"\b({'|'.join(_VERBS)})\b", lambda m: _VERBS[m[1]], head, count=1)
     return head + mark + rest

@@ -69,7 +69,7 @@ def convert_frame(
         target=target,
         order=next((c.plan.order for c in columns if c.plan.order), None),
         unreadable={c.name: c.unreadable for c in columns if c.unreadable},
-        notes=[*cols.notes_of(columns), *cols.left_out(gone)],
+        notes=[*cols.notes_of(columns), *cols.left_out(gone, target)],
         lazy=True,
     )
 

@@ -97,3 +97,25 @@ def test_many_useful_columns_are_counted_after_the_first(tmp_path: Path) -> None
     text = shown(tmp_path / "calls.csv", tmp_path / "incentives.csv")
     more = " ".join(text.split()).split("It would see more with")[1].split(".csv")[0]
     assert "more ('kpiaudit explain duration-cap' names them)" in more
+
+
+def told(*paths: Path) -> str:
+    return " ".join(shown(*paths).split())
+
+
+def test_a_column_of_the_same_name_is_named_where_a_preset_reads_it() -> None:
+    text = told(FIXTURES / "freshdesk-tickets-api" / "export.ndjson")
+    assert "priority from priority (1 = low, 2 = medium, 3 = high, 4 = urgent)" in text
+
+
+def test_rows_that_a_preset_leaves_out_are_told_with_the_reason() -> None:
+    text = told(FIXTURES / "freshdesk-tickets-api" / "export.ndjson")
+    assert "1 row was left out: those where deleted is true, or spam is true" in text
+    text = told(FIXTURES / "zendesk-talk-legs" / "export.json")
+    assert "1 row was left out: all but those where type is agent" in text
+
+
+def test_what_a_preset_lacks_is_to_be_added_to_a_copy_of_it() -> None:
+    text = told(FIXTURES / "qualtrics-responses" / "export.csv")
+    assert "under other names, write 'agent_id: THAT NAME' in a copy of the" in text
+    assert "('kpiaudit presets qualtrics-responses > mapping.yaml')" in text

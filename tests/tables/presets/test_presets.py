@@ -15,10 +15,10 @@ import polars as pl
 import pytest
 import yaml
 
-from kpiaudit.errors import TableError
+from kpiaudit.errors import RuleError, TableError
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import discover
-from kpiaudit.tables.grammar import read_presets
+from kpiaudit.tables.grammar import preset_text, read_presets
 from kpiaudit.tables.load import load
 from kpiaudit.tables.mapping import fold
 from kpiaudit.tables.read import read_source
@@ -292,3 +292,20 @@ def test_a_queue_log_without_any_known_event_is_refused(tmp_path):
     path.write_text("time,callid,queuename,agent,event\n1772438400,1,q,a,NEWTHING\n")
     with pytest.raises(TableError, match="could be put together from 1 records"):
         load([path])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_printed_preset_is_a_mapping_that_reads_the_same(name, tmp_path):
+    copy = tmp_path / "mapping.yaml"
+    copy.write_text(preset_text(name), encoding="utf-8")
+    check(load([fixture(name)], mapping=copy), expected(name))
+
+
+def test_a_slip_in_what_is_added_to_a_copied_preset_is_an_error(tmp_path):
+    copy = tmp_path / "mapping.yaml"
+    text = preset_text("qualtrics-responses").replace(
+        "columns:\n", "columns:\n  agent_id: AgnetID\n", 1
+    )
+    copy.write_text(text, encoding="utf-8")
+    with pytest.raises(RuleError, match="no column 'AgnetID'"):
+        load([fixture("qualtrics-responses")], mapping=copy)
