@@ -2,7 +2,8 @@
 
 `python benchmarks/accuracy.py` takes at most 45 minutes on two cores, `--quick` three.
 Results go to benchmarks/results/, one line per centre, so that a run can be stopped and
-continued; `--report` writes docs/accuracy.md from all of them.
+continued; `--report` writes docs/accuracy.md from all of them, and `--pack` keeps them
+in benchmarks/calibration/centres.jsonl.gz, to which a later run of the same tests adds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ def main() -> None:
     parser.add_argument("--part", choices=plan.PARTS, action="append", default=[])
     parser.add_argument("--family", action="append", default=[], help="only these")
     parser.add_argument("--report", action="store_true", help="write docs/accuracy.md")
+    parser.add_argument("--pack", action="store_true", help="keep the results")
     given = parser.parse_args()
+    if given.pack:
+        print(f"{run.pack()} centres")
+        return
     if given.report:
         from calibration import page  # noqa: PLC0415 - not needed for a run
 

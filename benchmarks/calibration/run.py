@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ import numpy as np
 
 from calibration import coverage, oracle, rivals, tally
 from calibration.tally import LOOKS
-from kpiaudit.stats import multiplicity
+from kpiaudit.evidence import deciding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Verdicts
 
 RESULTS = Path(__file__).parent.parent / "results"
+PACKED = Path(__file__).parent / "centres.jsonl.gz"
 LEVEL = 0.05
 SHARES = {
     "honest": 5.0,
@@ -59,26 +61,34 @@ def commit() -> str:
 
 def read(folder: Path = RESULTS) -> Iterator[dict[str, Any]]:
     """Yield all results; a line that a stopped run left unfinished is passed over."""
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+    packed = [gzip.decompress(PACKED.read_bytes())] if PACKED.exists() else []
+    plain = [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))]
+    for text in (*packed, *plain):
+        for line in text.decode("utf-8").splitlines():
             try:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 continue
 
 
+def pack() -> int:
+    """Write all results into the one file that is kept, and return how many.
+
+    So that the next run adds to these instead of starting anew, and anybody can check
+    the page. Results of tests that have changed since are not worth keeping: remove the
+    file first.
+    """
+    lines = sorted(json.dumps(row, sort_keys=True) for row in read())
+    lines = list(dict.fromkeys(lines))
+    text = "".join(f"{line}\n" for line in lines).encode()
+    PACKED.write_bytes(gzip.compress(text, 9, mtime=0))
+    return len(lines)
+
+
 def flagged(verdicts: Verdicts) -> list[np.ndarray]:
     """Return who is flagged per kind, by the audit's own error budget."""
-    tested = verdicts.tested
-    if not tested:
-        return []
-    sizes = [int(t.outcome.testable.sum()) for t in tested]
-    weight = multiplicity.kind_weights(sizes, [t.share for t in tested])
-    p = np.concatenate([t.outcome.p_value for t in tested])
-    spread = np.ones_like(p)
-    spread[~np.isnan(p)] = weight
-    hit = np.nan_to_num(multiplicity.q_values(p, spread), nan=1.0) <= LEVEL
-    return np.split(hit, np.cumsum([len(t.ids) for t in tested])[:-1])
+    q = deciding.q_values(verdicts.tested)
+    return [np.nan_to_num(each, nan=1.0) <= LEVEL for each in q]
 
 
 def one(cell: Cell, seed: int) -> dict[str, Any]:
@@ -115,6 +125,8 @@ def counted(made: Made, verdicts: Verdicts) -> dict[str, Any]:
     """Count right and wrong findings."""
     out = {"true": 0, "false": 0, "other": 0, "testable": 0, "planted_testable": 0}
     out["planted"] = int(made.gamer.sum())
+    q = np.concatenate([*deciding.q_values(verdicts.tested), np.ones(1)])
+    out["smallest_q"] = float(f"{np.nanmin(q):.4g}")
     for tested, hit in zip(verdicts.tested, flagged(verdicts), strict=True):
         if tested.kind != "agent":
             out["other"] += int(hit.sum())
