@@ -12,7 +12,12 @@ from kpiaudit.detectors._duration_cap_cuts import (
     automatic_cuts,
     flattened,
 )
-from kpiaudit.detectors._duration_cap_search import LEAST_APART_S, propose
+from kpiaudit.detectors._duration_cap_search import (
+    ENOUGH_CALLS,
+    LEAST_APART_S,
+    propose,
+    unsearched,
+)
 from kpiaudit.stats.bunching import excess_below
 from kpiaudit.stats.cutoffs import find_cutoffs
 from kpiaudit.stats.heaping import free_seconds, rounding
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from kpiaudit.stats.heaping import Heap
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
-_ENOUGH_CALLS = 2000  # of a site, to tell its recorder's rounding apart
 _MOST = 0.5  # of the durations, to take a unit for the recorder's
 _MOST_CAPS = 2
 _NEARBY = 5  # seconds
@@ -128,7 +132,7 @@ def layouts(seconds: Summary) -> tuple[Layout, ...]:
     calls: dict[tuple[object, ...], int] = {}
     for site in sorted(set(names.tolist())):
         own = histogram(seconds.where(names == site)).astype(np.int64)
-        layout = _layout(site, own if own.sum() >= _ENOUGH_CALLS else floor)
+        layout = _layout(site, own if own.sum() >= ENOUGH_CALLS else floor)
         key = (tuple(layout.free.tolist()), layout.unit, layout.cuts)
         groups.setdefault(key, []).append(layout)
         calls[key] = calls.get(key, 0) + int(own.sum())
@@ -165,7 +169,7 @@ def search(
         where nothing stands out, or where the calls have no days.
     """
     halves = _halves(seconds, layout)
-    if _fewest(halves) < _ENOUGH_CALLS / 2:
+    if _fewest(halves) < ENOUGH_CALLS / 2:
         return (), ()
     width = bin_width(window, layout.unit)
     cutoffs = find_cutoffs(
@@ -219,21 +223,6 @@ def _fewest(halves: list[IntArray]) -> int:
     return min(int(half.sum()) for half in halves)
 
 
-def _unsearched(fewest: int, *, days: bool) -> str:
-    """Say why no cap can be looked for; empty if it can."""
-    if not days:
-        return (
-            "a cap can't be looked for without days (calls.started_at): give cap_s in "
-            "a rule, or map calls.started_at"
-        )
-    if fewest >= _ENOUGH_CALLS / 2:
-        return ""
-    return (
-        f"too few calls to look for a cap: {fewest:,} on one half of the days, where "
-        f"{_ENOUGH_CALLS // 2:,} are needed; give cap_s in a rule"
-    )
-
-
 def _round(second: int) -> int:
     """Move a cutoff to a multiple of half a minute nearby: people set caps there.
 
@@ -270,7 +259,8 @@ def found(
     Returns:
         `measure`, `blocks`, `seconds` (of it, later period), `before` (earlier),
         `layouts`, `caps`, `cutoffs`, `calls`, `days` (there are any), `given`,
-        `smallest` (calls in excess that the search would have shown),
+        `smallest` (calls in excess that the search would have shown), `near_s` (within
+        how many seconds),
         `unsearched` (why no cap could be looked for, or empty) and `sentences`; empty
         if there is no call.
     """
@@ -293,9 +283,14 @@ def found(
         )
         if blocks is not None:
             caps = _with_agents(caps, blocks, place)
-        out["unsearched"] = _unsearched(_fewest(_halves(own, place)), days=_days(own))
+        out["unsearched"] = unsearched(
+            _fewest(_halves(own, place)),
+            place.unit,
+            "" if _days(own) else "one day" if blocks is not None else "no day",
+        )
         if not out["unsearched"]:
             out["smallest"] = _smallest(own, place, window, min_relative)
+            out["near_s"] = _near(place, window)
     else:
         cutoff = round(cap_s)
         caps = (Cap(cap_s=cutoff, halves=((None, cutoff),), given=True),)
@@ -314,7 +309,7 @@ def found(
         "days": _days(own),
         "given": cap_s is not None,
     }
-    return out | {"sentences": _sentences(out, window)}
+    return out | {"sentences": _sentences(out)}
 
 
 def _days(seconds: Summary) -> bool:
@@ -361,11 +356,18 @@ def _smallest(
     other 0.84 is for the power. Half of the calls choose, half of them test.
     """
     counts = flattened(histogram(seconds), layout.cuts)
-    usual = counts[_TYPICAL_S - 45 : _TYPICAL_S + 45].sum() * window / 90
+    near = _near(layout, window)
+    usual = counts[_TYPICAL_S - 45 : _TYPICAL_S + 45].sum() * near / 90
     return float(min_relative * usual + (2.39 + 0.84) * np.sqrt(2 * usual))
 
 
-def _sentences(found: dict[str, Any], window: int) -> tuple[str, ...]:
+def _near(layout: Layout, window: int) -> int:
+    """Return how many seconds below a cutoff are compared, in whole recording units."""
+    at = layout.windows(_TYPICAL_S, window)
+    return at.high - at.low
+
+
+def _sentences(found: dict[str, Any]) -> tuple[str, ...]:
     measure = "talk and hold" if found["measure"] == "talk+hold" else "talk"
     out = [f"length of a call: {measure}"]
     for layout in found["layouts"]:
@@ -381,7 +383,7 @@ def _sentences(found: dict[str, Any], window: int) -> tuple[str, ...]:
         smallest = found["smallest"]
         out.append(
             "no cutoff between 60 and 1,139 s draws calls; a pile-up of about "
-            f"{smallest:,.0f} calls within {window} s would have been seen"
+            f"{smallest:,.0f} calls within {found['near_s']} s would have been seen"
         )
     out += [
         f"tested {_round(c.cutoff_s)} s as a cap: {c.relative:.0%} more calls end just "

@@ -25,6 +25,11 @@ LAST_S = int(CUTOFFS[-1]) + 2 * BLOCK_S
 LEAST_APART_S = 5 * BLOCK_S
 """Cutoffs so far apart share no call in their windows."""
 
+ENOUGH_CALLS = 2000
+"""So many calls tell how a recorder rounds, and what a search would show."""
+_TOO_COARSE_S = 60
+"""Recorded in such units, calls that are moved by a few seconds stay where they are."""
+
 _BELOW = 3  # blocks
 _FEWEST_CALLS = 20  # around a cutoff, on one half of the days
 _DIFFER = 0.2  # sd of log-odds that honest agents are taken to differ by at least
@@ -152,3 +157,36 @@ def _others(cutoffs: list[int], size: int) -> IntArray:
     nearest = np.argsort(gap, kind="stable")
     apart = nearest[gap[nearest] >= LEAST_APART_S]
     return np.sort(apart[: max(_MOST_PAIRS // max(size, 1), 1)])
+
+
+def unsearched(fewest: int, unit: int, without: str) -> str:
+    """Say why no cap can be looked for; empty if it can.
+
+    Args:
+        fewest: Calls on the half of the days that has fewer.
+        unit: Of the durations, in seconds.
+        without: `no day`, `one day` (or only every other one), or empty.
+    """
+    if without == "no day":
+        return (
+            "a cap can't be looked for without days (calls.started_at): give cap_s in "
+            "a rule, or map calls.started_at"
+        )
+    if without:
+        return (
+            "a cap can't be looked for in one day's calls (or in those of every other "
+            "day), since what some days propose is tested on others: give cap_s in a "
+            "rule, or more days"
+        )
+    if unit >= _TOO_COARSE_S:
+        return (
+            f"calls.talk_s is rounded to {unit} s, so a cap can't be looked for: which "
+            "calls end just below it can't be seen. Export seconds, or give cap_s in a "
+            "rule"
+        )
+    if fewest >= ENOUGH_CALLS / 2:
+        return ""
+    return (
+        f"too few calls to look for a cap: {fewest:,} on one half of the days, where "
+        f"{ENOUGH_CALLS // 2:,} are needed; give cap_s in a rule"
+    )

@@ -342,8 +342,8 @@ def blind_spots(summaries: Summaries, found: Found) -> tuple[str, ...]:
     out = []
     if not found["days"]:
         out.append(
-            "The calls have no days: a cap can't be looked for, and how an agent's "
-            "days differ is not allowed for."
+            "The calls have no days, or all the same: a cap can't be looked for, and "
+            "how an agent's days differ is not allowed for."
         )
     queues = {str(q) for q in found["seconds"]["queue"].tolist()}
     if queues == {""}:

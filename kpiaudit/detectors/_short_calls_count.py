@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Sequence as Several
 
-    from kpiaudit.detectors.base import Found
+    from kpiaudit.detectors.base import Found, Summaries
     from kpiaudit.tables.dataset import Dataset, Frame
     from kpiaudit.tables.order import Order
 
@@ -146,12 +146,27 @@ def _sequence(
 
 def _handled(frame: Frame, data: Dataset, found: Found) -> Frame:
     frame = frame.filter(nw.col("handled") == 1)
+    if found.get("coarse") and has(data, "site_id"):
+        frame = frame.filter(~_at_coarse(found))
     for kind, place, start, length in found.get("outages", ()):
         inside = (nw.col("at_ms") >= start) & (nw.col("at_ms") < start + length)
         if kind and has(data, kind):
             inside = inside & (nw.col(kind) == place)
         frame = frame.filter(~inside | inside.is_null())
     return frame
+
+
+def _at_coarse(found: Found) -> Any:
+    """Say whether a call is of a site whose lengths are rounded too much to be told."""
+    return nw.col("site_id").fill_null("").is_in(list(found["coarse"]))
+
+
+def only_elsewhere(summaries: Summaries) -> int:
+    """Count the agents of such sites who have no call anywhere else."""
+    if "coarse" not in summaries:
+        return 0
+    there = summaries["coarse"]["agent_id"]
+    return len(set(there.tolist()) - set(summaries["counts"]["agent_id"].tolist()))
 
 
 def text(column: str) -> Any:
@@ -309,6 +324,9 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
             out[column] = totals(("agent_id", column), split)
     if has(data, "at_ms"):
         out["bursts"] = bursts(frame)
+    if found.get("coarse") and has(data, "site_id"):
+        left = calls(data, windows).filter(nw.col("handled") == 1, _at_coarse(found))
+        out["coarse"] = left.group_by("agent_id").agg(calls=nw.len()).sort("agent_id")
     if found.get("schemes"):
         one = 1 - nw.col("again")
         out |= incentives.cells(

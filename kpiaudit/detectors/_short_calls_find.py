@@ -79,6 +79,26 @@ def _numbers(rows: Summary, calls: int) -> dict[str, Any]:
     }
 
 
+def unseen(found: Found, agents: int) -> tuple[str, ...]:
+    """Say at which sites short calls can't be told, and how many agents are only there.
+
+    Args:
+        found: What was found before the counting.
+        agents: Agents whose calls are all at such sites.
+    """
+    sites = found.get("coarse", ())
+    if not sites:
+        return ()
+    more = f" and {len(sites) - 3} more" if len(sites) > 3 else ""
+    named = ", ".join(site or "calls without a site" for site in sites[:3]) + more
+    text = (
+        f"Left out: {named}, where calls.talk_s is rounded to ten seconds or more, so "
+        f"that calls of a few seconds can't be told apart; {agents:,} agents have no "
+        "other calls."
+    )
+    return (text,)
+
+
 def sentences(found: Found, *, max_talk_s: float) -> tuple[str, ...]:
     """Put into words what was taken out."""
     out = []

@@ -29,18 +29,6 @@ _REDIAL_TIMES = 2.0
 """Callers who were cut off dial again more often than after any other call."""
 
 
-def coarse(summaries: Summaries) -> bool:
-    """Say whether most durations are rounded so that ten seconds can't be told apart.
-
-    Six-second units still tell them apart; units of ten or more do not.
-    """
-    rows = summaries["density"]
-    second, calls = rows.ints("second"), rows.floats("calls")
-    above = second >= 10
-    total = calls[above].sum()
-    return bool(total > 0 and calls[above & (second % 10 == 0)].sum() > 0.6 * total)
-
-
 def redials_known(summaries: Summaries) -> bool:
     """Say whether it is known of any call whether its customer rang again."""
     counts = summaries["counts"]

@@ -18,6 +18,7 @@ from kpiaudit.detectors import _duration_cap_search as search
 from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _lengths as written
 from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors.base import (
@@ -205,6 +206,7 @@ class DurationCap(Detector):
         elif data.has("calls.hold_s"):
             measures = ["talk", "talk+hold"]
         frames = {"seconds": counts.seconds(data, measures, self.since_day)}
+        frames["lengths"] = written.lengths(data)
         if self.cap_s is None and data.has("calls.day"):
             frames["blocks"] = counts.blocks(data, measures[-1], self.since_day)
         return frames | incentives.discover(data)
@@ -217,6 +219,8 @@ class DurationCap(Detector):
             window=self.window,
             min_relative=self.min_searched,
         )
+        if found and written.in_hours(summaries["lengths"]):
+            return {**found, "unsearched": written.HOURS}
         if not found or not found["caps"]:
             return found
         return {**found, **incentives.find(summaries, kpis=score.PAID)}

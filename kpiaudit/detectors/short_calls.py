@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _lengths as written
 from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors import _short_calls_answers as answers
 from kpiaudit.detectors import _short_calls_count as count
@@ -183,7 +184,10 @@ class ShortCalls(Detector):
         )
 
     def discover(self, data: Dataset) -> Mapping[str, Frame]:
-        out = {"whole": count.whole(data, self._windows)}
+        out = {
+            "whole": count.whole(data, self._windows),
+            "lengths": written.lengths(data),
+        }
         if data.has("calls.at_ms"):
             for kind in ("", "site_id", "trunk"):
                 if not kind or data.has(f"calls.{kind}"):
@@ -197,7 +201,11 @@ class ShortCalls(Detector):
     def find(self, summaries: Summaries) -> Found:
         # Calls cut short raise the one and lower the other.
         paid = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
-        return finds.read(summaries) | incentives.find(summaries, kpis=paid)
+        found = finds.read(summaries) | incentives.find(summaries, kpis=paid)
+        if "lengths" in summaries:
+            found |= written.coarse(summaries["lengths"])
+            found["hours"] = written.in_hours(summaries["lengths"])
+        return found
 
     def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
         return count.summaries(data, self._windows, found)
@@ -209,14 +217,16 @@ class ShortCalls(Detector):
             *finds.sentences(found, max_talk_s=self.max_talk_s),
             *incentives.sentences(found),
         )
-        if not len(summaries["counts"]):
-            return Verdicts(skipped="no answered call with an agent", found=said)
-        if floors.coarse(summaries):
+        if found.get("hours"):
+            return Verdicts(skipped=written.HOURS, found=said)
+        if found.get("all_coarse"):
             return Verdicts(
                 skipped="calls.talk_s is rounded to ten seconds or more, so calls of a "
                 "few seconds can't be told apart",
                 found=said,
             )
+        if not len(summaries["counts"]):
+            return Verdicts(skipped="no answered call with an agent", found=said)
         asked = questions.ask(summaries, min_excess=min_effect or 0.0)
         score = incentives.ask(summaries, found, asked.ids)
         outcome = answers.combine(asked, score)
@@ -244,9 +254,14 @@ class ShortCalls(Detector):
                     unit="calls",
                 ),
             )
+        unseen = count.only_elsewhere(summaries)
         return Verdicts(
             tested=tuple(tested),
-            blind_spots=self._blind_spots(summaries, floor is None),
+            untestable=unseen,
+            blind_spots=(
+                *finds.unseen(found, unseen),
+                *self._blind_spots(summaries, floor is None),
+            ),
             found=(*said, *answers.unanswered(outcome, asked.ids)),
         )
 

@@ -303,8 +303,8 @@ def _drop_superseded(done: Assembled, pieces: Sequence[tuple[str, Converted]]) -
     _without(done, gone)
     if len(gone):
         text = (
-            f"rows were delivered again later; the newest by '{keep.column}' of each "
-            f"{keep.record or ' and '.join(per)} was kept"
+            f"rows stand there again in a newer state; the newest by '{keep.column}' "
+            f"of each {keep.record or ' and '.join(per)} was kept"
             + (f" (such as {', '.join(names)})" if names else "")
         )
         done.notes.append(("superseded-rows", len(gone), Sentence(text, names)))

@@ -198,3 +198,71 @@ def test_an_id_that_stands_for_nobody_is_no_agent(name):
     }
     assert len(agents) > 3
     assert agents.isdisjoint({*BUCKETS, None, ""})
+
+
+def verdict(name: str, data: Dataset) -> tuple[Any, dict[str, Summary]]:
+    """Run a detector's stages up to its test, with what was counted."""
+    detector = detectors()[name]()
+
+    def read(frames: Any) -> dict[str, Summary]:
+        return {n: Summary.of(frame) for n, frame in collect(dict(frames)).items()}
+
+    found = detector.find(read(detector.discover(data)))
+    summaries = read(detector.summarize(data, found))
+    return detector.test(summaries, found, min_effect=None), summaries
+
+
+def lasting(talk: list[float], *, other: list[float] | None = None) -> Dataset:
+    """Load calls of four agents at one site, and the other's of four at another."""
+    both = talk + (other or [])
+    site = ["S1"] * len(talk) + ["S2"] * len(other or [])
+    return given(
+        "calls",
+        call_id=[str(i) for i in range(len(both))],
+        agent_id=[f"{s}-{i % 4}" for i, s in enumerate(site)],
+        site_id=site,
+        started_at=[float(i * 20) for i in range(len(both))],
+        talk_s=both,
+    )
+
+
+PLAIN = [5.0 + 7.3 * (i % 97) for i in range(400)]
+
+
+@pytest.mark.parametrize("unit", [10, 15, 30, 60])
+@pytest.mark.parametrize("up", [0, 1])
+def test_short_calls_is_skipped_where_lengths_are_rounded_to_ten_seconds(unit, up):
+    data = lasting([(talk // unit + up) * unit for talk in PLAIN])
+    verdicts, _ = verdict("short-calls", data)
+    assert "rounded to ten seconds or more" in verdicts.skipped
+
+
+@pytest.mark.parametrize("unit", [1, 5, 6])
+def test_short_calls_runs_where_lengths_are_rounded_to_less(unit):
+    data = lasting([talk // unit * unit for talk in PLAIN])
+    assert verdict("short-calls", data)[0].skipped is None
+
+
+def test_agents_of_a_site_that_rounds_are_untestable_and_compared_with_nobody():
+    data = lasting(PLAIN, other=[talk // 60 * 60 for talk in PLAIN])
+    verdicts, summaries = verdict("short-calls", data)
+    assert verdicts.skipped is None
+    assert verdicts.untestable == 4
+    assert "Left out: S2, where calls.talk_s is rounded" in verdicts.blind_spots[0]
+    assert {a[:2] for a in summaries["counts"]["agent_id"]} == {"S1"}
+    assert {a[:2] for a in summaries["density"]["agent_id"]} == {"S1"}
+
+
+@pytest.mark.parametrize("name", ["short-calls", "duration-cap"])
+def test_a_talk_time_of_an_unlikely_unit_is_not_judged(name):
+    data = lasting([talk * 1000 for talk in PLAIN])
+    assert "unlikely-unit" in kinds(data)
+    assert "above three hours" in verdict(name, data)[0].skipped
+
+
+def test_no_cap_is_looked_for_in_whole_minutes_or_on_one_day():
+    many = PLAIN * 6
+    minutes, _ = verdict("duration-cap", lasting([t // 60 * 60 for t in many]))
+    assert "rounded to 60 s, so a cap can't be looked for" in minutes.skipped
+    one_day, _ = verdict("duration-cap", lasting(PLAIN[:20]))
+    assert "one day's calls" in one_day.skipped
