@@ -32,11 +32,13 @@ def shown(made: Made, tested: Tested) -> np.ndarray:
 def beyond(tested: Tested, true: np.ndarray) -> np.ndarray:
     """Return what each agent has of a planted excess beyond all the others' share.
 
-    That is what a comparison with peers can show where all of them have it.
+    That is what a comparison with peers can show where all of them have it. The share
+    is that of the trials that would not have been events honestly: where half of the
+    answers are top scores by themselves, only the other half can be gamed.
     """
-    trials = tested.outcome.trials
-    others = (true.sum() - true) / np.maximum(trials.sum() - trials, 1.0)
-    return np.asarray(true - trials * others)
+    eligible = tested.outcome.trials - tested.outcome.observed + true
+    others = (true.sum() - true) / np.maximum(eligible.sum() - eligible, 1.0)
+    return np.asarray(true - eligible * others)
 
 
 def count(
