@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from calibration.coverage import beyond, shown
+from calibration.coverage import PLAIN, beyond, shown
 from calibration.plan import DETECTORS
 from calibration.run import flagged
 from calibration.worlds import Cell
@@ -32,11 +32,27 @@ WANTED = {
     (8, 1): 60,
     (30, 1): 30,
     (30, 12): 6,
+    (30, 18): 3,
+    (30, 24): 3,
     (120, 6): 12,
     (8, 8): 4,
     (30, 30): 2,
 }
 """Agents and how many of them do it: centres of this kind at every strength."""
+BRIEFLY = {
+    (30, 1): 12,
+    (30, 12): 2,
+    (30, 18): 2,
+    (30, 24): 2,
+    (8, 8): 3,
+    (30, 30): 2,
+}
+"""The same for `coverage.PLAIN`, whose centres in the power table are many."""
+
+
+def wanted(detector: str) -> dict[tuple[int, int], int]:
+    """Return how many centres of each kind a detector gets."""
+    return BRIEFLY if detector in PLAIN else WANTED
 
 
 def cells(detector: str) -> list[Cell]:
@@ -44,7 +60,7 @@ def cells(detector: str) -> list[Cell]:
     module = import_module(f"calibration.{detector.replace('-', '_')}")
     return [
         Cell(detector=detector, agents=agents, gamers=gamers, strength=strength)
-        for agents, gamers in WANTED
+        for agents, gamers in wanted(detector)
         for strength in module.STRENGTHS
     ]
 
@@ -102,9 +118,9 @@ def _order(detectors: list[str]) -> Iterator[tuple[int, Cell]]:
     for number in range(most):
         for detector in detectors:
             for cell in cells(detector):
-                wanted = WANTED[cell.agents, cell.gamers]
+                some = wanted(detector)[cell.agents, cell.gamers]
                 # Spread over the run: a kind of few centres does not end at once.
-                if number * wanted // most != (number - 1) * wanted // most:
+                if number * some // most != (number - 1) * some // most:
                     yield FIRST_SEED + number, cell
 
 
@@ -119,29 +135,52 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def report() -> str:
-    """Return both tables: where some agents do it, and where all do."""
+    """Return both tables: by strength and size, and by how many agents do it."""
     rows = [row for name in DETECTORS for row in read(RESULTS / f"{name}.jsonl")]
-    some = [r for r in rows if r["cell"]["gamers"] < r["cell"]["agents"]]
     lines = [
         "| Detector | Centres of | Strength | Planted | Reported | Width / effect |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for name in DETECTORS:
-        mine = [r for r in some if r["cell"]["detector"] == name]
+        if name in PLAIN:
+            continue
+        mine = [r for r in rows if r["cell"]["detector"] == name and _share(r) < _MANY]
         for strength in sorted({r["cell"]["strength"] for r in mine}):
             own = [r for r in mine if r["cell"]["strength"] == strength]
             lines.append(f"| `{name}` | all sizes | {strength:.0%} | {_figures(own)} |")
         for agents in sorted({r["cell"]["agents"] for r in mine}):
             own = [r for r in mine if r["cell"]["agents"] == agents]
             lines.append(f"| `{name}` | {agents} agents | all | {_figures(own)} |")
-    every = [r for r in rows if r["cell"]["gamers"] == r["cell"]["agents"]]
-    lines += ["", "Where everybody does it, peers show it as well:", ""]
-    lines += ["| Detector | Beyond honest | Beyond peers |", "| --- | --- | --- |"]
+    head = ["Detector", *_PARTS, "reported ones", "all: beyond honest"]
+    head.append("all: beyond peers")
+    lines += ["", "By how many of the agents do it, all strengths and sizes:", ""]
+    lines += [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name in DETECTORS:
-        mine = _agents([r for r in every if r["cell"]["detector"] == name])
-        if len(mine):
-            lines.append(f"| `{name}` | {_held(mine)} | {_held(mine, _BEYOND)} |")
+        mine = [r for r in rows if r["cell"]["detector"] == name]
+        parts = [
+            _agents([r for r in mine if low <= _share(r) < high])
+            for low, high in _PARTS.values()
+        ]
+        some = np.concatenate(parts)
+        everybody = _agents([r for r in mine if _share(r) == 1.0])
+        figures = [*map(_held, parts), _held(some[some[:, 0] > 0]), _held(everybody)]
+        figures.append(_held(everybody, _BEYOND))
+        lines.append(f"| `{name}` | {' | '.join(figures)} |")
     return "\n".join(lines) + "\n"
+
+
+_MANY = 0.5
+_PARTS = {
+    "one or few": (0.0, 0.3),
+    "40 %": (0.3, 0.5),
+    "60 %": (0.5, 0.7),
+    "80 %": (0.7, 0.9),
+}
+"""Shares of the agents, from and below."""
+
+
+def _share(row: dict[str, Any]) -> float:
+    return float(row["cell"]["gamers"] / row["cell"]["agents"])
 
 
 def _figures(rows: list[dict[str, Any]]) -> str:

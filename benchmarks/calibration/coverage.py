@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Tested
     from kpiaudit.stats.outcome import Outcome
 
-_PLAIN = ("short-calls", "duration-cap", "perfect-scores")
-"""Detectors that `benchmarks/intervals.py` does not measure in detail."""
+PLAIN = ("short-calls", "duration-cap", "perfect-scores")
+"""Detectors that `benchmarks/intervals.py` measures briefly."""
 _FEW = 0.3
 """A smaller share of the agents are few."""
 
@@ -53,7 +53,7 @@ def count(
 def section(rows: Rows) -> tuple[list[str], list[list[str]]]:
     """Return head and body of the page's table."""
     body = []
-    for name in _PLAIN:
+    for name in PLAIN:
         planted = tally.where(rows, detector=name, gamers=lambda g: g > 0, mode="")
         for (strength,), mine in tally.by(planted, "strength").items():
             some = [row for row in mine if _share(row) < 1.0]

@@ -9,7 +9,7 @@ import pytest
 
 from kpiaudit.detectors import _duration_cap_floor as floor
 from kpiaudit.detectors._duration_cap_explain import EXPLAIN, _shared_place
-from kpiaudit.detectors._duration_cap_find import Layout
+from kpiaudit.detectors._duration_cap_find import Cap, Layout
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.stats import multiplicity
@@ -395,3 +395,35 @@ def test_the_records_are_the_calls_near_the_cap(gamed):
     mine = rows["agent_id"] == agent
     assert len(kept["flagged"]) == rows.ints("near")[mine].sum()
     assert len(kept["control"]) == rows.ints("below")[mine].sum()
+
+
+@pytest.mark.parametrize(("extra", "told"), [(6, False), (16, True)])
+def test_a_few_calls_whose_excess_may_be_nil_are_no_floor(extra, told):
+    usual = np.arange(60, 900, 4)
+    usual = usual[(usual < 420) | (usual >= 435)]
+    second = np.concatenate([usual, np.repeat(410, extra)])
+    seconds = {"site_id": "", "queue": "q", "period": 1, "even": 1, "odd": 0}
+    seconds = Summary.of(
+        pl.DataFrame({"second": second}).with_columns(
+            **{name: pl.lit(value) for name, value in seconds.items()}
+        )
+    )
+    zones = {"near": extra + 4, "below": 11, "over": 0, "beyond": 11}
+    agents = Summary.of(
+        pl.DataFrame(
+            {"agent_id": ["A"], "queue": ["q"], "cap_s": [420], "period": [1]}
+        ).with_columns(layout=pl.lit(0), **{k: pl.lit(v) for k, v in zones.items()})
+    )
+    cap = Cap(cap_s=420, halves=((None, 420),), given=True)
+    pile = floor.piles(
+        {"agents": agents},
+        {"layouts": (Layout(sites=("",)),), "seconds": seconds},
+        cap,
+        (np.array(["A"], dtype=object), np.ones(1)),
+        window=15,
+        min_relative=0.2,
+    )
+    outcome = pile.outcome
+    assert (outcome.low[0] > 0) == told
+    assert max(outcome.extra["p_pile"][0], outcome.extra["p_sharp"][0]) < 0.05
+    assert (outcome.p_value[0] < 0.05) == told

@@ -356,7 +356,8 @@ def test_signs_add_up_and_one_that_tells_nothing_hides_little():
     rng = np.random.default_rng(7)
     shared = rng.standard_normal(50_000)
     z = {
-        name: np.sqrt(0.5) * (shared + rng.standard_normal(50_000))
+        # The correlation that is allowed for.
+        name: np.sqrt(0.7) * shared + np.sqrt(0.3) * rng.standard_normal(50_000)
         for name in ("complained", "redress", "repeat")
     }
     p = {name: norm.sf(each) for name, each in z.items()}
