@@ -26,6 +26,7 @@ def command(source: options.Source, output: str) -> None:
     A scan of the folder gives the same findings as one of PATH, and is faster. It needs
     no mapping any more.
     """
+    from kpiaudit.outputs.story import note_line
     from kpiaudit.tables.convert import convert
     from kpiaudit.tables.load import load
 
@@ -34,4 +35,4 @@ def command(source: options.Source, output: str) -> None:
     for path in convert(data, Path(output)):
         say(f"wrote {path}")
     for note in data.notes:
-        say(f"note: {note.table}: {note.kind} ({note.count}): {note.detail}")
+        say(f"note: {note_line(note)}")

@@ -138,7 +138,8 @@ def _sequence(
     near = nw.col("mark_gap_ms") <= windows.episode_ms
     whole = nw.col("end_ms") + windows.redial_ms <= last_ms
     return frame.with_columns(
-        again=flag((nw.col("short") == 1) & near),
+        # Callers without a number and calls without an id are nobody's episode.
+        again=flag((nw.col("short") == 1) & near & ~nw.col("caller").is_null()),
         known=flag((nw.col("named") == 1) & whole),
         redial=flag(soon & (nw.col("next_same") == 0)),
     )

@@ -33,6 +33,9 @@ BUCKETS = frozenset(
     )
 )
 """Ids, folded, that stand for nobody in particular: nobody is judged by them."""
+ROUNDED = r"^\s*\d([.,]\d+)?E\+\d+\s*$"
+"""A long id that a spreadsheet took for a number: several have become one."""
+ROUNDED_FLOAT = r"^\d(\.\d+)?[Ee]\+?\d+$"
 
 
 @dataclass(kw_only=True)
@@ -242,6 +245,11 @@ def _rolled(name: str, after: str | None) -> pl.Expr:
     return pl.when(passed).then(here + 86_400_000).otherwise(here).alias(name)
 
 
+def without_rounded(text: pl.Expr, *, floats: bool = False) -> pl.Expr:
+    """Empty the ids that a spreadsheet (or a binary fraction) has rounded."""
+    return pl.when(~text.str.contains(ROUNDED_FLOAT if floats else ROUNDED)).then(text)
+
+
 def in_bucket(text: pl.Expr) -> pl.Expr:
     """Return whether an agent's id is a bucket of unknown or no agents."""
     folded = text.str.to_lowercase().str.replace_all(r"[\s_\-.]+", "")
@@ -338,8 +346,9 @@ def _met(c: Column) -> Iterable[tuple[str, int, str]]:
         "ids-in-e-notation",
         c.e_notation,
         (
-            f"cells of '{c.name}' look like 4.92E+11: a spreadsheet has rounded them, "
-            "and different ids may have become one; export again without it"
+            f"cells of '{c.name}' look like 4.92E+11, which count as empty: a "
+            "spreadsheet has rounded them, and different ids may have become one; "
+            "export again without it"
         ),
     )
     yield (

@@ -16,6 +16,7 @@ from kpiaudit.tables.gather import (
     refuse_twice,
     sources_of,
     told_by_others,
+    unread_books,
     with_sheets,
     zone_of,
 )
@@ -63,6 +64,7 @@ def examine(  # noqa: PLR0913  # the same as load
     reports: list[FileReport] = []
     found: list[Read] = []
     strange: list[int] = []
+    aside: list[tuple[Source | tuple[str, Any], TableError]] = []
     unclear: list[tuple[int, Source | tuple[str, Any], AmbiguousDatesError]] = []
     sheets: dict[tuple[str, str], str] = {}
     for source in _opened(sources_of(paths, tables, stdin), reports):
@@ -77,6 +79,7 @@ def examine(  # noqa: PLR0913  # the same as load
         except (UnrecognisedError, NoTableError) as error:
             if is_note(source, error):
                 strange.append(len(reports))
+                aside.append((source, error))
             reports.append(report_error(_shown(source), error))
         except KpiauditError as error:
             reports.append(report_error(_shown(source), error))
@@ -84,7 +87,7 @@ def examine(  # noqa: PLR0913  # the same as load
         for read in _told(source, unsure, found, options):
             reports[place] = report_read(read)
             found.append(read)
-    if len(strange) < len(reports):
+    if len(strange) < len(reports) and not list(unread_books(aside, sheets)):
         # Beside files that are recognised, another one in their folder is a note.
         for i in strange:
             reports[i] = report_unrecognised(reports[i])

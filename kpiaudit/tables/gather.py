@@ -123,9 +123,30 @@ def is_note(source: Source | tuple[str, Any], error: TableError) -> bool:
     One that bears a table's name was meant to be read: left out with a note, it would
     pass as clean.
     """
-    if isinstance(source, tuple) or meant_as(source.hint):
+    if isinstance(source, tuple):
+        return False
+    # A workbook is read if one of its sheets is: see `unread_books`.
+    if meant_as(source.hint) and not (source.sheet and source.stray):
         return False
     return source.stray if isinstance(error, NoTableError) else not source.named
+
+
+def unread_books(
+    aside: Iterable[tuple[Source | tuple[str, Any], TableError]],
+    sheets: Mapping[tuple[str, str], str],
+) -> Iterator[TableError]:
+    """Yield what is wrong with workbooks that bear a table's name and hold none.
+
+    Args:
+        aside: Sources that are no table, which a note would tell of.
+        sheets: Book and table of the sheets that were read, from `refuse_twice`.
+    """
+    read = {book for book, _ in sheets}
+    for source, error in aside:
+        if isinstance(source, tuple) or not source.sheet:
+            continue
+        if meant_as(source.hint) and str(source.path) not in read:
+            yield error
 
 
 def read_any(source: Source | tuple[str, Any], options: Options) -> Read:

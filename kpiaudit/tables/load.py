@@ -17,6 +17,7 @@ from kpiaudit.tables.gather import (
     refuse_twice,
     sources_of,
     told_by_others,
+    unread_books,
     with_sheets,
     zone_of,
 )
@@ -90,6 +91,7 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
     notes: list[DataNote] = []
     unclear: list[tuple[Source | tuple[str, Any], AmbiguousDatesError]] = []
     sheets: dict[tuple[str, str], str] = {}
+    aside: list[tuple[Source | tuple[str, Any], TableError]] = []
     for source in with_sheets(sources_of(paths, tables, stdin)):
         try:
             read = read_any(source, options)
@@ -100,9 +102,12 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
         except (UnrecognisedError, NoTableError) as error:
             if not is_note(source, error):
                 raise
+            aside.append((source, error))
             notes.append(
                 DataNote(table="", kind="unrecognised-file", count=1, detail=str(error))
             )
+    for wrong in unread_books(aside, sheets):
+        raise wrong
     found += told_by_others(unclear, found, options)
     if not found:
         raise TableError(

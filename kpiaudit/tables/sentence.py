@@ -78,4 +78,4 @@ def _singular(text: str, count: int) -> str:
     head = _MANY.sub(r"\1", head, count=1)
     head = re.sub(r"\bthat (repeat|sum)\b", r"that \1s", head)
     head = re.sub(rf"\b({'|'.join(_VERBS)})\b", lambda m: _VERBS[m[1]], head, count=1)
-    return head + mark + rest
+    return re.sub(r"\b(and|which) count as\b", r"\1 counts as", head + mark + rest)

@@ -229,8 +229,9 @@ def _ids(cells: pl.Series, column: Column, seen: Seen) -> pl.Series:
             column.bucket_names = sorted(names)[:SHOWN]
             cells = _apply(cells, cols.without_buckets)
     if seen.plus and cells.str.contains("E+", literal=True).any():
-        wrong = cells.str.contains(r"^\s*\d(\.\d+)?E\+\d+\s*$")
-        column.e_notation += int(wrong.sum())
+        wrong = int(cells.str.contains(cols.ROUNDED).sum())
+        column.e_notation += wrong
+        cells = _apply(cells, cols.without_rounded) if wrong else cells
     return _bare(cells, seen)
 
 

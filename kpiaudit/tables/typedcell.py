@@ -80,6 +80,8 @@ class TypedCell:
             return text
         if column.name == "agent_id":
             text = cols.without_buckets(text)
+        if column.kind == "id":
+            text = cols.without_rounded(text, floats=self.dtype == pl.Float64)
         if column.kind != "code":
             return parse.texts(text)
         found = parse.codes(text, column.codes)
@@ -174,7 +176,9 @@ class TypedCell:
             "filled": (self.text.is_not_null() & ~errors).sum(),
         }
         if self.column.kind == "id" and self.dtype in {pl.String, pl.Float64}:
-            wrong = self.text.str.contains(r"^\s*\d(\.\d+)?[Ee]\+?\d+\s*$")
+            floats = self.dtype == pl.Float64
+            shape = cols.ROUNDED_FLOAT if floats else cols.ROUNDED
+            wrong = self.text.str.contains(shape)
             found["e_notation"] = wrong.sum()
         return found
 
@@ -218,7 +222,7 @@ class TypedCell:
             column.buckets = int(inside["len"].sum())
             column.bucket_names = inside["x"].str.strip_chars().sort().head(3).to_list()
         if column.kind == "id":
-            wrong = groups.filter(x.str.contains(r"^\s*\d(\.\d+)?[Ee]\+?\d+\s*$"))
+            wrong = groups.filter(x.str.contains(cols.ROUNDED))
             column.e_notation = int(wrong["len"].sum())
         if column.codes:
             read = groups.with_columns(parse.codes(x, column.codes))

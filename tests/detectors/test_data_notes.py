@@ -266,3 +266,16 @@ def test_no_cap_is_looked_for_in_whole_minutes_or_on_one_day():
     assert "rounded to 60 s, so a cap can't be looked for" in minutes.skipped
     one_day, _ = verdict("duration-cap", lasting(PLAIN[:20]))
     assert "one day's calls" in one_day.skipped
+
+
+def test_short_calls_without_id_and_customer_are_no_episode_of_one_caller():
+    data = given(
+        "calls",
+        call_id=[None, None, "3"],
+        agent_id=["A", "B", "A"],
+        customer_id=[None, None, "X"],
+        started_at=[0, 0.5, DAY_MS / MINUTE_MS],
+        talk_s=[4.0, 4.0, 60.0],
+    )
+    frame = collect(_short_calls_count.summaries(data, SHORT, {}))["counts"]
+    assert frame.select("calls", "short").rows() == [(2, 1), (1, 1)]

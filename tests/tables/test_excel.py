@@ -240,3 +240,21 @@ def test_without_the_extra_the_message_says_what_to_install(tmp_path, monkeypatc
         load([path])
     (report,) = examine([path]).files
     assert "pip install" in report.error
+
+
+def test_other_sheets_of_a_workbook_that_bears_a_tables_name_are_noted(tmp_path):
+    rows = [["call_id", "agent_id", "started_at", "talk_s"]]
+    rows += [[f"C{i}", "A1", START, 60] for i in range(5)]
+    path = tmp_path / "calls.xlsx"
+    book(path, {"Pivot": [["Agent", "Sum"], ["A1", 300]], "data": rows})
+    data = load([path])
+    assert data.rows["calls"] == 5
+    assert [n.kind for n in data.notes if "Pivot" in n.detail] == ["unrecognised-file"]
+    (tmp_path / "tickets-1.csv").write_text(
+        "ticket_id,agent_id,opened_at\nT,A,2026-03-02\n"
+    )
+    book(
+        path, {"Pivot": [["Agent", "Sum"], ["A1", 300]], "Notes": [["a", "b"], [1, 2]]}
+    )
+    with pytest.raises(TableError, match="named like the table 'calls'"):
+        load([tmp_path])

@@ -379,6 +379,26 @@ def test_ids_that_a_spreadsheet_rounded_are_noted(tmp_path):
     assert kinds(read(tmp_path, text(rows)))["ids-in-e-notation"] == 60
 
 
+def test_ids_that_a_spreadsheet_rounded_are_nobodys(tmp_path):
+    values = ["4.92E+11", "4,92E+11", "5E+3", "1e5", "4.92", "492000000000"]
+    read_as = [None, None, None, "1e5", "4.92", "492000000000"]
+    quoted = [f'"{value}"' for value in values]
+    assert column(tmp_path, "customer_id", quoted) == read_as
+    path = tmp_path / "calls.parquet"
+    pl.DataFrame(
+        {
+            "call_id": [str(i) for i in range(6)],
+            "customer_id": values,
+            "talk_s": [60.0] * 6,
+        }
+    ).write_parquet(path)
+    for engine in ("polars", "duckdb"):
+        data = load([path], engine=engine)
+        rows = data.table("calls").sort("call_id").select("customer_id").collect()
+        assert rows["customer_id"].to_list() == read_as
+        assert {n.kind: n.count for n in data.notes}["ids-in-e-notation"] == 3
+
+
 def test_texts_that_stand_for_nothing_are_empty(tmp_path):
     values = ["NA", "null", "N/A", "-", "", "NaN", "#N/A", "none", "\\N", "60"]
     assert column(tmp_path, "talk_s", values) == [None] * 9 + [60.0]

@@ -22,7 +22,7 @@ _SPACES = (
     "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
     "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
-_ROUNDED = r"^\s*\d(\.\d+)?[Ee]\+?\d+\s*$"
+_CHANGING = ("untidy", "bucket", "rounded", "outside", "odd")
 _MILLIS = 500_000_000_000  # 1985: smaller numbers are seconds, or days
 _DAY_MS = 86_400_000
 _NEVER = (
@@ -92,7 +92,7 @@ def _facts(column: Column) -> dict[str, nw.Expr]:
         if column.name == "agent_id":
             found["bucket"] = flag(_in_bucket(value)).sum()
         if column.kind == "id":
-            found["rounded"] = flag(value.str.contains(_ROUNDED)).sum()
+            found["rounded"] = flag(value.str.contains(cols.ROUNDED)).sum()
         if column.codes:
             read = _read(column, raw=True)
             found["unknown"] = flag(~read.is_in(list(column.codes))).sum()
@@ -119,7 +119,7 @@ def _learn(column: Column, fact: dict[str, int]) -> bool:
     column.unreadable = outside - column.placeholders + fact.get("odd", 0)
     column.filled = fact.get("filled", 0) - column.placeholders
     made = column.name == "ended_by" and fact.get("unknown", 0) > 0
-    return made or any(fact.get(k) for k in ("untidy", "bucket", "outside", "odd"))
+    return made or any(fact.get(k) for k in _CHANGING)
 
 
 def _sheet_errors(frame: Frame, column: Column) -> None:
@@ -188,6 +188,8 @@ def _read(column: Column, *, raw: bool = False) -> nw.Expr:
     some = ~bare.is_in(sorted(nothing(keep)))
     if column.name == "agent_id":
         some = some & ~_in_bucket(value)
+    if column.kind == "id":
+        some = some & ~value.str.contains(cols.ROUNDED)
     if column.name == "ended_by" and not raw:
         known = bare.is_in(list(column.codes))
         return (
