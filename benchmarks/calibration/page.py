@@ -7,18 +7,20 @@ from importlib import import_module
 from math import prod
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calibration import corroborated, coverage, rivals, run, tally, whole
 from calibration.plan import DETECTORS, MODES, SIZES
 from calibration.tally import percent
 from calibration.worlds import FAMILIES
+from kpiaudit.evidence.power import ALL_RULES
 
 if TYPE_CHECKING:
     from calibration.tally import Rows
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "accuracy.md"
 PROSE = Path(__file__).parent / "accuracy.md.txt"
+_LEVEL_ALONE = ALL_RULES / len(DETECTORS)
 TARGET = 0.05
 HALF = 0.5
 """Power as a share of the oracle's is given where the oracle finds half or more."""
@@ -84,21 +86,31 @@ def _together(rows: Rows) -> str:
     """Return how many honest centres get a finding of any of the six rules."""
     lines = []
     for size in SIZES:
+        mine = tally.where(rows, gamers=0, sd=0.2, mode="", agents=size)
         cells = [
             tally.share(tally.where(mine, detector=name), tally.alarmed)
-            for mine in [tally.where(rows, gamers=0, sd=0.2, mode="", agents=size)]
             for name in DETECTORS
+        ]
+        alone = [
+            tally.share(tally.where(mine, detector=name), _alone) for name in DETECTORS
         ]
         if all(each.n for each in cells):
             value, upper = (
                 1 - prod(1 - getattr(each, which) for each in cells)
                 for which in ("value", "upper")
             )
+            scan = 1 - prod(1 - each.value for each in alone)
             lines.append(
                 f"- {size} agents: {percent(value)}, and {percent(upper)} if every "
-                "rule were at its upper bound"
+                f"rule were at its upper bound; as a scan reads six rules of which "
+                f"one shows anything (q ≤ {percent(_LEVEL_ALONE)}): {percent(scan)}"
             )
     return "\n".join(lines) or "Not run yet."
+
+
+def _alone(row: dict[str, Any]) -> bool:
+    """Say whether a centre would get a finding where no other rule shows anything."""
+    return float(row.get("smallest_q", 1.0)) <= _LEVEL_ALONE
 
 
 def _summary(rows: Rows) -> str:

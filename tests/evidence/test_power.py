@@ -148,11 +148,12 @@ def test_the_threshold_is_where_one_more_agent_is_reported():
 def test_a_rule_that_shows_nothing_yet_counts_as_one_more_of_the_selected(honest):
     run, _ = honest
     quiet = Run(rule=run.rule, data=None, q_value=(np.array([0.6]),))
-    quiet.selection = Selection(rules=6, selected=1, level=0.1 / 6)
-    assert power.level_of(quiet) == pytest.approx(0.2 / 6)
+    alone = power.ALL_RULES / 9
+    quiet.selection = Selection(rules=9, selected=1, level=alone)
+    assert power.level_of(quiet) == pytest.approx(2 * alone)
     shown = Run(rule=run.rule, data=None, q_value=(np.array([1e-6]),))
-    shown.selection = Selection(rules=6, selected=1, level=0.1 / 6)
-    assert power.level_of(shown) == pytest.approx(0.1 / 6)
+    shown.selection = Selection(rules=9, selected=1, level=alone)
+    assert power.level_of(shown) == pytest.approx(alone)
 
 
 def test_the_crossing_is_that_of_the_line_the_scores_lie_on():
