@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kpiaudit.outputs.clean import visible
 from kpiaudit.tables import schema
+from kpiaudit.tables.recognise import CANONICAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,14 +59,17 @@ def page(
     if found.notes:
         only = found.files[0].path if len(found.files) == 1 else ""
         lines += ["Notes on the data", *_notes(found.notes, only), ""]
-    lines += ["Rules that these files enable", *_rules(found, rules, lacking)]
+    if found.files and all(report.error for report in found.files):
+        lines += _wrapped("No rule can run until a file can be used.", "")
+    else:
+        lines += ["Rules that these files enable", *_rules(found, rules, lacking)]
     return "\n".join(lines) + "\n"
 
 
 def _file(report: FileReport) -> Iterator[str]:
     yield visible(report.path)
     if report.error:
-        yield from _said("can't be used", report.error)
+        yield from _said("can't be used", report.error.removeprefix(f"{report.path}: "))
         yield ""
         return
     for i, table in enumerate(report.tables):
@@ -87,7 +91,7 @@ def _file(report: FileReport) -> Iterator[str]:
         yield from _said("not used", f"{names} (a mapping file can name them)")
     if not report.format:
         for _, _, detail in report.notes:
-            yield from _said("note", detail)
+            yield from _said("note", detail.removeprefix(f"{report.path}: "))
     yield ""
 
 
@@ -97,6 +101,9 @@ def _rows(report: FileReport) -> str:
 
 
 def _why(report: FileReport) -> str:
+    if report.preset == CANONICAL and report.unmapped:
+        some = sum(not c.derived for c in report.columns)
+        return f"{some} of its {some + len(report.unmapped)} headers are canonical"
     return report.why + (f"; preset '{report.preset}'" if report.confidence else "")
 
 
@@ -159,7 +166,12 @@ def _rules(
     lacking: Mapping[str, Sequence[str]],
 ) -> Iterator[str]:
     tables = {name.partition(".")[0] for name in found.present}
-    presets = {t: f.preset for f in found.files if f.confidence for t in f.tables}
+    presets = {
+        table: file.preset
+        for file in found.files
+        if file.confidence or file.preset == CANONICAL
+        for table in file.tables
+    }
     for rule in rules:
         missing = lacking[rule.id]
         first = rule.detector.first_line()
@@ -213,7 +225,9 @@ def _remedy(
         table, _, example = here[0].partition(".")
         copy = presets.get(table, "")
         where = "a mapping file (docs/mapping.md)"
-        if copy:
+        if copy == CANONICAL:
+            where = "a mapping file with 'canonical: true' (docs/mapping.md)"
+        elif copy:
             where = f"a copy of the preset ('kpiaudit presets {copy} > mapping.yaml')"
         them, name = (
             ("them", "other names") if len(here) > 1 else ("it", "another name")

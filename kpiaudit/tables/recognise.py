@@ -295,8 +295,13 @@ def _present(mapping: SourceMapping, folded: list[str]) -> SourceMapping:
             return any(fold(n) in folded for n in names)
         return all(fold(n) in folded for n in names)
 
+    def told(cell: Cell) -> Cell:
+        # Of several columns those that the file has: so they are named, and read.
+        there = tuple(n for n in cell.columns if fold(n) in folded)
+        return replace(cell, columns=there) if there else cell
+
     targets = tuple(
-        replace(t, cells={k: c for k, c in t.cells.items() if has(c)})
+        replace(t, cells={k: told(c) for k, c in t.cells.items() if has(c)})
         for t in mapping.targets
     )
     return replace(mapping, targets=targets)

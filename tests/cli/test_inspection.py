@@ -99,6 +99,23 @@ def test_many_useful_columns_are_counted_after_the_first(tmp_path: Path) -> None
     assert "more ('kpiaudit explain duration-cap' names them)" in more
 
 
+def test_a_page_on_broken_files_alone_lists_no_rules(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("call_id,agent_id\n", encoding="utf-8")
+    text = told(path)
+    assert "can't be used: there are no rows below the header" in text
+    assert "No rule can run until a file can be used." in text
+    assert "short-calls" not in text
+
+
+def test_a_half_canonical_file_says_how_far_it_is_canonical(tmp_path: Path) -> None:
+    path = tmp_path / "calls.csv"
+    path.write_text("call_id,talk_s,server\n1,60,A\n2,61,B\n", encoding="utf-8")
+    text = told(path)
+    assert "because: 2 of its 3 headers are canonical" in text
+    assert "'agent_id: THAT NAME' in a mapping file with 'canonical: true'" in text
+
+
 def told(*paths: Path) -> str:
     return " ".join(shown(*paths).split())
 

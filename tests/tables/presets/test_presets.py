@@ -309,3 +309,46 @@ def test_a_slip_in_what_is_added_to_a_copied_preset_is_an_error(tmp_path):
     copy.write_text(text, encoding="utf-8")
     with pytest.raises(RuleError, match="no column 'AgnetID'"):
         load([fixture("qualtrics-responses")], mapping=copy)
+
+
+def rewritten(name: str, tmp_path: Path, *pairs: tuple[str, str]) -> list[dict]:
+    """Load a fixture with other texts in it, and return the rows of its one table."""
+    text = fixture(name).read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "export.csv"
+    path.write_text(text, encoding="utf-8")
+    data = load([path])
+    assert {i.preset for i in data.inputs} == {name}
+    (table,) = data.frames
+    return data.frames[table].to_native().collect().to_dicts()
+
+
+def test_a_ready_time_that_is_a_truth_value_says_no_time(tmp_path):
+    rows = rewritten(
+        "doordash-avoidable-wait", tmp_path, ("2026-03-02 18:15:00", "TRUE")
+    )
+    assert [r["order_id"] for r in rows] == ["dd1", "dd2", "dd3"]
+    assert rows[0]["ready_at"] is None
+    assert rows[0]["courier_arrived_at"] == canonical(datetime(2026, 3, 2, 18, 14))  # noqa: DTZ001
+
+
+def test_sums_and_counts_of_a_call_log_are_its_columns(tmp_path):
+    rows = rewritten(
+        "five9-call-log",
+        tmp_path,
+        (",TALK TIME,", ",TALK TIME sum,"),
+        (",HOLD TIME,", ",HOLD TIME sum,"),
+        (",ABANDONED", ",ABANDONED count"),
+    )
+    assert [(r["talk_s"], r["hold_s"], r["outcome"]) for r in rows[:2]] == [
+        (280.0, 30.0, "answered"),
+        (0.0, 0.0, "abandoned"),
+    ]
+
+
+def test_a_call_record_without_linkedid_is_a_call_of_its_own(tmp_path):
+    rows = rewritten("freepbx-cdr", tmp_path, (",linkedid,", ",other,"))
+    assert [r["call_id"] for r in rows[:2]] == ["1772438400.1", "1772439000.2"]
+    assert [r["agent_id"] for r in rows[:2]] == ["201", "202"]
