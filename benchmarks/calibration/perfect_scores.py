@@ -58,6 +58,8 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         "gift_top": top & gift,
         "signed": signed,
         "signed_top": signed & top,
+        "rare": own | gift,
+        "rare_top": (own | gift) & top,
         "milli": np.where(top, 5000, 3000),
         "top_milli": 5000 * top,
         "timed_other": ~top,

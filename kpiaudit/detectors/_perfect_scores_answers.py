@@ -128,17 +128,18 @@ def ask(cells: Cells, *, min_excess: float, min_trouble: int) -> Outcome | None:
     )
 
 
-def _first(rate: tuple[Outcome, Outcome], min_excess: float) -> FloatArray:
-    """Return p-values of the first question, asked in two ways.
+def _first(rate: tuple[Outcome, ...], min_excess: float) -> FloatArray:
+    """Return p-values of the first question, asked in two ways, or three.
 
     Either the agent has more top scores than peers, or the agent's top scores gather
     where a sign is, more than peers' do, while there are more of them than usual. The
     second way sees through agents who differ much in how well they are liked.
     """
-    many, gathered = rate
+    many, *gathered = rate
     lifted = many.effect > min_excess
-    other = np.where(lifted | np.isnan(gathered.p_value), gathered.p_value, 1.0)
-    p = cauchy(np.stack([many.p_value, other]), np.ones(2))
+    asked = [each.p_value for each in gathered]
+    other = [np.where(lifted | np.isnan(each), each, 1.0) for each in asked]
+    p = cauchy(np.stack([many.p_value, *other]), np.ones(len(rate)))
     return np.where(np.isnan(many.p_value), np.nan, p)
 
 
@@ -190,7 +191,7 @@ def _chosen(
 
 
 def _extra(
-    first: tuple[Outcome, Outcome], second: Mapping[str, Outcome], told: _Answers
+    first: tuple[Outcome, ...], second: Mapping[str, Outcome], told: _Answers
 ) -> dict[str, FloatArray]:
     extra = {
         "sign": told.driver.astype(np.float64),
@@ -198,15 +199,16 @@ def _extra(
         "first_p": told.first,
         "second_p": told.second,
         "rate_p": first[0].p_value,
-        "gathered_p": first[1].p_value,
     }
-    for name, outcome in (*second.items(), ("gathered", first[1])):
+    where = tuple(zip(("gathered", "rare"), first[1:], strict=False))
+    extra |= {f"{name}_p": outcome.p_value for name, outcome in where}
+    for name, outcome in (*second.items(), *where):
         extra |= {f"{name}_{part}": getattr(outcome, part) for part in _FIELDS}
     return extra | {f"{name}_p": told.each[SIGNS.index(name)] for name in second}
 
 
 def _breaking(
-    first: tuple[Outcome, Outcome],
+    first: tuple[Outcome, ...],
     second: Mapping[str, Outcome],
     told: _Answers,
     p_value: FloatArray,
@@ -226,7 +228,7 @@ def _breaking(
         out = []
         for row in rows.tolist():
             level = min(threshold * float(scale[row]), 0.5)
-            own = _fmax([at(each, row, level / 2.0) for each in first])
+            own = _fmax([at(each, row, level / len(first)) for each in first])
             if driver[row] >= 0:
                 sign = second[SIGNS[int(driver[row])]]
                 own = float(np.fmin(own, at(sign, row, level / asked[row])))

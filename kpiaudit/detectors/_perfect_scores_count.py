@@ -44,6 +44,8 @@ COUNTS = (
     "gift_other",
     "signed",
     "signed_top",
+    "rare",
+    "rare_top",
 )
 
 
@@ -302,6 +304,7 @@ def _counted(frame: Frame) -> Frame:
     top, other = nw.col("is_top"), 1 - nw.col("is_top")
     milli = (nw.col("score") * 1000.0).round().cast(nw.Int64)
     signed = flag(nw.col("fast") + nw.col("owned") + nw.col("gift") > 0)
+    rare = flag(nw.col("owned") + nw.col("gift") > 0)
     return frame.with_columns(
         answers=nw.lit(1).cast(nw.Int64),
         top=top,
@@ -323,6 +326,8 @@ def _counted(frame: Frame) -> Frame:
         gift_other=nw.col("gift") * other,
         signed=signed,
         signed_top=signed * top,
+        rare=rare,
+        rare_top=rare * top,
     )
 
 

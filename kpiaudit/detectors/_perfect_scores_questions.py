@@ -22,6 +22,9 @@ MIN_ANSWERS = 20
 MIN_TOP = 10
 """Top scores (with the columns known) without which a sign is not asked for."""
 
+_MIN_RARE = 6
+"""The same for answers that bear a rare sign."""
+
 SIGNS = ("fast", "device", "trouble", "gift")
 """Second signs, in the order of `extra["sign"]`."""
 
@@ -201,10 +204,21 @@ def signs(cells: Cells, *, min_trouble: int) -> Mapping[str, Outcome]:
     return out
 
 
-def rates(cells: Cells, *, min_excess: float) -> tuple[Outcome, Outcome]:
-    """Ask whether top scores are many, and whether they gather where the signs are."""
+def rates(cells: Cells, *, min_excess: float) -> tuple[Outcome, ...]:
+    """Ask whether top scores are many, and whether they gather where the signs are.
+
+    They may gather where any sign is, and where one is that few answers bear, the
+    agent's own device or a credit: beside the many fast answers that nobody coached a
+    few coached ones are lost, beside these they are not. The last is left out where it
+    would ask nothing or the same again.
+    """
     many = cells.excess(
         "top", "answers", STRATA, least=MIN_ANSWERS, min_excess=min_excess
     )
     gathered = cells.less_below(("answers", "top"), ("signed", "signed_top"), MIN_TOP)
-    return many, gathered
+    out = [many, gathered]
+    rare = cells.counts.ints("rare").sum() if "rare" in cells.counts else 0
+    if 0 < rare < cells.counts.ints("signed").sum():
+        marks = ("rare", "rare_top")
+        out.append(cells.less_below(("answers", "top"), marks, _MIN_RARE))
+    return tuple(out)

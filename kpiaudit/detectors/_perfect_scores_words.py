@@ -125,8 +125,10 @@ def _evidence(row: Row, fast_s: float) -> tuple[Evidence, ...]:
         "gift": "odds of a credit or discount, among top scores",
         "gathered": "odds of a lower score where an answer was fast, from a shared "
         "device or beside a credit, against the agent's other answers",
+        "rare": "odds of a lower score on a shared device or beside a credit alone, "
+        "likewise",
     }
-    for sign in (*SIGNS, "gathered"):
+    for sign in (*SIGNS, "gathered", "rare"):
         if f"{sign}_p" not in row.outcome.extra:
             continue
         if np.isnan(row.value(f"{sign}_p")):

@@ -102,3 +102,12 @@ def _signs(rows: Rows, lower: IntArray, upper: IntArray) -> None:
     signed_low = rows["signed"] - rows["signed_top"]
     rows.add("signed_top", np.maximum(new, 0))
     rows.add("signed", np.maximum(new, 0) - rows.drawn(lower, part(signed_low, others)))
+    if not rows.has("rare", "rare_top"):
+        return
+    rare_low = rows.drawn(lower, part(rows["rare"] - rows["rare_top"], others))
+    if timed:
+        # Coached answers are fast ones; those with a rare sign keep it.
+        rows.add("rare_top", rare_low)
+    else:
+        rows.add("rare_top", np.maximum(new, 0))
+        rows.add("rare", np.maximum(new, 0) - rare_low)

@@ -143,6 +143,9 @@ _SIGNS = {
     "gift": ("gift_top", "followed_top", "gift_other", "followed_other"),
 }
 
+_OVERLAPS = {"signed": ("fast", "device", "gift"), "rare": ("device", "gift")}
+"""Counts of answers with any of some signs."""
+
 
 def answers(
     summaries: Summaries,
@@ -169,14 +172,11 @@ def answers(
     )
     drawn.put("other", counts.ints("answers") - drawn["top"])
     pooled = _stratum(counts, "channel")
-    seen = np.zeros(len(counts), dtype=np.int64)
-    before = np.zeros(len(counts), dtype=np.int64)
     for sign, (events, trials, low, low_trials) in _SIGNS.items():
         if sign not in signs:
             continue
         drawn.part(trials, "top", "top")
         drawn.draw(events, trials, habit=Habit.of(signs[sign]), stratum=pooled)
-        seen, before = seen + drawn[events], before + counts.ints(events)
         if low and low in counts:
             _low(drawn, low_trials, "other", other_was)
             _low(drawn, low, low_trials, counts.ints(low_trials))
@@ -192,13 +192,19 @@ def answers(
         )
         drawn.put("troubled_top", troubled - below)
     # Signs overlap as they did.
-    share = counts.ints("signed_top").sum() / max(int(before.sum()), 1)
-    signed_top = np.minimum(np.round(seen * min(share, 1.0)), drawn["top"])
-    was_low = counts.ints("signed") - counts.ints("signed_top")
-    rate_low = was_low.sum() / max(int(other_was.sum()), 1)
-    signed_low = rng.binomial(drawn["other"], min(float(rate_low), 1.0))
-    drawn.put("signed_top", signed_top)
-    drawn.put("signed", signed_top.astype(np.int64) + signed_low)
+    for name, some in _OVERLAPS.items():
+        if f"{name}_top" not in counts:
+            continue
+        shown = [_SIGNS[sign][0] for sign in some if sign in signs]
+        seen = sum((drawn[e] for e in shown), start=np.zeros(len(counts)))
+        before = sum(int(counts.ints(e).sum()) for e in shown)
+        share = counts.ints(f"{name}_top").sum() / max(before, 1)
+        top = np.minimum(np.round(seen * min(share, 1.0)), drawn["top"])
+        was_low = counts.ints(name) - counts.ints(f"{name}_top")
+        rate_low = was_low.sum() / max(int(other_was.sum()), 1)
+        lower = rng.binomial(drawn["other"], min(float(rate_low), 1.0))
+        drawn.put(f"{name}_top", top)
+        drawn.put(name, top.astype(np.int64) + lower)
     new, days = drawn.done()
     return {"counts": new} | ({} if days is None else {"days": days})
 

@@ -66,7 +66,8 @@ class PerfectScores(Detector):
     1. More top scores among the answers than peers in the same queue and channel have,
        beyond honest differences between agents and days that cluster; or, where agents
        differ too much for that, more than usual, and gathered among the answers that
-       were fast, from a shared device or beside a discount, more than peers' are.
+       were fast, from a shared device or beside a discount, more than peers' are, or
+       among those alone that were from a shared device or beside a discount.
     2. At least one of four signs, each held against peers' top scores so that good
        service does not bring it about: answers within two minutes of the invitation;
        answers from a device or address that served several of the agent's customers and
@@ -105,7 +106,8 @@ class PerfectScores(Detector):
     #           ones, of which trouble could be known), troubled, troubled_top;
     #           followed_top, gift_top (whose customers' credits are known, and with
     #           one); signed, signed_top (answers, and top ones, that are fast, from
-    #           the agent's own device or beside a credit). For the wording: milli,
+    #           the agent's own device or beside a credit); rare, rare_top (likewise
+    #           without the fast ones; may be absent). For the wording: milli,
     #           top_milli (scores times 1,000), and timed_other, fast_other,
     #           followed_other, gift_other (lower scores).
     #   days    agent_id, day; the same counts. May be absent.

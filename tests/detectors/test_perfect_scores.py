@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from kpiaudit import testing
+from kpiaudit.detectors import _perfect_scores_questions as questions
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.perfect_scores import PerfectScores
 from kpiaudit.stats.multiplicity import q_values
@@ -265,6 +266,19 @@ def test_a_high_rate_alone_is_no_finding_and_neither_is_a_sign_alone():
     assert asked_of(counted(**MANY)).q_value > 0.3
     assert asked_of(counted(fast_top=40)).q_value > 0.3
     assert asked_of(counted(**MANY, fast_top=40)).q_value < 0.05
+
+
+def test_top_scores_that_gather_where_signs_are_rare_are_seen_among_many_fast_ones():
+    columns = counted()["counts"].columns
+    without = questions.Cells.of({"counts": Summary(columns=columns)})
+    assert len(questions.rates(without, min_excess=0.0)) == 2
+    usual = {"signed": 25, "signed_top": 16, "rare": 6, "rare_top": 4}
+    coached = {"signed": 31, "signed_top": 22, "rare": 12, "rare_top": 12}
+    marked = {k: np.array([usual[k]] * 19 + [coached[k]]) for k in usual}
+    cells = questions.Cells.of({"counts": Summary(columns=columns | marked)})
+    _, gathered, rare = questions.rates(cells, min_excess=0.0)
+    assert rare.p_value[-1] < 0.05 < gathered.p_value[-1]
+    assert not (rare.p_value[:-1] <= 0.05).any()
 
 
 def test_many_who_coach_do_not_hide_each_other():
