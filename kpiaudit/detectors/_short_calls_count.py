@@ -89,7 +89,8 @@ def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
     """Add what the same customer did before and after to each handled call.
 
     The columns added are `again` (the customer had a short call moments before, with
-    whomever), `known` (customer known, and the whole window is inside the export)
+    whomever), `known` (customer known, and the whole window is inside the export and
+    not where a clock was set back)
     and `redial`. Numbers that call again and again in silence are left out, and so
     are outages, once the customers' sequences have been read.
     """
@@ -136,7 +137,11 @@ def _sequence(
     after_end = nw.col("at_ms") + nw.col("next_gap_ms") - nw.col("end_ms")
     soon = after_end <= windows.redial_ms
     near = nw.col("mark_gap_ms") <= windows.episode_ms
-    whole = nw.col("end_ms") + windows.redial_ms <= last_ms
+    until = nw.col("end_ms") + windows.redial_ms
+    whole = until <= last_ms
+    for first, last in data.doubled.get("calls", ()):
+        # Where a clock was set back nobody knows what came within minutes.
+        whole = whole & ((until < first) | (nw.col("at_ms") > last))
     return frame.with_columns(
         # Callers without a number and calls without an id are nobody's episode.
         again=flag((nw.col("short") == 1) & near & ~nw.col("caller").is_null()),

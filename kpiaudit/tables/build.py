@@ -42,6 +42,7 @@ class _Parts:
     derived: dict[str, str] = field(default_factory=dict)
     period: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
+    doubled: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
 
 def build(
@@ -81,6 +82,7 @@ def build(
         derived=parts.derived,
         period=parts.period,
         rows=parts.rows,
+        doubled=parts.doubled,
         files=tuple(r.again for r in found if r.again),
     )
 
@@ -138,7 +140,9 @@ def _add(
     odd = check(table, frame, now.columns)
     notes += odd
     if not _AGAIN & {kind for kind, _, _ in done.notes}:
-        notes += [note for file, piece in pieces for note in jumps(file, piece)]
+        found = [jump for file, piece in pieces for jump in jumps(file, piece)]
+        notes += [jump.note for jump in found]
+        parts.doubled[table] = tuple(span for jump in found for span in jump.doubled)
     parts.frames[table] = frame
     parts.columns[table] = now.columns
     parts.rows[table] = now.rows

@@ -58,7 +58,21 @@ class _Jump:
         return self.above - self.here
 
 
-def jumps(display: str, piece: Converted) -> Iterator[DataNote]:
+@dataclass(frozen=True, kw_only=True)
+class Jumps:
+    """What is to be said of a file's clock, and which instants it passed twice.
+
+    Args:
+        note: The note.
+        doubled: From the first instant after the clock was set back to the last before
+            it, in milliseconds since 1970, for each time that it was.
+    """
+
+    note: DataNote
+    doubled: tuple[tuple[int, int], ...]
+
+
+def jumps(display: str, piece: Converted) -> Iterator[Jumps]:
     """Note where the clock of a file in order of time goes back.
 
     Only where the order of rows means something: within one file or frame that polars
@@ -85,7 +99,7 @@ def jumps(display: str, piece: Converted) -> Iterator[DataNote]:
     if longest > _STEP_MS or longest * _SPAN > span_ms or often:
         return
     shown = [f"{j.name} at {_instant(j.here)}" for j in found[:_SHOWN]]
-    yield DataNote(
+    note = DataNote(
         table=piece.table,
         kind="clock-jumps",
         count=len(found),
@@ -94,6 +108,7 @@ def jumps(display: str, piece: Converted) -> Iterator[DataNote]:
         "an hour was written twice, or single stamps are wrong.",
         examples=tuple(shown),
     )
+    yield Jumps(note=note, doubled=tuple((j.here, j.above) for j in steps))
 
 
 def _backwards(piece: Converted, stamps: Sequence[str]) -> tuple[list[_Jump], int]:

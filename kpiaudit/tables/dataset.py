@@ -47,6 +47,8 @@ class Dataset:
         derived: How a derived column came about, by `table.column`, in a sentence.
         period: First and last anchor instant per table, Int64 milliseconds.
         rows: Rows per table.
+        doubled: Stretches of time per table that a clock passed twice since it was set
+            back, first and last millisecond: gaps across them are not known.
         files: Files that are read again whenever a frame is collected, with what told
             them apart (`Source.stamp`) when they were first read.
         orders: Rows of a table by customer and instant, for those that ask.
@@ -61,6 +63,7 @@ class Dataset:
     derived: Mapping[str, str] = field(default_factory=dict)
     period: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
+    doubled: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     files: tuple[tuple[Source, Stamp], ...] = ()
     orders: Mapping[str, Order] = field(default_factory=dict)
 

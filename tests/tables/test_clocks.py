@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from kpiaudit.detectors._short_calls_count import Windows, followed
+from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
 
 if TYPE_CHECKING:
@@ -60,6 +62,25 @@ def test_a_clock_that_is_set_back_by_an_hour_is_told_with_the_row():
     assert (note.kind, note.count) == ("clock-jumps", 1)
     assert note.examples == ("C00805 at 2026-03-15 11:10 UTC",)
     assert note.examples[0] in note.detail
+
+
+def test_what_came_within_minutes_of_a_clock_that_was_set_back_is_not_known():
+    row = pl.int_range(pl.len())
+    known = calls().with_columns(customer_id=pl.format("K{}", row % 97))
+    back = moved(known, row >= 805, timedelta(hours=-1))
+    data = load(tables={"calls": back})
+    ((first, last),) = data.doubled["calls"]
+    at = back["started_at"].dt.epoch("ms")
+    assert (first, last) == (at[805], at[804])
+    windows = Windows(short_s=10, next_s=30, redial_ms=900_000, episode_ms=60_000)
+    found = collect({"": followed(data, windows, {})})[""]
+    until = pl.col("end_ms") + windows.redial_ms
+    near = (until >= first) & (pl.col("at_ms") <= last)
+    assert found.filter(near).height
+    assert found.filter(near)["known"].sum() == 0
+    rest = found.filter(~near, until <= data.period["calls"][1], pl.col("named") == 1)
+    assert rest.height > 900
+    assert rest["known"].min() == 1
 
 
 def test_an_hour_that_is_written_twice_is_told():
