@@ -27,6 +27,7 @@ RELIABLE = 0.05
 """Share of placebo runs that may be reported; a rule far above it is not relied on."""
 SURE = 0.05
 _WAITED_S = 30.0
+_WEEK_MS = 7 * 24 * 3600 * 1000
 _KINDS = ("agent", "floor", "queue")
 
 
@@ -80,9 +81,9 @@ def full(run: Run, tell: Callable[[str], None]) -> dict[str, PlaceboRuns]:
         if any(t.outcome.testable.any() for t in verdicts.tested):
             out["before"] = _runs([reported(verdicts, level)])
     tell(f"{name}: negative control")
-    control = _waited(run)
-    if control is not None:
-        out["negative_control"] = _runs([reported(control, level)])
+    controls = _controls(run)
+    if controls:
+        out["negative_control"] = _runs([reported(c, level) for c in controls])
     got = []
     honest = run.rule.detector.replicas(
         run.summaries, run.found, number=REPLICAS, seed=17
@@ -102,8 +103,8 @@ def full(run: Run, tell: Callable[[str], None]) -> dict[str, PlaceboRuns]:
 def _unplaced(run: Run, ran: Mapping[str, PlaceboRuns]) -> tuple[str, ...]:
     """Name the placebos of the battery that this rule can't be asked in these data."""
     why = {
-        "negative_control": "no column that no agent can move, such as calls.wait_s, "
-        "goes with its records",
+        "negative_control": "no column that no agent can move, such as calls.wait_s "
+        "or calls.customer_id, goes with its records",
         "cutoffs": "no cutoff of the same roundness at which nothing is paid is "
         "counted for it",
         "before": "no `since` says when it began to pay, or nothing lies before it",
@@ -167,28 +168,49 @@ def _before(run: Run) -> tuple[Detector, Dataset] | None:
     return replace(detector, since=None), replace(run.data, frames=frames)
 
 
-def _waited(run: Run) -> Verdicts | None:
-    """Ask whose callers had waited long before the call reached them.
+def _controls(run: Run) -> list[Verdicts]:
+    """Ask of each agent's calls what no agent can move, against peers as the rules do.
 
-    No agent can move that; the comparison with peers is the rules' own.
+    Whether the caller had waited long before the call reached the agent, and whether
+    the caller had spoken with somebody else in the week before.
     """
-    wanted = ("calls.agent_id", "calls.wait_s")
-    if run.rule.detector.table != "calls" or not run.data.has(*wanted):
-        return None
-    strata = [c for c in ("queue", "hour") if run.data.has(f"calls.{c}")]
-    frame = run.data.table("calls").filter(
-        ~nw.col("agent_id").is_null() & ~nw.col("wait_s").is_null()
-    )
+    data = run.data
+    if run.rule.detector.table != "calls" or not data.has("calls.agent_id"):
+        return []
+    calls = data.table("calls")
+    asked = []
+    if data.has("calls.wait_s"):
+        waited = calls.filter(~nw.col("wait_s").is_null())
+        late = flag(nw.col("wait_s") >= _WAITED_S)
+        asked.append(waited.with_columns(event=late))
+    if data.has("calls.customer_id", "calls.call_id", "calls.at_ms"):
+        asked.append(_after_others(calls.filter(~nw.col("customer_id").is_null())))
+    strata = [c for c in ("queue", "hour") if data.has(f"calls.{c}")]
     by = ["agent_id", *strata]
-    frame = (
-        frame.with_columns(late=flag(nw.col("wait_s") >= _WAITED_S))
+    frames = {
+        str(place): frame.filter(~nw.col("agent_id").is_null())
         .group_by(*by)
-        .agg(calls=nw.len(), late=nw.col("late").sum())
+        .agg(calls=nw.len(), events=nw.col("event").sum())
         .sort(*by)
-    )
-    rows = Summary.of(collect({"waited": frame})["waited"])
-    if not len(rows):
-        return None
+        for place, frame in enumerate(asked)
+    }
+    rows = [Summary.of(each) for each in collect(frames).values()] if frames else []
+    return [_against_peers(each, strata) for each in rows if len(each)]
+
+
+def _after_others(calls: Frame) -> Frame:
+    """Mark calls whose customer's contact before was with another agent, in a week."""
+
+    def before(name: str) -> nw.Expr:
+        return nw.col(name).shift(1).over("customer_id", order_by=("at_ms", "call_id"))
+
+    calls = calls.with_columns(other=before("agent_id"), then=before("at_ms"))
+    recent = nw.col("at_ms") - nw.col("then") <= _WEEK_MS
+    other = nw.col("other") != nw.col("agent_id")
+    return calls.with_columns(event=flag((recent & other).fill_null(value=False)))
+
+
+def _against_peers(rows: Summary, strata: list[str]) -> Verdicts:
     ids, agent = np.unique(rows["agent_id"].astype(str), return_inverse=True)
     keys = ["\x1f".join(map(str, key)) for key in zip(*(rows[c] for c in strata))]  # noqa: B905 - no strata, no keys
     stratum = (
@@ -197,7 +219,7 @@ def _waited(run: Run) -> Verdicts | None:
     outcome = peers.excess(
         agent.astype(np.int64),
         stratum.astype(np.int64),
-        rows.ints("late"),
+        rows.ints("events"),
         rows.ints("calls"),
         n_subjects=len(ids),
     )

@@ -215,3 +215,17 @@ def test_a_cutoff_at_which_nobody_could_be_tested_is_no_run(monkeypatch):
     assert placebo.cheap(run)["cutoffs"].runs == 3
     monkeypatch.setattr(ShortCalls, "elsewhere", lambda *_: (untested,) * 3)
     assert placebo.cheap(run) == {}
+
+
+def test_a_call_after_one_with_somebody_else_within_a_week_is_told_from_others():
+    day = 24 * 3600 * 1000
+    calls = pl.LazyFrame(
+        {
+            "call_id": list("abcdefg"),
+            "customer_id": ["1", "1", "1", "2", "2", "3", "3"],
+            "agent_id": ["A", "B", "B", "A", None, "A", "B"],
+            "at_ms": [0, day, 2 * day, 0, day, 0, 8 * day],
+        }
+    )
+    marked = placebo._after_others(nw.from_native(calls)).to_native().sort("call_id")
+    assert marked.collect()["event"].to_list() == [0, 1, 0, 0, 0, 0, 0]
