@@ -47,6 +47,7 @@ class Assembled:
         frame: Canonical columns.
         columns: Those that hold anything.
         lazy: Whether it reads from disk.
+        most: Rows of all pieces; some may have been left out since.
         derived: Sentence for each derived column.
         notes: Kind, count and sentence.
     """
@@ -55,6 +56,7 @@ class Assembled:
     frame: pl.LazyFrame
     columns: tuple[str, ...]
     lazy: bool
+    most: int = 0
     derived: dict[str, str] = field(default_factory=dict)
     notes: list[tuple[str, int, str]] = field(default_factory=list)
 
@@ -68,6 +70,7 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     """
     done = Assembled(table=table, frame=pl.LazyFrame(), columns=(), lazy=False)
     done.lazy = any(piece.lazy for _, piece in pieces)
+    done.most = sum(piece.rows for _, piece in pieces)
     every = dict.fromkeys(name for _, piece in pieces for name in piece.columns)
     frames = [_prepared(display, piece, done) for display, piece in pieces]
     frames = _ranked(frames, pieces, schema.key(table))
@@ -190,7 +193,7 @@ def _all_distinct(done: Assembled) -> bool:
     """Say whether no two rows have the same name: then no two are equal. Fast."""
     names = names_of_row(done.table, done.columns)
     if done.lazy:
-        return not _again(done.frame, names)
+        return not _again(done.frame, names, done.most)
     rows = done.frame.collect().select(names)
     return not _repeats(rows.hash_rows())
 
@@ -205,7 +208,7 @@ def _drop_equal(done: Assembled) -> None:
     """Drop rows that are equal in every mapped column, and count them."""
     cells = [n for n in done.columns if n != KEPT_BY]
     if done.lazy:
-        gone = _equal_rows(done.frame, cells)
+        gone = _equal_rows(done.frame, cells, done.most)
     else:
         frame = done.frame.collect()
         hashes = frame.select(cells).hash_rows()
@@ -238,9 +241,9 @@ def _names_at(done: Assembled, rows: pl.Series) -> list[str]:
     return named.unique(maintain_order=True).head(SHOWN).to_list()
 
 
-def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
+def _equal_rows(frame: pl.LazyFrame, cells: list[str], most: int) -> pl.Series:
     """Find equal rows by their hashes, a bounded number of hashes at a time."""
-    twice = _again(frame, cells)
+    twice = _again(frame, cells, most)
     if not twice:
         return pl.Series(_AT, [], dtype=pl.get_index_type())
     again = pl.concat(twice)
@@ -254,11 +257,10 @@ def _equal_rows(frame: pl.LazyFrame, cells: list[str]) -> pl.Series:
     return found.join(first, on=_AT, how="anti")[_AT]
 
 
-def _again(frame: pl.LazyFrame, cells: list[str]) -> list[pl.Series]:
-    """Return the hashes of rows that are there more than once."""
+def _again(frame: pl.LazyFrame, cells: list[str], most: int) -> list[pl.Series]:
+    """Return the hashes of rows, at `most` so many, that are there more than once."""
     hashed = frame.select(pl.struct(cells).hash().alias(_HASH))
-    rows = int(frame.select(pl.len()).collect(engine="streaming").item())
-    passes = -(-rows // _HASHES)
+    passes = max(1, -(-most // _HASHES))
     twice: list[pl.Series] = []
     for turn in range(passes):
         part = hashed

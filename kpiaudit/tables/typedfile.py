@@ -14,6 +14,8 @@ from kpiaudit.tables.columns import ROW, Context, Converted
 from kpiaudit.tables.typedcell import WORDS, TypedCell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kpiaudit.tables.mapping import SourceMapping, Target
 
 _ROUNDS = 5
@@ -78,20 +80,16 @@ def _look(frame: pl.LazyFrame, cells: list[TypedCell], context: Context) -> int:
     """Find out what decides how the columns are read; return the rows."""
     asked = {c.column.name for c in cells if c.column.kind in WORDS and not c.sure}
     many = _look_at_words(frame, cells)
-    wanted = {
-        f"{name}\t{cell.column.name}": counted
-        for cell in cells
-        if cell.column.kind not in WORDS or cell in many
-        for name, counted in cell.facts().items()
-    } | {"rows": pl.len()}
+    asking = [c for c in cells if c.column.kind not in WORDS or c in many]
+    wanted = _named(asking, TypedCell.facts) | {"rows": pl.len()}
     # Every column is read once, or damage in it would show in some rules only.
     asked |= {name.split("\t")[-1] for name in wanted}
     for cell in cells:
         if cell.column.name not in asked:
             wanted[f"empty\t{cell.column.name}"] = cell.value.null_count()
-    got: dict[str, Any] = (
-        frame.select(**wanted).collect(engine="streaming").row(0, named=True)
-    )
+    got = _row(frame, wanted)
+    unlike = [c for c in cells if got.get(f"unlike\t{c.column.name}")]
+    got |= _row(frame, _named(unlike, TypedCell.all_word_facts))
     orders: dict[str, list[dict[str, int]]] = {}
     marks: dict[str, list[dict[str, int]]] = {}
     for cell in cells:
@@ -110,6 +108,24 @@ def _look(frame: pl.LazyFrame, cells: list[TypedCell], context: Context) -> int:
         if cell.column.kind in {"instant", "stamp"} and cell.dtype == pl.String:
             _shapes(frame, cell)
     return int(got["rows"])
+
+
+def _named(
+    cells: list[TypedCell], facts: Callable[[TypedCell], dict[str, pl.Expr]]
+) -> dict[str, pl.Expr]:
+    """Return counts over some columns, each named by what it counts and where."""
+    return {
+        f"{name}\t{cell.column.name}": counted
+        for cell in cells
+        for name, counted in facts(cell).items()
+    }
+
+
+def _row(frame: pl.LazyFrame, wanted: dict[str, pl.Expr]) -> dict[str, Any]:
+    """Read a frame once for some aggregates of it; not at all for none."""
+    if not wanted:
+        return {}
+    return frame.select(**wanted).collect(engine="streaming").row(0, named=True)
 
 
 def _look_at_words(frame: pl.LazyFrame, cells: list[TypedCell]) -> list[TypedCell]:
@@ -176,9 +192,7 @@ def _count_unreadable(frame: pl.LazyFrame, cells: list[TypedCell]) -> None:
         wanted[f"example\t{name}"] = cell.text.filter(bad).min()
     if not wanted:
         return
-    got: dict[str, Any] = (
-        frame.select(**wanted).collect(engine="streaming").row(0, named=True)
-    )
+    got = _row(frame, wanted)
     for column in (cell.column for cell in unsure):
         column.filled = int(got[f"filled\t{column.name}"] or 0)
         column.unreadable = int(got[f"bad\t{column.name}"] or 0)
