@@ -70,8 +70,9 @@ def usable_calls(
         **text,
         second=length.floor().cast(nw.Int64),
         ms=(length * 1000).round(0).cast(nw.Int64),
-        period=period.cast(nw.Int64),
-        parity=((nw.col("day") % 2) if days else nw.lit(0)).cast(nw.Int64),
+        # Small: every summary waits for these columns of all rows.
+        period=period.cast(nw.Int8),
+        parity=((nw.col("day") % 2) if days else nw.lit(0)).cast(nw.Int8),
     )
     return frame.filter(~nw.col("day").is_null()) if days else frame
 

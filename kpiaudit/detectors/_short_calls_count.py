@@ -9,6 +9,7 @@ import narwhals as nw
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.tables.neighbours import Sequence, standing_out, with_neighbours
+from kpiaudit.tables.sharing import nothing, once, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,21 +181,28 @@ def text(column: str) -> Any:
     return nw.col(column).fill_null("").alias(column)
 
 
-def totals(keys: Several[str], frame: Frame) -> Frame:
-    """Sum up calls, short ones and what followed, per combination of `keys`."""
+def weighed(frame: Frame) -> Frame:
+    """Add what `totals` sums up: 0 or 1 a call, an episode of short calls as one."""
+    # Small: polars keeps these columns of all rows until the last sum is done.
+    small = {n: nw.col(n).cast(nw.Int8) for n in ("again", "short", "redial", "known")}
+    frame = frame.with_columns(next=nw.col("next").cast(nw.Int8), **small)
     one = 1 - nw.col("again")
     known = nw.col("known") * one
+    return frame.with_columns(
+        one=one,
+        k=nw.col("short") * one,
+        m=nw.col("next"),
+        f=known * nw.col("short"),
+        r=known * nw.col("short") * nw.col("redial"),
+        g=known * (1 - nw.col("short")),
+        h=known * (1 - nw.col("short")) * nw.col("redial"),
+    )
+
+
+def totals(keys: Several[str], frame: Frame) -> Frame:
+    """Sum up calls, short ones and what followed, per combination of `keys`."""
     return (
-        frame.with_columns(
-            one=one,
-            k=nw.col("short") * one,
-            m=nw.col("next"),
-            f=known * nw.col("short"),
-            r=known * nw.col("short") * nw.col("redial"),
-            g=known * (1 - nw.col("short")),
-            h=known * (1 - nw.col("short")) * nw.col("redial"),
-        )
-        .group_by(*keys)
+        frame.group_by(*keys)
         .agg(
             calls=nw.col("one").sum(),
             short=nw.col("k").sum(),
@@ -220,41 +228,53 @@ def density(frame: Frame) -> Frame:
     )
 
 
-def blocks(data: Dataset, windows: Windows, kind: str) -> dict[str, Frame]:
+def blocks(data: Dataset, windows: Windows, kinds: Several[str]) -> dict[str, Frame]:
     """Count, per block of time and place, the agents with short calls at once."""
     frame = calls(data, windows).filter(nw.col("handled") == 1)
-    place = nw.lit("") if not kind else nw.col(kind).fill_null("")
-    out: dict[str, Frame] = {}
-    for number, length in enumerate(BLOCKS_MS):
-        start = nw.col("at_ms") - nw.col("at_ms") % length
-        dated = frame.with_columns(place=place, start=start)
-        # Three agents with short calls are three short calls: few blocks have them,
-        # and only these are counted agent by agent.
-        some = (
-            dated.group_by("place", "start")
+    dated: dict[str, Frame] = {}
+    for kind in kinds:
+        place = nw.lit("") if not kind else nw.col(kind).fill_null("")
+        for number, length in enumerate(BLOCKS_MS):
+            start = nw.col("at_ms") - nw.col("at_ms") % length
+            dated[f"blocks:{kind}:{number}"] = frame.with_columns(
+                place=place, start=start
+            )
+    # Three agents with short calls are three short calls: few blocks have them, and
+    # only these are counted agent by agent.
+    some = settled(
+        {
+            name: rows.group_by("place", "start")
             .agg(all_calls=nw.len(), all_short=nw.col("short").sum())
             .filter(nw.col("all_short") >= 3)
             .filter(nw.col("all_short") * 5 >= _int("all_calls"))
             .select("place", "start")
+            for name, rows in dated.items()
+        }
+    )
+    return {name: _by_block(rows, some[name]) for name, rows in dated.items()}
+
+
+def _by_block(dated: Frame, some: Frame) -> Frame:
+    """Return the blocks in which calls of several agents at once are short."""
+    if nothing(some):
+        dated = dated.head(0)
+    each = (
+        dated.join(some, on=["place", "start"], how="inner")
+        .group_by("place", "start", "agent_id")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(hit=flag(nw.col("short") > 0), calls=_int("calls"))
+        .group_by("place", "start")
+        .agg(
+            calls=nw.col("calls").sum(),
+            short=nw.col("short").sum(),
+            agents=nw.len(),
+            hit=nw.col("hit").sum(),
         )
-        each = (
-            dated.join(some, on=["place", "start"], how="inner")
-            .group_by("place", "start", "agent_id")
-            .agg(calls=nw.len(), short=nw.col("short").sum())
-            .with_columns(hit=flag(nw.col("short") > 0), calls=_int("calls"))
-            .group_by("place", "start")
-            .agg(
-                calls=nw.col("calls").sum(),
-                short=nw.col("short").sum(),
-                agents=nw.len(),
-                hit=nw.col("hit").sum(),
-            )
-        )
-        several = (nw.col("hit") >= 3) & (nw.col("hit") * 2 >= nw.col("agents"))
-        out[f"blocks:{kind}:{number}"] = each.filter(
-            several & (nw.col("short") * 5 >= nw.col("calls"))
-        ).sort("place", "start")
-    return out
+    )
+    several = (nw.col("hit") >= 3) & (nw.col("hit") * 2 >= nw.col("agents"))
+    return each.filter(several & (nw.col("short") * 5 >= nw.col("calls"))).sort(
+        "place", "start"
+    )
 
 
 def _int(column: str) -> Any:
@@ -316,6 +336,7 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
     frame = followed(data, windows, found)
     queue = "queue" if has(data, "queue") else None
     frame = frame.with_columns(queue=text("queue") if queue else nw.lit(""))
+    frame = once(weighed(frame))
     out = {"counts": totals(("agent_id", "queue"), frame), "density": density(frame)}
     if has(data, "day"):
         dated = frame.filter(~nw.col("day").is_null())
@@ -329,7 +350,7 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
             split = frame.filter(~nw.col(column).is_null())
             out[column] = totals(("agent_id", column), split)
     if has(data, "at_ms"):
-        out["bursts"] = bursts(frame)
+        out["bursts"] = bursts(frame, calls(data, windows))
     if found.get("coarse") and has(data, "site_id"):
         left = calls(data, windows).filter(nw.col("handled") == 1, _at_coarse(found))
         out["coarse"] = left.group_by("agent_id").agg(calls=nw.len()).sort("agent_id")
@@ -341,22 +362,31 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
     return out
 
 
-def bursts(frame: Frame) -> Frame:
-    """Count, per agent, short calls in blocks of ten minutes with hardly any other."""
+def bursts(frame: Frame, every: Frame) -> Frame:
+    """Count, per agent, short calls in blocks of ten minutes with hardly any other.
+
+    Args:
+        frame: From `followed`.
+        every: From `calls`; it has all rows of the other, and perhaps more.
+    """
     start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
-    dated = frame.with_columns(start=start.fill_null(-1))
+    start = start.fill_null(-1).alias("start")
     # Nearly every call is a block of its own: only those with three short calls are
     # counted whole.
-    some = (
-        dated.filter(nw.col("short") == 1)
-        .group_by("agent_id", "start")
-        .agg(all_short=nw.len())
-        .filter(nw.col("all_short") >= 3)
-        .select("agent_id", "start")
-    )
+    some = settled(
+        {
+            "": every.filter(nw.col("short") == 1)
+            .with_columns(start)
+            .group_by("agent_id", "start")
+            .agg(all_short=nw.len())
+            .filter(nw.col("all_short") >= 3)
+            .select("agent_id", "start")
+        }
+    )[""]
     dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
     each = (
-        dated.join(some, on=["agent_id", "start"], how="inner")
+        frame.with_columns(start)
+        .join(some, on=["agent_id", "start"], how="inner")
         .group_by("agent_id", "start")
         .agg(calls=nw.len(), short=nw.col("short").sum())
         .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))

@@ -33,6 +33,7 @@ from kpiaudit.detectors.base import (
 from kpiaudit.detectors.sources import SCHEMES
 from kpiaudit.stats import held
 from kpiaudit.stats.outcome import Outcome
+from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -449,22 +450,20 @@ class DurationCap(Detector):
         order = ["at_ms"] if data.has("calls.at_ms") else ["agent_id", "talk_s"]
         if data.has("calls.call_id"):
             order.append("call_id")
+        days = data.has("calls.day")
+        parts = [
+            counts.placed(calls, cap, found["layouts"], self.window, days)
+            for cap in found["caps"]
+        ]
+        frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
+        frame = once(frame.filter(nw.col("period") == 1))
         zones = {"flagged": counts.NEAR, "control": counts.BELOW}
-        out = {}
-        for label, zone in zones.items():
-            parts = [
-                counts.placed(
-                    calls,
-                    cap,
-                    found["layouts"],
-                    self.window,
-                    data.has("calls.day"),
-                ).filter((nw.col("zone") == zone) & (nw.col("period") == 1))
-                for cap in found["caps"]
-            ]
-            frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
-            out[label] = frame.sort(*order).drop(*extra, *absent)
-        return out
+        return {
+            label: frame.filter(nw.col("zone") == zone)
+            .sort(*order)
+            .drop(*extra, *absent)
+            for label, zone in zones.items()
+        }
 
 
 def _together(piles: list[floor.Pile]) -> list[Tested]:

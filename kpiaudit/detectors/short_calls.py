@@ -189,9 +189,9 @@ class ShortCalls(Detector):
             "lengths": written.lengths(data),
         }
         if data.has("calls.at_ms"):
-            for kind in ("", "site_id", "trunk"):
-                if not kind or data.has(f"calls.{kind}"):
-                    out |= count.blocks(data, self._windows, kind)
+            kinds = ["site_id", "trunk"]
+            kinds = ["", *(kind for kind in kinds if data.has(f"calls.{kind}"))]
+            out |= count.blocks(data, self._windows, kinds)
         if data.has("calls.customer_id"):
             out["numbers"] = count.numbers(
                 data, self._windows, least=self.silent_calls, most=500

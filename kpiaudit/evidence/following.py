@@ -85,15 +85,18 @@ def counts(run: Run, data: Dataset, sources: Iterable[Source]) -> Mapping[str, F
         that it can answer about) and `k_<key>` (records that were followed by it).
     """
     mine = limited(run.rule, data)
-    marked = _marked(run, mine)
-    if marked is None:
+    parts = _marked(run, mine)
+    if not parts:
         return {}
+    marked = once(_stacked(parts))
     asked = tuple(sources)
     timed = [s for s in asked if s.window_ms]
     out = {}
     if timed:
         told = run.rule.detector.table == "calls" and mine.has(f"calls.{CONTACT}")
-        out["followed"] = _followed(marked, data, timed, told=told)
+        out["followed"] = (
+            _told(parts, data, timed) if told else _followed(marked, data, timed)
+        )
     for source in asked:
         if source.id == "survey":
             out["survey"] = _surveyed(marked, run, data, source)
@@ -117,10 +120,11 @@ def _ends(run: Run) -> Any | None:
     return nw.coalesce(*there) if there else None
 
 
-def _marked(run: Run, data: Dataset) -> Frame | None:
+def _marked(run: Run, data: Dataset) -> list[Frame]:
+    """Return the flagged records, and those to hold them against, apart."""
     detector, table = run.rule.detector, run.rule.detector.table
     if not run.data.has(f"{table}.agent_id"):
-        return None
+        return []
     frames = detector.records(data, ("floor", "all"), run.found)
     labels = ["flagged", *(["control"] if detector.alternative.control else [])]
     wanted = [
@@ -134,7 +138,7 @@ def _marked(run: Run, data: Dataset) -> Frame | None:
     hour = run.data.has(f"{table}.hour")
     end = _ends(run)
     none = nw.lit(None).cast(nw.Int64)
-    parts = [
+    return [
         frames[label].select(
             nw.col("agent_id").fill_null(""),
             *wanted,
@@ -145,25 +149,32 @@ def _marked(run: Run, data: Dataset) -> Frame | None:
         )
         for label in labels
     ]
-    return once(parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical"))
+
+
+def _stacked(parts: list[Frame]) -> Frame:
+    return parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
 
 
 def _flag(condition: Any) -> Any:
     return nw.when(condition).then(nw.lit(1)).otherwise(nw.lit(0)).cast(nw.Int64)
 
 
-def _followed(
-    marked: Frame, data: Dataset, sources: Iterable[Source], *, told: bool
-) -> Frame:
-    """Count records by what followed them.
+def _followed(marked: Frame, data: Dataset, sources: Iterable[Source]) -> Frame:
+    """Count records by what followed them."""
+    return _summed(*_windows(_lasting(marked), data, tuple(sources)))
 
-    Where the calls were sorted by customer, the next contact of each is known already,
-    and only the few customers with any other event are left to be looked at.
+
+def _lasting(marked: Frame) -> Frame:
+    return marked.filter(~nw.col("customer_id").is_null() & ~nw.col("end_ms").is_null())
+
+
+def _told(parts: list[Frame], data: Dataset, sources: Iterable[Source]) -> Frame:
+    """Count records by what followed them, where each call's next contact is known.
+
+    The calls were sorted by customer then, and only the few customers with any other
+    event are left to be looked at.
     """
     asked = tuple(sources)
-    base = marked.filter(~nw.col("customer_id").is_null() & ~nw.col("end_ms").is_null())
-    if not told:
-        return _summed(*_windows(base, data, asked))
     contacts = [s for s in asked if s.id == "contact"]
     others = [s for s in asked if s.id != "contact"]
     flags: dict[str, Any] = {}
@@ -175,16 +186,18 @@ def _followed(
         if source in contacts:
             soon = nw.col(CONTACT) <= source.window_ms
             flags[f"k_{source.key}"] = _flag(known & soon)
+    # Each part has its own `control`, so that no sum lies in two of them. One frame of
+    # both would make polars keep the second part's rows until the first is read.
+    whole = _stacked([_summed(_lasting(part), flags) for part in parts])
     if not others:
-        return _summed(base, flags)
+        return whole.sort(*KEYS)
     events = _events(data, {s.id for s in others})
     met = nw.concat([e.select("customer_id") for e in events], how="vertical").unique()
-    few = base.join(met, on="customer_id", how="semi")
+    few = _lasting(_stacked(parts)).join(met, on="customer_id", how="semi")
     frame, more = _windows(few, data, others)
     more = {name: flag for name, flag in more.items() if name not in flags}
     return (
-        _summed(base, flags)
-        .join(_summed(frame, more), on=list(KEYS), how="left")
+        whole.join(_summed(frame, more), on=list(KEYS), how="left")
         .with_columns(nw.col(name).fill_null(0) for name in more)
         .sort(*KEYS)
     )

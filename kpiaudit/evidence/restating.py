@@ -12,7 +12,7 @@ from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
 from kpiaudit.tables import neighbours
 from kpiaudit.tables.engine import collect, flag
-from kpiaudit.tables.sharing import once
+from kpiaudit.tables.sharing import once, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +27,7 @@ IN_TIME_S = 20.0
 RESOLVED_DAYS = 7
 """A contact counts as resolved if the customer is not heard of again for so long."""
 _Z = 1.959964
+_KEYS = ("call_id", "agent_id", "at_ms")
 _SUMS = ("calls", "handle_ms", "handle_sq", "offered", "in_time", "known", "quiet")
 
 
@@ -39,16 +40,18 @@ class _Sums:
 
 
 def restate(runs: Sequence[Run]) -> None:
-    """Restate what the findings of some rules move; one read for all of them.
+    """Restate what the findings of some rules move; two reads for all of them.
 
     Args:
         runs: All rules; those without findings are left alone.
     """
     found = [run for run in runs if run.findings]
+    keys = {n: key for n, run in enumerate(found) if (key := _flagged(run)) is not None}
+    keys = settled({str(number): key for number, key in keys.items()})
     wanted = {
         f"{number}/{name}": frame
-        for number, run in enumerate(found)
-        for name, frame in frames(run).items()
+        for number, key in keys.items()
+        for name, frame in _frames(found[int(number)], key).items()
     }
     read = {n: Summary.of(f) for n, f in collect(wanted).items()} if wanted else {}
     for number, run in enumerate(found):
@@ -56,22 +59,54 @@ def restate(runs: Sequence[Run]) -> None:
         add(run, {n.removeprefix(own): s for n, s in read.items() if n.startswith(own)})
 
 
-def frames(run: Run) -> dict[str, Frame]:
-    """Return what has to be counted, per agent and queue; nothing for most rules.
-
-    Args:
-        run: A rule with findings.
-    """
+def _flagged(run: Run) -> Frame | None:
+    """Return what names the flagged records; None where nothing is to be counted."""
     data = run.data
     if not run.rule.detector.restates or not data.has(
         "calls.agent_id", "calls.call_id", "calls.at_ms", "calls.talk_s"
     ):
-        return {}
-    base = _base(run)
-    keys = ("call_id", "agent_id", "at_ms")
+        return None
     chosen = run.rule.detector.records(data, ("floor", "all"), run.found)["flagged"]
-    flagged = base.join(chosen.select(*keys).unique(), on=list(keys), how="inner")
-    return {"whole": _summed(base), "flagged": _summed(flagged)}
+    return chosen.select(*_KEYS).unique()
+
+
+def _frames(run: Run, chosen: Frame) -> dict[str, Frame]:
+    """Return what has to be counted, per agent and queue."""
+    one = nw.lit(1).cast(nw.Int64)
+    marked = _base(run).join(chosen.with_columns(mine=one), on=list(_KEYS), how="left")
+    marked = marked.with_columns(
+        mine=nw.col("mine").fill_null(0), square=nw.col("tenths") * nw.col("tenths")
+    )
+    # Both are summed up at once: read twice, all rows would wait in memory.
+    sums = once(
+        marked.with_columns(**{f"my_{n}": nw.col(n) * nw.col("mine") for n in _SUMMED})
+        .group_by("agent_id", "queue")
+        .agg(
+            calls=nw.len(),
+            my_calls=nw.col("mine").sum(),
+            **{n: nw.col(n).sum() for n in _SUMMED},
+            **{f"my_{n}": nw.col(f"my_{n}").sum() for n in _SUMMED},
+        )
+    )
+    return {"whole": _told(sums, ""), "flagged": _told(sums, "my_")}
+
+
+_SUMMED = ("tenths", "square", "offered", "in_time", "known", "quiet")
+
+
+def _told(sums: Frame, mine: str) -> Frame:
+    """Return sums over all calls, or over the flagged ones, where there are any."""
+    names = {"calls": "calls", "tenths": "handle_ms", "square": "handle_sq"}
+    names |= {name: name for name in _SUMMED if name not in names}
+    return (
+        sums.filter(nw.col(f"{mine}calls") > 0)
+        .select(
+            "agent_id",
+            "queue",
+            **{new: nw.col(f"{mine}{old}").cast(nw.Int64) for old, new in names.items()},
+        )
+        .sort("agent_id", "queue")
+    )
 
 
 def _base(run: Run) -> Frame:
@@ -99,40 +134,17 @@ def _base(run: Run) -> Frame:
         frame = neighbours.with_neighbours(frame, how)
         there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
         known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
-    return once(
-        frame.select(
-            "agent_id",
-            "call_id",
-            "at_ms",
-            queue=nw.col("queue").fill_null("")
-            if data.has("calls.queue")
-            else nw.lit(""),
-            # Whole tenths of a second: a sum of floats depends on their order.
-            tenths=(handle * 10).round().cast(nw.Int64),
-            offered=flag(~wait.is_null()) if waited else zero,
-            in_time=flag(wait <= IN_TIME_S) if waited else zero,
-            known=known,
-            quiet=quiet,
-        )
-    )
-
-
-def _summed(frame: Frame) -> Frame:
-    by = ("agent_id", "queue")
-    tenths = nw.col("tenths")
-    return (
-        frame.with_columns(square=tenths * tenths)
-        .group_by(*by)
-        .agg(
-            calls=nw.len(),
-            handle_ms=tenths.sum(),
-            handle_sq=nw.col("square").sum(),
-            **{
-                name: nw.col(name).sum()
-                for name in ("offered", "in_time", "known", "quiet")
-            },
-        )
-        .sort(*by)
+    return frame.select(
+        "agent_id",
+        "call_id",
+        "at_ms",
+        queue=nw.col("queue").fill_null("") if data.has("calls.queue") else nw.lit(""),
+        # Whole tenths of a second: a sum of floats depends on their order.
+        tenths=(handle * 10).round().cast(nw.Int64),
+        offered=flag(~wait.is_null()) if waited else zero,
+        in_time=flag(wait <= IN_TIME_S) if waited else zero,
+        known=known,
+        quiet=quiet,
     )
 
 

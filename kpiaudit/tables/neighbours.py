@@ -175,15 +175,17 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
         "next_same": np.int8(0),
         "mark_gap_ms": np.int32(-1),
     }
-    found = beside(order, ask, empty=empty, present=present).select(
-        pl.when(pl.col("next_gap_ms") >= 0).then("next_gap_ms"),
-        "next_same",
-        pl.when(pl.col("mark_gap_ms") >= 0).then("mark_gap_ms"),
-    )
-    # Rows keep their order: what is computed by position is laid beside them.
+    found = beside(order, ask, empty=empty, present=present)
+    # Rows keep their order: what is computed by position is laid beside them. Polars
+    # lets the faster side run ahead: as it is it waits in memory that it has anyway.
     return pl.concat([native, found], how="horizontal").with_columns(
-        pl.col(ADDED).cast(pl.Int64)
+        _known("next_gap_ms"), pl.col("next_same").cast(pl.Int64), _known("mark_gap_ms")
     )
+
+
+def _known(name: str) -> pl.Expr:
+    """Return milliseconds as Int64, null where the number below zero says so."""
+    return pl.when(pl.col(name) >= 0).then(name).cast(pl.Int64).alias(name)
 
 
 _MARKED = 2
@@ -273,6 +275,7 @@ def with_next_contact(data: Dataset) -> Dataset:
     if CONTACT not in order.beside:
         order.beside[CONTACT] = _next_contacts(native, data, order)
     native = pl.concat([native, order.beside[CONTACT]], how="horizontal")
+    native = native.with_columns(_known(CONTACT))
     return replace(
         data,
         frames={**data.frames, "calls": nw.from_native(native)},
@@ -281,7 +284,7 @@ def with_next_contact(data: Dataset) -> Dataset:
 
 
 def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.LazyFrame:
-    """Return the column of the next contacts, a row per call."""
+    """Return the column of the next contacts, a row per call; -1 for none."""
     counts = native.filter(pl.col("customer_id").is_not_null())
     if data.has("calls.direction"):
         way = pl.col("direction")
@@ -313,8 +316,7 @@ def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.Lazy
             spot[left] += 1
         return part.row, {CONTACT: gap}
 
-    found = beside(order, ask, empty={CONTACT: np.int32(-1)})
-    return found.select(pl.when(pl.col(CONTACT) >= 0).then(CONTACT).cast(pl.Int64))
+    return beside(order, ask, empty={CONTACT: np.int32(-1)})
 
 
 def _first_legs(
