@@ -46,8 +46,8 @@ def restate(runs: Sequence[Run]) -> None:
         runs: All rules; those without findings are left alone.
     """
     found = [run for run in runs if run.findings]
-    keys = {n: key for n, run in enumerate(found) if (key := _flagged(run)) is not None}
-    keys = settled({str(number): key for number, key in keys.items()})
+    named = ((str(number), _flagged(run)) for number, run in enumerate(found))
+    keys = settled({number: key for number, key in named if key is not None})
     wanted = {
         f"{number}/{name}": frame
         for number, key in keys.items()
@@ -103,7 +103,9 @@ def _told(sums: Frame, mine: str) -> Frame:
         .select(
             "agent_id",
             "queue",
-            **{new: nw.col(f"{mine}{old}").cast(nw.Int64) for old, new in names.items()},
+            **{
+                new: nw.col(f"{mine}{old}").cast(nw.Int64) for old, new in names.items()
+            },
         )
         .sort("agent_id", "queue")
     )

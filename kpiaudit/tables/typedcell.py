@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from kpiaudit.tables.columns import Column
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
-_UNLIKE = (
-    rf"^\s|\s$|^#|{cols.ROUNDED}|^(?:"
-    + "|".join(sorted(map(re.escape, NULLS)))
-    + ")$"
+UNLIKE = (
+    rf"^\s|\s$|^#|{cols.ROUNDED}|^(?:" + "|".join(sorted(map(re.escape, NULLS))) + ")$"
 )
 """What every text matches that is not read as it stands, or is told of in a note."""
 WORDS = ("id", "text", "code")
@@ -178,7 +176,7 @@ class TypedCell:
         if plain and self.dtype == pl.String:
             # One pattern costs a tenth of asking for everything, and most match none.
             return {
-                "unlike": self.text.str.contains(_UNLIKE).sum(),
+                "unlike": self.text.str.contains(UNLIKE).sum(),
                 "filled": self.text.is_not_null().sum(),
             }
         return self.all_word_facts()
