@@ -170,15 +170,27 @@ def converted(
         converted=converted,
         rows=raw.rows,
         rejected=raw.broken,
-        notes=tuple(raw.notes),
+        notes=(*raw.notes, *_zone_note(sniffed, mapping, options)),
     )
+
+
+def _zone_note(
+    sniffed: Sniffed, mapping: SourceMapping, options: Options
+) -> Iterable[tuple[str, int, str]]:
+    """Say that the file's own zone goes before the one that was asked for."""
+    if sniffed.timezone and not mapping.timezone:
+        zone = sniffed.timezone
+        if zone != options.timezone:
+            text = f"the header says that its instants are in {zone}, and they were "
+            text += f"read so; days and hours are those of {options.timezone}"
+            yield "time-zone", 1, text
 
 
 def context_of(source: Source, sniffed: Sniffed, options: Options) -> Context:
     """Return what is known about a file before its cells are read."""
     return Context(
         display=source.display,
-        timezone=options.timezone,
+        timezone=sniffed.timezone or options.timezone,
         max_unreadable=options.max_unreadable,
         order=options.order,
         separator=sniffed.separator,

@@ -142,7 +142,7 @@ def report_read(read: Read) -> FileReport:
         preset=read.match.mapping.name,
         why=read.match.why,
         about=read.match.mapping.about,
-        confidence=read.match.mapping.confidence,
+        confidence=read.match.mapping.confidence if read.match.mapping.shipped else "",
         cautions=read.match.mapping.notes,
         columns=tuple(
             c

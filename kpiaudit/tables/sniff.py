@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from kpiaudit.errors import TableError
 from kpiaudit.tables import schema
 from kpiaudit.tables.assembly import QUEUE_LOG
+from kpiaudit.tables.importids import stated_zone
 from kpiaudit.tables.mapping import fold
 from kpiaudit.tables.queuelog import is_queue_log
 from kpiaudit.tables.source import magic, recoded
@@ -74,6 +75,7 @@ class Sniffed:
         skip: Lines of decoded text above the first data row.
         skipped: Lines above the header row.
         cr_only: Whether lines end in a carriage return alone.
+        timezone: Zone of its instants, where its header rows name one.
     """
 
     format: str
@@ -85,6 +87,7 @@ class Sniffed:
     skip: int = 0
     skipped: int = 0
     cr_only: bool = False
+    timezone: str | None = None
 
 
 def sniff(
@@ -152,6 +155,7 @@ def sniff(
         skip=skip,
         skipped=above,
         cr_only=cr_only,
+        timezone=stated_zone("\n".join(text.split("\n", skip)[:skip])),
     )
 
 

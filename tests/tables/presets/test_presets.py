@@ -18,6 +18,7 @@ import yaml
 from kpiaudit.errors import RuleError, TableError
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import discover
+from kpiaudit.tables.examine import examine
 from kpiaudit.tables.grammar import preset_text, read_presets
 from kpiaudit.tables.load import load
 from kpiaudit.tables.mapping import fold
@@ -352,3 +353,29 @@ def test_a_call_record_without_linkedid_is_a_call_of_its_own(tmp_path):
     rows = rewritten("freepbx-cdr", tmp_path, (",linkedid,", ",other,"))
     assert [r["call_id"] for r in rows[:2]] == ["1772438400.1", "1772439000.2"]
     assert [r["agent_id"] for r in rows[:2]] == ["201", "202"]
+
+
+def test_a_zone_in_the_third_header_row_is_the_zone_of_the_instants(tmp_path):
+    text = fixture("qualtrics-responses").read_text(encoding="utf-8")
+    plain = load([fixture("qualtrics-responses")])
+    assert not [n for n in plain.notes if n.kind == "time-zone"]
+    path = tmp_path / "export.csv"
+    path.write_text(text.replace('""UTC""', '""America/Denver""'), encoding="utf-8")
+    data = load([path])
+    frames = [d.frames["surveys"].to_native().collect() for d in (plain, data)]
+    utc, denver = (f["responded_at"].to_list() for f in frames)
+    assert [b - a for a, b in zip(utc, denver, strict=True) if a] == [
+        7 * 3_600_000 for a in utc if a
+    ]
+    (note,) = [n for n in data.notes if n.kind == "time-zone"]
+    assert "its instants are in America/Denver" in note.detail
+    path.write_text(text.replace('""UTC""', '""Mars/Base""'), encoding="utf-8")
+    assert [n.kind for n in load([path]).notes] == [n.kind for n in plain.notes]
+
+
+def test_a_copied_preset_is_a_mapping_and_not_the_preset(tmp_path):
+    copy = tmp_path / "mapping.yaml"
+    copy.write_text(preset_text("olist-orders"), encoding="utf-8")
+    (report,) = examine([fixture("olist-orders")], mapping=copy).files
+    assert report.confidence == ""
+    assert "mapping file" in report.why
