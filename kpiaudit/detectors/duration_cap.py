@@ -220,7 +220,8 @@ class DurationCap(Detector):
             window=self.window,
             min_relative=self.min_searched,
         )
-        if found and written.in_hours(summaries["lengths"]):
+        known = found and "lengths" in summaries
+        if known and written.in_hours(summaries["lengths"]):
             return {**found, "unsearched": written.HOURS}
         if not found or not found["caps"]:
             return found
