@@ -31,6 +31,9 @@ STRENGTHS = (0.03, 0.1, 0.2, 0.4)
 _REACH = 4 * WINDOW
 _ZONES = ("below", "near", "over", "beyond")
 
+_IN_SECONDS = table(calls=np.ones(1), hours=np.zeros(1))
+"""No call is so long that its unit is in doubt."""
+
 
 def make(cell: Cell, rng: np.random.Generator) -> Made:
     """Simulate one centre; a share of the calls past the cap ends just before it."""
@@ -53,7 +56,7 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     detector = DurationCap(cap_s=None if cell.mode == "search" else float(CAP))
     ids = names(cell.agents)
     calls = {"agent": agent, "day": day, "queue": queue, "second": second}
-    found = detector.find({"seconds": _seconds(calls)})
+    found = detector.find({"seconds": _seconds(calls), "lengths": _IN_SECONDS})
     summaries = _around(calls | {"again": again}, found, ids)
     events, trials = _plain(calls, cell.agents)
     return Made(
