@@ -31,7 +31,7 @@ STRENGTHS = (0.03, 0.1, 0.2, 0.4)
 _REACH = 4 * WINDOW
 _ZONES = ("below", "near", "over", "beyond")
 
-_IN_SECONDS = table(calls=np.ones(1), hours=np.zeros(1))
+_IN_SECONDS = table(hours=np.zeros(1), days=np.zeros(1))
 """No call is so long that its unit is in doubt."""
 
 

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.base import Summary
     from kpiaudit.tables.dataset import Dataset, Frame
 
+_BRIEF_S = 120  # calls of which rounding is asked: it is these that have to be told
 _HOURS_S = 3 * 3600
+_DAY_S = 86_400
 _LONGEST_S = 1e12
-_FEWEST = 200  # calls of a site, to tell how its lengths are written
-_MOST = 0.6  # of its lengths
+_FEWEST_BRIEF = 50  # of a site, to tell how its lengths are written
+_FEWEST = 200  # calls, to tell their unit
+_MOST = 0.6  # of the lengths
 HOURS = (
     "half of the calls have a calls.talk_s above three hours, so its unit is not "
     "known: say 'unit: ms' (or another) in a mapping file"
@@ -24,37 +27,48 @@ HOURS = (
 
 
 def lengths(data: Dataset) -> Frame:
-    """Count each site's calls: all, those in whole tens and fifteens, those of hours.
+    """Count each site's brief calls, those in whole tens and fifteens, and long ones.
 
-    Calls without any talk are whole multiples of everything, and are left out.
+    Calls without any talk are whole multiples of everything, and are left out; so are,
+    for the speed of it, most others, of which nothing is asked here.
     """
     talk = nw.col("talk_s")
     site = nw.col("site_id").fill_null("") if data.has("calls.site_id") else nw.lit("")
     ms = (talk * 1000).round().cast(nw.Int64)
+    brief = (talk > 0) & (talk <= _BRIEF_S)
+    long = (talk > _HOURS_S) & (talk < _LONGEST_S)
     return (
         data.table("calls")
-        .filter(~nw.col("agent_id").is_null(), talk > 0, talk < _LONGEST_S)
+        .filter(brief | long, ~nw.col("agent_id").is_null())
         .with_columns(
             site_id=site,
-            tens=flag(ms % 10_000 == 0),
-            fifteens=flag(ms % 15_000 == 0),
+            brief=flag(talk <= _BRIEF_S),
+            tens=flag((talk <= _BRIEF_S) & (ms % 10_000 == 0)),
+            fifteens=flag((talk <= _BRIEF_S) & (ms % 15_000 == 0)),
             hours=flag(talk > _HOURS_S),
+            days=flag(talk > _DAY_S),
         )
         .group_by("site_id")
         .agg(
-            calls=nw.len(),
+            brief=nw.col("brief").sum(),
             tens=nw.col("tens").sum(),
             fifteens=nw.col("fifteens").sum(),
             hours=nw.col("hours").sum(),
+            days=nw.col("days").sum(),
         )
         .sort("site_id")
     )
 
 
-def in_hours(rows: Summary) -> bool:
-    """Say whether most calls last for hours: their unit is another one."""
-    calls = rows.floats("calls").sum()
-    return bool(calls >= _FEWEST and rows.floats("hours").sum() > calls / 2)
+def in_hours(rows: Summary, calls: int) -> bool:
+    """Say whether most calls last for hours: their unit is another one.
+
+    Args:
+        rows: From `lengths`.
+        calls: Calls of up to a day.
+    """
+    total = calls + rows.floats("days").sum()
+    return bool(total >= _FEWEST and rows.floats("hours").sum() > total / 2)
 
 
 def coarse(rows: Summary) -> dict[str, Any]:
@@ -65,11 +79,11 @@ def coarse(rows: Summary) -> dict[str, Any]:
     Returns:
         `coarse`, the sites in order, and `all_coarse`: there is no other.
     """
-    calls = rows.floats("calls")
+    brief = rows.floats("brief")
     whole = np.maximum(rows.floats("tens"), rows.floats("fifteens"))
-    enough = calls >= _FEWEST
-    rounded = enough & (whole > _MOST * calls)
-    if calls.sum() >= _FEWEST and whole.sum() > _MOST * calls.sum():
+    enough = brief >= _FEWEST_BRIEF
+    rounded = enough & (whole > _MOST * brief)
+    if brief.sum() >= _FEWEST_BRIEF and whole.sum() > _MOST * brief.sum():
         # What is too little to tell is written as it is elsewhere.
         rounded |= ~enough
     sites = [str(site) for site in rows["site_id"][rounded]]

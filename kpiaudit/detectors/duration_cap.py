@@ -221,7 +221,7 @@ class DurationCap(Detector):
             min_relative=self.min_searched,
         )
         known = found and "lengths" in summaries
-        if known and written.in_hours(summaries["lengths"]):
+        if known and written.in_hours(summaries["lengths"], found["calls"]):
             return {**found, "unsearched": written.HOURS}
         if not found or not found["caps"]:
             return found

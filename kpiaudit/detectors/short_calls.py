@@ -204,7 +204,8 @@ class ShortCalls(Detector):
         found = finds.read(summaries) | incentives.find(summaries, kpis=paid)
         if "lengths" in summaries:
             found |= written.coarse(summaries["lengths"])
-            found["hours"] = written.in_hours(summaries["lengths"])
+            calls = int(summaries["whole"].ints("calls").sum())
+            found["hours"] = written.in_hours(summaries["lengths"], calls)
         return found
 
     def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
