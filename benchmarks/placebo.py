@@ -3,7 +3,8 @@
 Per rule and family of honest spread: the share of simulated honest centres with an
 agent reported, and what replicas drawn from each centre's own fitted spread say of it.
 Run:
-`PYTHONPATH=. python benchmarks/placebo.py early-closure --centres 40 --replicas 5`.
+`PYTHONPATH=. python benchmarks/placebo.py early-closure --centres 40 --replicas 5`;
+with `--write` its table goes into docs/accuracy.md at the next `accuracy.py --report`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from calibration.worlds import FAMILIES, Cell
 
 from kpiaudit.evidence.placebo import reported
 
+PAGE = Path(__file__).parent / "calibration" / "placebo.md"
 LEVELS = (0.05, 0.2, 0.5)
 """The level in use, and two at which alarms are frequent enough to be compared."""
 
@@ -58,6 +60,40 @@ def line(name: str, got: dict[str, list[int]]) -> str:
     return f"{name:10} " + "  ".join(parts)
 
 
+def table(of: dict[str, dict[str, dict[str, list[int]]]]) -> str:
+    """Return a table of all detectors: families but the novices together, novices."""
+    head = [f"q ≤ {100 * level:.0f} %" for level in LEVELS]
+    lines = [
+        "| Detector | Honest differences | " + " | ".join(head) + " | Told / true |",
+        "| --- | --- |" + " --- |" * (len(LEVELS) + 1),
+    ]
+    for name, families in of.items():
+        novices = {k: v for k, v in families.items() if k == "novices"}
+        others = {k: v for k, v in families.items() if k != "novices"}
+        for label, some in (("without novices", others), ("novices", novices)):
+            if some:
+                lines.append(_row(name, label, _sums(some)))
+    return "\n".join(lines) + "\n"
+
+
+def _sums(some: dict[str, dict[str, list[int]]]) -> dict[str, list[int]]:
+    return {
+        key: [sum(each) for each in zip(*(g[key] for g in some.values()), strict=True)]
+        for key in ("centres", "replicas", "runs")
+    }
+
+
+def _row(name: str, label: str, got: dict[str, list[int]]) -> str:
+    centres, drawn = got["runs"]
+    cells = [
+        f"{true} of {centres}, {100 * told / max(drawn, 1):.1f} %"
+        for true, told in zip(got["centres"], got["replicas"], strict=True)
+    ]
+    true, told = got["centres"][-1], got["replicas"][-1]
+    ratio = f"{told / max(drawn, 1) / (true / centres):.2f}" if true else "-"
+    return f"| `{name}` | {label} | " + " | ".join(cells) + f" | {ratio} |"
+
+
 def main() -> None:
     """Print one line per family and one for all of them, rule by rule."""
     parser = argparse.ArgumentParser()
@@ -66,7 +102,9 @@ def main() -> None:
     parser.add_argument("--centres", type=int, default=40)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--families", nargs="*", default=FAMILIES)
+    parser.add_argument("--write", action="store_true", help="keep the table")
     given = parser.parse_args()
+    kept: dict[str, dict[str, dict[str, list[int]]]] = {}
     for name in given.detectors:
         levels = ", ".join(str(level) for level in LEVELS)
         print(f"{name}: true, placebo (ratio) at q <= {levels}", flush=True)
@@ -74,10 +112,13 @@ def main() -> None:
         for family in given.families:
             cell = Cell(detector=name, agents=given.agents, family=family)
             got = counted(cell, given.centres, given.replicas)
+            kept.setdefault(name, {})[family] = got
             for key, sums in whole.items():
                 whole[key] = [a + b for a, b in zip(sums, got[key], strict=True)]
             print(line(family, got), flush=True)
         print(line("all", whole), flush=True)
+    if given.write:
+        PAGE.write_text(table(kept), encoding="utf-8")
 
 
 if __name__ == "__main__":

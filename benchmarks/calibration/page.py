@@ -48,6 +48,7 @@ def write() -> None:
         "corroborated": corroborated.section(counts),
         "whole": whole.section(tally.where(rows, path="full")),
         "evidence": _section("evidence.md"),
+        "placebo": _section("placebo.md"),
         "versions": _versions(rows),
     }
     text = Template(PROSE.read_text(encoding="utf-8")).substitute(parts)

@@ -15,6 +15,7 @@ from rich.text import Text
 from kpiaudit.outputs.brief import brief, brief_rule
 from kpiaudit.outputs.chart import caption, characters
 from kpiaudit.outputs.clean import cleaned, shortened
+from kpiaudit.outputs.overview import overview
 from kpiaudit.outputs.story import (
     GONE,
     gone_lines,
@@ -63,6 +64,10 @@ def render(
     page.gap()
     for line in verdict(report):
         page.add(line, style="bold" if line.startswith("No findings") else "")
+    lines = overview(report, page.width)
+    if lines:
+        page.gap()
+        page.lines.extend(lines)
     for finding in report.findings:
         _write_finding(page, finding, verbose)
     _write_gone(page, gone_lines(report))

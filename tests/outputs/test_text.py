@@ -13,6 +13,7 @@ from kpiaudit.findings import (
 )
 from kpiaudit.outputs import text
 from kpiaudit.outputs.chart import characters, svg
+from kpiaudit.outputs.overview import overview
 from kpiaudit.outputs.words import amount
 
 
@@ -172,3 +173,13 @@ def test_a_gone_finding_is_no_all_clear_where_the_data_are_thin(report: Report) 
         rules = (replace(thin, untestable=untestable), *others)
         shown = text.render(replace(report, rules=rules, compared=compared), width=200)
         assert ("among the 12 with too little data" in shown) is said
+
+
+def test_findings_are_listed_first_and_columns_that_do_not_fit_are_left_out(
+    report: Report,
+) -> None:
+    wide, narrow = overview(report, 200), overview(report, 40)
+    assert len(wide) == len(narrow) == len(report.findings) > 1
+    assert "restated 6:48" in wide[0]
+    assert max(map(len, narrow)) <= 40
+    assert overview(replace(report, findings=report.findings[:1]), 200) == ()
