@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +86,8 @@ def _grown(path: Path) -> Grown | None:
         header, *rows = csv.reader(file)
     if others or target.keep or target.only or target.drop or key is None:
         return None
-    if cell is None or not cell.plain or cell.values or cell.extract:
+    # Of several columns the first has to be filled in every row.
+    if cell is None or not replace(cell, columns=cell.columns[:1]).plain:
         return None
     folded = [fold(name) for name in header]
     if fold(cell.columns[0]) not in folded or preset.header or preset.skip_rows:
