@@ -243,7 +243,7 @@ def _discover(runs: Sequence[Run], progress: Callable[[str], None]) -> None:
     }
     if frames:
         progress(f"looking over {_over(runs)}")
-    collected = _collect(frames)
+    collected = _collect(frames, runs)
     for i, run in enumerate(runs):
         mine = {name: s for (owner, name), s in collected.items() if owner == i}
         run.found = run.rule.detector.find(mine) if mine else {}
@@ -268,7 +268,7 @@ def _summarize(
             elsewhere = _with_teams(run.data, table)
             if elsewhere:
                 frames[i, _TEAMS] = _roster(run.data, elsewhere)
-    collected = _collect(frames)
+    collected = _collect(frames, runs)
     for i, run in enumerate(runs):
         run.summaries = {
             name: s for (owner, name), s in collected.items() if owner == i
@@ -280,10 +280,29 @@ def _summarize(
     return {id(run): rosters[owner_of[i]] for i, run in enumerate(runs)}
 
 
-def _collect(frames: Mapping[tuple[int, str], Frame]) -> dict[tuple[int, str], Summary]:
-    keys = {f"{owner}/{name}": (owner, name) for owner, name in frames}
-    collected = collect({text: frames[key] for text, key in keys.items()})
-    return {keys[text]: Summary.of(frame) for text, frame in collected.items()}
+_MANY_ROWS = 4_000_000
+"""From so many on, the rules are read for one by one: what polars shares between
+summaries waits in memory until the last of them is done."""
+
+
+def _collect(
+    frames: Mapping[tuple[int, str], Frame], runs: Sequence[Run]
+) -> dict[tuple[int, str], Summary]:
+    large = {
+        owner
+        for owner, run in enumerate(runs)
+        if run.data.rows.get(run.rule.detector.table, 0) >= _MANY_ROWS
+    }
+    turns: dict[int, list[tuple[int, str]]] = {}
+    for key, frame in frames.items():
+        alone = key[0] in large and frame.implementation.is_polars()
+        turns.setdefault(key[0] if alone else -1, []).append(key)
+    out: dict[tuple[int, str], Summary] = {}
+    for keys in turns.values():
+        names = {f"{owner}/{name}": (owner, name) for owner, name in keys}
+        collected = collect({text: frames[key] for text, key in names.items()})
+        out |= {names[text]: Summary.of(frame) for text, frame in collected.items()}
+    return {key: out[key] for key in frames}
 
 
 _ROSTER, _TEAMS = "_roster", "_teams"
