@@ -12,7 +12,7 @@ from kpiaudit.tables import schema
 from kpiaudit.tables.columns import KEPT_BY, RECORD, ROW
 from kpiaudit.tables.fill import PIECE, filled
 from kpiaudit.tables.sentence import SHOWN, Sentence
-from kpiaudit.tables.spill import sunk
+from kpiaudit.tables.spill import memory_bytes, sunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +29,8 @@ _TYPES = {
     "number": pl.Float64(),
     "count": pl.Int64(),
 }
+_SAMPLE = 1000
+"""Rows by which the size of a table in memory is told."""
 _AT = "__at__"
 _HASH = "__hash__"
 _HASHES = 50_000_000  # that are held at once while equal rows are looked for
@@ -81,8 +83,10 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     if key and key not in done.columns and keyless:
         done.columns = (key, *done.columns)
     _say_differing(pieces, done)
+    # What fits is read and cast once, not by every later query.
+    done.lazy = done.lazy and not _fits(done)
     if not done.lazy:
-        done.frame = done.frame.collect().lazy()
+        done.frame = done.frame.collect(engine="streaming").lazy()
     if not keyless and key and PIECE in done.frame.collect_schema():
         _fill(done, key)
     if not keyless and not (key and _all_distinct(done)):
@@ -97,6 +101,13 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     done.columns = tuple(order)
     done.frame = done.frame.select(order)
     return done
+
+
+def _fits(done: Assembled) -> bool:
+    """Say whether a table would take at most half of what may stay in memory."""
+    head = done.frame.head(_SAMPLE).collect(engine="streaming")
+    size = head.estimated_size() / max(head.height, 1) * done.most
+    return size <= memory_bytes() / 2
 
 
 def _ranked(
