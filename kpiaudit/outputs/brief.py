@@ -81,6 +81,8 @@ def brief_rule(rule: RuleStatus) -> tuple[str, ...]:
     lines = (
         f"{tested}; {count(rule.flagged, 'finding')}",
         rule.reason or "",
+        # Who reads that nothing was found asks what was looked at and set aside.
+        *(() if rule.flagged else rule.found),
         *rule.withdrawn,
         *floor_lines(rule),
         smallest_line(rule),

@@ -374,16 +374,15 @@ def verdict(report: Report) -> tuple[str, ...]:
 def _unseen(ran: list[RuleStatus]) -> Iterator[str]:
     """Say what no finding leaves room for, all rules in one sentence."""
     sized = [rule for rule in ran if rule.smallest_detectable is not None]
-    said = [
-        f"{rule.id} less than {known}" if known else f"{rule.id} nothing"
-        for rule in sized
-        for known in [_known_share(rule)]
-    ]
+    known = {rule.id: _known_share(rule) for rule in sized}
+    said = "; ".join(
+        f"{name} less than {share}" for name, share in known.items() if share
+    )
     if said:
-        yield (
-            "For one person of usual size that means, with 80% probability: "
-            f"{'; '.join(said)}."
-        )
+        yield f"For one person of usual size that means, with 80% probability: {said}."
+    blind = ", ".join(name for name, share in known.items() if not share)
+    if blind:
+        yield f"About one person it says nothing: {blind}."
 
 
 def _changes(report: Report) -> Iterator[str]:
