@@ -13,7 +13,7 @@ from kpiaudit.detectors._survey_selection_signs import ORDER
 from kpiaudit.detectors._survey_selection_words import COLUMNS, SIGNS
 from kpiaudit.detectors.base import Account, Tested
 from kpiaudit.findings import Effect, Evidence, Explanation, RestsOn
-from kpiaudit.stats.selection import changed
+from kpiaudit.stats.changing import changed
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._survey_selection_signs import Cells

@@ -381,18 +381,10 @@ class DurationCap(Detector):
 
     def _nothing(self, found: Found) -> Verdicts:
         """Say that the search found no cutoff: tested once, with nothing to report."""
-        one, nan = np.ones(1), np.full(1, np.nan)
-        outcome = Outcome(
-            trials=np.array([float(found["calls"])]),
-            observed=nan,
-            expected=nan,
-            p_value=one,
-            effect=nan,
-            low=nan,
-            high=nan,
-            ratio=nan,
-            ratio_low=nan,
-            ratio_high=nan,
+        outcome = replace(
+            Outcome.untestable(np.array([float(found["calls"])])),
+            p_value=np.ones(1),
+            facts={},
             smallest_detectable=found["smallest"],
         )
         ids = np.array(["all"], dtype=object)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -63,6 +63,36 @@ class Outcome:
     breaking_point: Callable[[IntArray, float], FloatArray] | None = None
     draw: Callable[[np.random.Generator, int], FloatArray] | None = None
     smallest_detectable: float = float("nan")
+
+    @classmethod
+    def untestable(
+        cls,
+        trials: FloatArray,
+        observed: FloatArray | None = None,
+        extra: Iterable[str] = (),
+    ) -> Outcome:
+        """Return the outcome of subjects of whom nothing can be said.
+
+        Args:
+            trials: Their exposure, shape (n_subjects,).
+            observed: Their events; None if not known either.
+            extra: Names of further arrays, nan all of them.
+        """
+        nan = np.full(len(trials), np.nan)
+        return cls(
+            trials=trials,
+            observed=nan if observed is None else observed,
+            expected=nan,
+            p_value=nan,
+            effect=nan,
+            low=nan,
+            high=nan,
+            ratio=nan,
+            ratio_low=nan,
+            ratio_high=nan,
+            facts={"n_subjects_used": 0.0},
+            extra=dict.fromkeys(extra, nan),
+        )
 
     @property
     def testable(self) -> BoolArray:

@@ -27,11 +27,13 @@ from kpiaudit.stats.predictive import (
 from kpiaudit.stats.reference import Counts, peer_log_odds
 from kpiaudit.stats.response import Response
 from kpiaudit.stats.shapes import Grid
-from kpiaudit.stats.spread import fit_spread, without_each
+from kpiaudit.stats.spread import fit_spread
+from kpiaudit.stats.yardstick import without_each
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
-    from kpiaudit.stats.spread import Spread, Yardstick
+    from kpiaudit.stats.spread import Spread
+    from kpiaudit.stats.yardstick import Yardstick
 
 _MIN_PEERS = 3
 _FIT_AT_MOST = 1000
@@ -211,19 +213,8 @@ def _counts(
 
 
 def _untestable(counts: Counts) -> Outcome:
-    nan = np.full(counts.n_subjects, np.nan)
-    return Outcome(
-        trials=counts.per_subject(counts.n),
-        observed=counts.per_subject(counts.k),
-        expected=nan,
-        p_value=nan,
-        effect=nan,
-        low=nan,
-        high=nan,
-        ratio=nan,
-        ratio_low=nan,
-        ratio_high=nan,
-        facts={"n_subjects_used": 0.0},
+    return Outcome.untestable(
+        counts.per_subject(counts.n), counts.per_subject(counts.k)
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.stats.predictive import Model, p_values
-from kpiaudit.stats.spread import Yardstick
+from kpiaudit.stats.yardstick import Yardstick
 
 if TYPE_CHECKING:
     from kpiaudit.stats.odds import Tables

@@ -13,7 +13,8 @@ from kpiaudit.stats.tails import fast_upper_tail
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
     from kpiaudit.stats.shapes import Grid
-    from kpiaudit.stats.spread import Spread, Yardstick
+    from kpiaudit.stats.spread import Spread
+    from kpiaudit.stats.yardstick import Yardstick
 
 _CAP = 50.0
 _BLOCK = 512

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import bdtr, stdtr, stdtrit
 
 from kpiaudit.stats import held, planted, predictive
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import odds_ratio, peers_log_odds
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.stats.shapes import Grid
-from kpiaudit.stats.spread import fit_spread, without_each
+from kpiaudit.stats.spread import fit_spread
 from kpiaudit.stats.surplus import Surplus
+from kpiaudit.stats.yardstick import without_each
 
 if TYPE_CHECKING:
     from kpiaudit.stats.odds import Tables
@@ -31,7 +31,6 @@ _START = 0.2
 _USUAL_SPREAD = 0.2
 _MIN_INFORMATION = 1.0
 _MIN_PEERS = 3
-_MIN_CHANGED = 8
 _FIT_AT_MOST = 1000
 _EXTRA = ("odds_ratio", "odds_low", "odds_high", "lifted", "information", "within")
 _DOUBTFUL = 0.3
@@ -375,97 +374,7 @@ def _facts(fit: _Fit, tables: Tables) -> dict[str, float]:
     }
 
 
-def _nothing(tables: Tables, rows: int | None = None) -> Outcome:
-    nan = np.full(tables.n_subjects if rows is None else rows, np.nan)
+def _nothing(tables: Tables) -> Outcome:
     trouble = tables.per_subject(tables.trouble)
-    return Outcome(
-        trials=trouble if rows is None else nan,
-        observed=trouble - tables.per_subject(tables.both) if rows is None else nan,
-        expected=nan,
-        p_value=nan,
-        effect=nan,
-        low=nan,
-        high=nan,
-        ratio=nan,
-        ratio_low=nan,
-        ratio_high=nan,
-        facts={"n_subjects_used": 0.0},
-        extra=dict.fromkeys(_EXTRA, nan),
-    )
-
-
-def changed(before: Tables, after: Tables, *, min_ratio: float = 1.25) -> Outcome:
-    """Test whether the whole floor invites less after trouble since a known day.
-
-    Each subject is compared with itself, and the subjects vouch for each other: both
-    their weighted mean change and that of the median subject have to go beyond what is
-    allowed. Customers who leave before the survey did so before that day as well.
-
-    Args:
-        before: Tables of the time before, with the same subjects as `after`.
-        after: Tables of the time since.
-        min_ratio: The hypothesis is that the odds fell by at most this factor, >= 1.
-
-    Returns:
-        One row. `ratio` is the odds ratio after over that before, `effect` the
-        invitations that the change cost; nan with fewer than eight subjects.
-
-    Source:
-        DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188; Knapp &
-        Hartung (2003), Statistics in Medicine 22:2693-2710 (mean and its variance);
-        Berger (1982), Technometrics 24:295-300 (both tests have to reject).
-    """
-    first, second = odds_ratio(before), odds_ratio(after)
-    change, variance = second.log - first.log, first.variance + second.variance
-    ok = ~np.isnan(change) & ~np.isnan(variance)
-    if ok.sum() < _MIN_CHANGED:
-        return _nothing(after, rows=1)
-    y, noise = change[ok], variance[ok]
-    fixed = 1.0 / noise
-    q = float(fixed @ (y - np.average(y, weights=fixed)) ** 2)
-    scale = float(fixed.sum() - (fixed**2).sum() / fixed.sum())
-    weight = 1.0 / (noise + max(0.0, (q - len(y) + 1) / scale))
-    mean = float(np.average(y, weights=weight))
-    free = len(y) - 1
-    own = float(weight @ (y - mean) ** 2) / free
-    sd = float(np.sqrt(max(own, 1.0) / weight.sum()))
-    allowed = -np.log(min_ratio)
-    by_mean = float(stdtr(free, (mean - allowed) / sd))
-    above = int((y >= allowed).sum())
-    by_median = float(bdtr(above, len(y), 0.5))
-    half = float(stdtrit(free, 0.975)) * sd
-    ends = np.array([mean, mean - half, mean + half])
-    trouble, invited = float(after.trouble.sum()), float(after.both.sum())
-    at = float(odds_ratio(after, np.zeros_like(after.subject), 1).log[0])
-    missing = [_invited(after, at - end) - _invited(after, at) for end in ends]
-
-    def one(value: float) -> FloatArray:
-        return np.array([value], dtype=np.float64)
-
-    return Outcome(
-        trials=one(trouble),
-        observed=one(trouble - invited),
-        expected=one(trouble - invited - missing[0]),
-        p_value=one(max(by_mean, by_median)),
-        effect=one(missing[0]),
-        low=one(missing[2]),
-        high=one(missing[1]),
-        ratio=one(np.exp(ends[0])),
-        ratio_low=one(np.exp(ends[1])),
-        ratio_high=one(np.exp(ends[2])),
-        facts={"n_subjects_used": float(len(y)), "share_below": float((y < 0).mean())},
-    )
-
-
-def _invited(tables: Tables, log_odds: float) -> float:
-    """Return how many contacts with trouble one odds ratio would have invited."""
-    sums = corners(
-        tables.subject,
-        row=tables.trouble,
-        column=tables.invited,
-        total=tables.contacts,
-        log_odds=np.full(len(tables.subject), log_odds),
-        points=np.zeros(1),
-        n_subjects=tables.n_subjects,
-    )
-    return float(sums.mean.sum())
+    missing = trouble - tables.per_subject(tables.both)
+    return Outcome.untestable(trouble, missing, _EXTRA)

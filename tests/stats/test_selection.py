@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable
 
+from kpiaudit.stats.changing import changed
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import Tables, odds_ratio, peers_log_odds
-from kpiaudit.stats.selection import changed, withheld
+from kpiaudit.stats.selection import withheld
 
 
 def centre(
