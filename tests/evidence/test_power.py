@@ -62,6 +62,8 @@ def test_a_kept_yardstick_gives_the_p_value_of_a_new_fit(honest):
     fast = power.measure_of(run, agents, exact=False)(shares, 5)
     slow = power.measure_of(run, agents, exact=True)(shares, 5)
     assert slow["A03"] < 0.05
+    # By a kept yardstick p is a little larger: by .04 to .14 standard deviations, which
+    # is .07 to .16 in log10, with 16 agents of this centre.
     assert np.log10(fast["A03"]) == pytest.approx(np.log10(slow["A03"]), abs=0.2)
 
 
@@ -183,7 +185,10 @@ def test_the_search_ends_once_the_share_is_known():
     share = power.search(
         line(np.log(0.1), 0.1, calls), ids, norm.sf(2.5), plants=60, together=2
     )
-    assert np.log(share) == pytest.approx(np.log(0.1) + 0.084, abs=0.2)
+    # It ends once the standard deviation of the log is that small; over 60 other draws
+    # the answer was off by .04 in the mean square, and never by more than .12.
+    want = np.log(0.1) + 0.1 * norm.ppf(0.8)
+    assert np.log(share) == pytest.approx(want, abs=2 * power._CERTAIN)
     assert sum(calls) < 30
 
 
