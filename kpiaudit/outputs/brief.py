@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kpiaudit.outputs.rule_words import floor_lines, placebo_line, smallest_line
 from kpiaudit.outputs.story import (
     Item,
     explanation_line,
-    floor_lines,
-    placebo_line,
-    smallest_line,
     source_line,
     story,
 )

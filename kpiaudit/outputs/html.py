@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from kpiaudit.outputs.chart import caption, svg
 from kpiaudit.outputs.clean import cleaned
+from kpiaudit.outputs.rule_words import rule_lines
 from kpiaudit.outputs.story import (
     GONE,
     Item,
     gone_lines,
     note_line,
     read_lines,
-    rule_lines,
     story,
     verdict,
 )

@@ -7,7 +7,8 @@ from xml.etree import ElementTree as ET
 
 from kpiaudit.findings import RuleStatus
 from kpiaudit.outputs.clean import cleaned
-from kpiaudit.outputs.story import GONE, gone_lines, rule_lines, story
+from kpiaudit.outputs.rule_words import rule_lines
+from kpiaudit.outputs.story import GONE, gone_lines, story
 
 if TYPE_CHECKING:
     from kpiaudit.findings import Finding, Report

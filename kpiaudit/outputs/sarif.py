@@ -10,7 +10,8 @@ from urllib.parse import quote
 from kpiaudit.findings import Severity
 from kpiaudit.outputs.clean import cleaned
 from kpiaudit.outputs.json_v1 import finding_dict
-from kpiaudit.outputs.story import GONE, gone_lines, note_line, rule_lines
+from kpiaudit.outputs.rule_words import rule_lines
+from kpiaudit.outputs.story import GONE, gone_lines, note_line
 
 if TYPE_CHECKING:
     from kpiaudit.findings import Finding, Report

@@ -1,4 +1,4 @@
-"""A finding and a rule as labelled sentences: one wording for every page and screen."""
+"""A finding as labelled sentences: one wording for every page and screen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kpiaudit.outputs.rule_words import known_share, selection_line
 from kpiaudit.outputs.words import (
     amount,
     amounts,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         Finding,
         Report,
         RuleStatus,
-        Selection,
     )
 
 GONE = "In the baseline, and not in this run"
@@ -217,7 +217,7 @@ def _chance(finding: Finding) -> Iterator[tuple[str, list[str]]]:
     yield "Chance", [f"{p}: {rare}", f"{q}: {listed}"]
     adjusted = "" if finding.adjusted is None else estimate(finding.adjusted)
     chosen = [f"adjusted for selection, {adjusted}" if adjusted else ""]
-    yield "Selection", [*chosen, _selection(finding.selection)]
+    yield "Selection", [*chosen, selection_line(finding.selection)]
     yield (
         "Rests on",
         [
@@ -225,93 +225,6 @@ def _chance(finding: Finding) -> Iterator[tuple[str, list[str]]]:
             for item in finding.rests_on
         ],
     )
-
-
-def _selection(item: Selection | None) -> str:
-    if item is None:
-        return ""
-    return (
-        f"{item.selected} of {count(item.rules, 'rule')} selected; level left for this "
-        f"rule {figure(item.level)}"
-    )
-
-
-def rule_lines(rule: RuleStatus, *, verbose: int = 0) -> tuple[str, ...]:
-    """Say what became of a rule, what it tested, and what it could not see."""
-    if rule.status == "skipped":
-        return (
-            rule.reason or "no reason given",
-            *rule.blind_spots,
-            *rule.unheard,
-        )
-    tested = count(rule.tested, "subject")
-    lines = [
-        f"{tested} tested, {rule.untestable:,} with too little data to say",
-        f"{count(rule.flagged, 'subject')} with a finding",
-        rule.reason or "",
-        *(f"found: {text}" for text in (*rule.found, *rule.withdrawn)),
-        *(f"could not see: {text}" for text in (*rule.blind_spots, *rule.unheard)),
-        *floor_lines(rule),
-        smallest_line(rule),
-        placebo_line(rule),
-        *(_rule_figures(rule) if verbose else ()),
-    ]
-    return tuple(line for line in lines if line)
-
-
-def floor_lines(rule: RuleStatus) -> tuple[str, ...]:
-    """Say what the whole floor's KPIs would have been without the findings."""
-    return tuple(f"the whole floor: {restatement(item)}" for item in rule.restated)
-
-
-def smallest_line(rule: RuleStatus) -> str:
-    """Say how much could be there without a finding; empty if that is not known."""
-    item = rule.smallest_detectable
-    if item is None:
-        return ""
-    chance = f"with {100 * item.power:.0f}% probability"
-    known = _known_share(rule)
-    if known is None:
-        stake = item.unit.removeprefix("share of ")
-        return (
-            "no finding says nothing about one person: a pattern in all of "
-            f"{stake} could still have been missed"
-        )
-    about = " about the others" if rule.flagged else ""
-    seen = f"that much would have been seen {chance}"
-    return f"no finding{about} means less than {known}: {seen}"
-
-
-def _known_share(rule: RuleStatus) -> str | None:
-    """Return the smallest effect in words; None where not even all would be seen."""
-    item = rule.smallest_detectable
-    if item is None or item.value is None or not math.isfinite(item.value):
-        return None
-    _, shared, stake = item.unit.partition("share of ")
-    if shared:
-        share = f"{100 * item.value:.2g}" if item.value < 0.995 else "100"
-        return f"{share}% of {stake}"
-    return amount(item.value, item.unit)
-
-
-def placebo_line(rule: RuleStatus) -> str:
-    """Say how often the rule reported where nothing was to be found."""
-    runs = [
-        f"{name.replace('_', ' ')} {item.flagged:,} of {item.runs:,}"
-        for name, item in (rule.placebo or {}).items()
-    ]
-    return f"flagged where nothing was to be found: {', '.join(runs)}" if runs else ""
-
-
-def _rule_figures(rule: RuleStatus) -> Iterator[str]:
-    if rule.spread is not None:
-        yield (
-            f"spread between honest subjects: {figure(rule.spread)} "
-            "(standard deviation on the log-odds scale)"
-        )
-    yield _selection(rule.selection)
-    params = ", ".join(f"{name}={value}" for name, value in rule.params.items())
-    yield f"parameters: {params}" if params else ""
 
 
 def read_lines(report: Report) -> tuple[str, ...]:
@@ -374,7 +287,7 @@ def verdict(report: Report) -> tuple[str, ...]:
 def _unseen(ran: list[RuleStatus]) -> Iterator[str]:
     """Say what no finding leaves room for, all rules in one sentence."""
     sized = [rule for rule in ran if rule.smallest_detectable is not None]
-    known = {rule.id: _known_share(rule) for rule in sized}
+    known = {rule.id: known_share(rule) for rule in sized}
     said = "; ".join(
         f"{name} less than {share}" for name, share in known.items() if share
     )

@@ -16,12 +16,12 @@ from kpiaudit.outputs.brief import brief, brief_rule
 from kpiaudit.outputs.chart import caption, characters
 from kpiaudit.outputs.clean import cleaned, shortened
 from kpiaudit.outputs.overview import overview
+from kpiaudit.outputs.rule_words import rule_lines
 from kpiaudit.outputs.story import (
     GONE,
     gone_lines,
     note_line,
     read_lines,
-    rule_lines,
     story,
     verdict,
 )
