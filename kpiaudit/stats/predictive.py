@@ -11,6 +11,8 @@ from scipy.special import betaincinv, ndtri
 from kpiaudit.stats.tails import fast_upper_tail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kpiaudit.stats.outcome import FloatArray, IntArray
     from kpiaudit.stats.shapes import Grid
     from kpiaudit.stats.spread import Spread
@@ -111,13 +113,24 @@ def _p_values(model: Model, rows: IntArray) -> FloatArray:
 
 def quantile(grid: Grid, weights: FloatArray, level: float) -> FloatArray:
     """Return a quantile of log-odds per row of cell masses, shape (n,)."""
+    return quantiles(grid, weights, (level,))[0]
+
+
+def quantiles(
+    grid: Grid, weights: FloatArray, levels: Sequence[float]
+) -> list[FloatArray]:
+    """Return several quantiles per row of cell masses, each of shape (n,)."""
     cumulated = np.cumsum(weights, axis=1)
-    cell = np.argmax(cumulated >= level * cumulated[:, -1:] - 1e-15, axis=1)
+    total = cumulated[:, -1]
     at = np.arange(len(weights))
-    mass = np.maximum(weights[at, cell], 1e-300)
-    part = np.clip((level * cumulated[:, -1] - cumulated[at, cell] + mass) / mass, 0, 1)
     edges = np.concatenate([grid.points[:1], grid.edges, grid.points[-1:]])
-    return np.asarray(edges[cell] + part * (edges[cell + 1] - edges[cell]))
+    out = []
+    for level in levels:
+        cell = np.argmax(cumulated >= level * total[:, None] - 1e-15, axis=1)
+        mass = np.maximum(weights[at, cell], 1e-300)
+        part = np.clip((level * total - cumulated[at, cell] + mass) / mass, 0, 1)
+        out.append(np.asarray(edges[cell] + part * (edges[cell + 1] - edges[cell])))
+    return out
 
 
 def _rate_at(model: Model, rows: IntArray, theta: FloatArray) -> FloatArray:
@@ -144,8 +157,10 @@ def excess_interval(
     base = np.sum(weights * model.mean[rows], axis=1) / n
     variance = np.sum(weights * model.variance[rows], axis=1)
     extra = ndtri(1.0 - alpha) ** 2 * model.peers[rows] * (variance / n) ** 2
-    base_low = _rate_at(model, rows, quantile(model.grid, weights, alpha))
-    base_high = _rate_at(model, rows, quantile(model.grid, weights, 1.0 - alpha))
+    honest = model.yardstick.honest
+    honest = honest if len(honest) == 1 else weights
+    ends = quantiles(model.grid, honest, (alpha, 1.0 - alpha))
+    base_low, base_high = (_rate_at(model, rows, end) for end in ends)
     down = np.sqrt((own - own_low) ** 2 + (base_high - base) ** 2 + extra)
     up = np.sqrt((own_high - own) ** 2 + (base - base_low) ** 2 + extra)
     point = own - base
@@ -161,8 +176,8 @@ def odds_ratio(
     posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-300)
     centre = float(quantile(spread.grid, honest[None, :], 0.5)[0])
     middle, low, high = (
-        np.exp(quantile(spread.grid, posterior, level) - centre)
-        for level in (0.5, 0.025, 0.975)
+        np.exp(end - centre)
+        for end in quantiles(spread.grid, posterior, (0.5, 0.025, 0.975))
     )
     return middle, low, high
 
