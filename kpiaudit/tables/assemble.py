@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +30,7 @@ _TYPES = {
     "count": pl.Int64(),
 }
 _SAMPLE = 1000
-"""Rows by which the size of a table in memory is told."""
+"""Rows by which the size of a table is told, and most often whether it has a key."""
 _AT = "__at__"
 _HASH = "__hash__"
 _HASHES = 50_000_000  # that are held at once while equal rows are looked for
@@ -73,6 +73,7 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     done = Assembled(table=table, frame=pl.LazyFrame(), columns=(), lazy=False)
     done.lazy = any(piece.lazy for _, piece in pieces)
     done.most = sum(piece.rows for _, piece in pieces)
+    pieces = [(display, _named(piece)) for display, piece in pieces]
     every = dict.fromkeys(name for _, piece in pieces for name in piece.columns)
     frames = [_prepared(display, piece, done) for display, piece in pieces]
     frames = _ranked(frames, pieces, schema.key(table))
@@ -108,6 +109,17 @@ def _fits(done: Assembled) -> bool:
     head = done.frame.head(_SAMPLE).collect(engine="streaming")
     size = head.estimated_size() / max(head.height, 1) * done.most
     return size <= memory_bytes() / 2
+
+
+def _named(piece: Converted) -> Converted:
+    """Pass over a key that is empty in every row: row numbers serve instead."""
+    key = schema.key(piece.table)
+    if key not in piece.columns:
+        return piece
+    for part in (piece.frame.head(_SAMPLE), piece.frame):
+        if part.select(pl.col(key).count()).collect(engine="streaming").item():
+            return piece
+    return replace(piece, columns=tuple(n for n in piece.columns if n != key))
 
 
 def _ranked(
@@ -154,7 +166,7 @@ def _prepared(display: str, piece: Converted, done: Assembled) -> pl.LazyFrame:
                 "no-key",
                 piece.rows,
                 (
-                    f"{display} has no column '{key}'; row numbers serve as ids, so "
+                    f"rows of {display} have no {key}; row numbers serve as ids, so "
                     "rows that were delivered twice can't be told"
                 ),
             )

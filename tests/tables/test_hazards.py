@@ -379,6 +379,19 @@ def test_ids_that_a_spreadsheet_rounded_are_noted(tmp_path):
     assert kinds(read(tmp_path, text(rows)))["ids-in-e-notation"] == 60
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_row_numbers_serve_where_every_id_of_the_rows_was_rounded(tmp_path, kind):
+    path = tmp_path / f"calls.{kind}"
+    frame = pl.DataFrame(
+        {"call_id": ["4.92E+11"] * 3, "agent_id": ["1", "1", "2"], "talk_s": [60.0] * 3}
+    )
+    frame.write_csv(path) if kind == "csv" else frame.write_parquet(path)
+    data = load([path])
+    assert data.has("calls.call_id")
+    assert data.frames["calls"].to_native().collect()["call_id"].n_unique() == 3
+    assert {"ids-in-e-notation", "no-key"} <= {n.kind for n in data.notes}
+
+
 def test_ids_that_a_spreadsheet_rounded_are_nobodys(tmp_path):
     values = ["4.92E+11", "4,92E+11", "5E+3", "1e5", "4.92", "492000000000"]
     read_as = [None, None, None, "1e5", "4.92", "492000000000"]
