@@ -26,20 +26,36 @@ HOURS = (
 )
 
 
-def lengths(data: Dataset) -> Frame:
+def lengths(
+    data: Dataset, *, since_day: int | None = None, outbound: bool = True
+) -> Frame:
     """Count each site's brief calls, those in whole tens and fifteens, and long ones.
 
     Calls without any talk are whole multiples of everything, and are left out; so are,
-    for the speed of it, most others, of which nothing is asked here.
+    for the speed of it, most others, of which nothing is asked here. The rest has to
+    be of the calls that a rule looks at, or its share of them could not be told.
+
+    Args:
+        data: The dataset.
+        since_day: Calls before this day are left out; None keeps all.
+        outbound: Whether outbound calls count.
     """
     talk = nw.col("talk_s")
     site = nw.col("site_id").fill_null("") if data.has("calls.site_id") else nw.lit("")
     ms = (talk * 1000).round().cast(nw.Int64)
     brief = (talk > 0) & (talk <= _BRIEF_S)
     long = (talk > _HOURS_S) & (talk < _LONGEST_S)
+    frame = data.table("calls")
+    if data.has("calls.outcome"):
+        outcome = nw.col("outcome")
+        frame = frame.filter(outcome.is_null() | (outcome == "answered"))
+    if not outbound and data.has("calls.direction"):
+        way = nw.col("direction")
+        frame = frame.filter(way.is_null() | (way != "outbound"))
+    if since_day is not None and data.has("calls.day"):
+        frame = frame.filter(nw.col("day") >= since_day)
     return (
-        data.table("calls")
-        .filter(brief | long, ~nw.col("agent_id").is_null())
+        frame.filter(brief | long, ~nw.col("agent_id").is_null())
         .with_columns(
             site_id=site,
             brief=flag(talk <= _BRIEF_S),
@@ -65,7 +81,7 @@ def in_hours(rows: Summary, calls: int) -> bool:
 
     Args:
         rows: From `lengths`.
-        calls: Calls of up to a day.
+        calls: Those of up to a day among which the others were counted.
     """
     total = calls + rows.floats("days").sum()
     return bool(total >= _FEWEST and rows.floats("hours").sum() > total / 2)

@@ -207,7 +207,7 @@ class DurationCap(Detector):
         elif data.has("calls.hold_s"):
             measures = ["talk", "talk+hold"]
         frames = {"seconds": counts.seconds(data, measures, self.since_day)}
-        frames["lengths"] = written.lengths(data)
+        frames["lengths"] = written.lengths(data, since_day=self.since_day)
         if self.cap_s is None and data.has("calls.day"):
             frames["blocks"] = counts.blocks(data, measures[-1], self.since_day)
         return frames | incentives.discover(data)

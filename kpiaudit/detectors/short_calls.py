@@ -186,7 +186,7 @@ class ShortCalls(Detector):
     def discover(self, data: Dataset) -> Mapping[str, Frame]:
         out = {
             "whole": count.whole(data, self._windows),
-            "lengths": written.lengths(data),
+            "lengths": written.lengths(data, outbound=False),
         }
         if data.has("calls.at_ms"):
             kinds = ["site_id", "trunk"]

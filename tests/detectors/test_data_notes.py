@@ -15,6 +15,7 @@ from kpiaudit.detectors import (
     _premature_ready_count,
     _short_calls_count,
 )
+from kpiaudit.detectors._lengths import HOURS
 from kpiaudit.detectors.base import Summary
 from kpiaudit.detectors.catalogue import detectors
 from kpiaudit.tables.engine import collect
@@ -258,6 +259,25 @@ def test_a_talk_time_of_an_unlikely_unit_is_not_judged(name):
     data = lasting([talk * 1000 for talk in PLAIN])
     assert "unlikely-unit" in kinds(data)
     assert "above three hours" in verdict(name, data)[0].skipped
+
+
+def test_long_calls_that_a_rule_does_not_look_at_say_nothing_of_the_unit():
+    before = [i < 900 for i in range(1200)]
+    data = given(
+        "calls",
+        call_id=[str(i) for i in range(1200)],
+        agent_id=[f"A{i % 4}" for i in range(1200)],
+        started_at=[(0 if b else 7) * 1440 + i / 4 for i, b in enumerate(before)],
+        talk_s=[4 * 3600.0 if b and i % 2 else 300.0 for i, b in enumerate(before)],
+        direction=["outbound" if b else "inbound" for b in before],
+    )
+    since = detectors()["duration-cap"](since="2026-03-09")
+    for detector in (detectors()["short-calls"](), since):
+        frames = detector.discover(data)
+        read = {n: Summary.of(f) for n, f in collect(dict(frames)).items()}
+        found = detector.find(read)
+        assert not found.get("hours")
+        assert found.get("unsearched") != HOURS
 
 
 def test_no_cap_is_looked_for_in_whole_minutes_or_on_one_day():
