@@ -13,7 +13,7 @@ import kpiaudit
 from kpiaudit.cli import streams
 from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
-from kpiaudit.cli.starting import single_threaded
+from kpiaudit.cli.starting import seldom_collecting, single_threaded
 
 COMMANDS = {
     "scan": ("scan", "Scan exports and print what warrants review."),
@@ -105,6 +105,7 @@ def cli(ctx: click.Context, config: str | None) -> None:
 def run() -> NoReturn:
     """Run the command line and exit with the promised status."""
     streams.complete()
+    seldom_collecting()
     single_threaded()
     status, message = run_interruptibly(_work)
     _say(message)
