@@ -184,7 +184,7 @@ def _controls(run: Run) -> list[Verdicts]:
         late = flag(nw.col("wait_s") >= _WAITED_S)
         asked.append(waited.with_columns(event=late))
     if data.has("calls.customer_id", "calls.call_id", "calls.at_ms"):
-        asked.append(_after_others(calls.filter(~nw.col("customer_id").is_null())))
+        asked.append(_after_others(_taken(data)))
     strata = [c for c in ("queue", "hour") if data.has(f"calls.{c}")]
     by = ["agent_id", *strata]
     frames = {
@@ -198,16 +198,32 @@ def _controls(run: Run) -> list[Verdicts]:
     return [_against_peers(each, strata) for each in rows if len(each)]
 
 
+def _taken(data: Dataset) -> Frame:
+    """Return known customers' calls that agents took; whom they ring they choose."""
+    calls = data.table("calls").filter(~nw.col("customer_id").is_null())
+    for name, kept in (("outcome", ("answered",)), ("direction", ("inbound",))):
+        if data.has(f"calls.{name}"):
+            calls = calls.filter(nw.col(name).is_null() | nw.col(name).is_in(kept))
+    return calls
+
+
 def _after_others(calls: Frame) -> Frame:
-    """Mark calls whose customer's contact before was with another agent, in a week."""
+    """Mark calls whose customer's call before was with another agent, in a week.
+
+    Another leg of the same call is no call before: it says who is passed on to whom.
+    """
 
     def before(name: str) -> nw.Expr:
-        return nw.col(name).shift(1).over("customer_id", order_by=("at_ms", "call_id"))
+        order = ("at_ms", "call_id", "agent_id")
+        return nw.col(name).shift(1).over("customer_id", order_by=order)
 
-    calls = calls.with_columns(other=before("agent_id"), then=before("at_ms"))
+    calls = calls.with_columns(
+        other=before("agent_id"), then=before("at_ms"), call=before("call_id")
+    )
     recent = nw.col("at_ms") - nw.col("then") <= _WEEK_MS
     other = nw.col("other") != nw.col("agent_id")
-    return calls.with_columns(event=flag((recent & other).fill_null(value=False)))
+    event = recent & other & (nw.col("call") != nw.col("call_id"))
+    return calls.with_columns(event=flag(event.fill_null(value=False)))
 
 
 def _against_peers(rows: Summary, strata: list[str]) -> Verdicts:

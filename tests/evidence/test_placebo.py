@@ -221,11 +221,18 @@ def test_a_call_after_one_with_somebody_else_within_a_week_is_told_from_others()
     day = 24 * 3600 * 1000
     calls = pl.LazyFrame(
         {
-            "call_id": list("abcdefg"),
-            "customer_id": ["1", "1", "1", "2", "2", "3", "3"],
-            "agent_id": ["A", "B", "B", "A", None, "A", "B"],
-            "at_ms": [0, day, 2 * day, 0, day, 0, 8 * day],
+            "call_id": list("abcdefghijkk"),
+            "customer_id": list("111223344555"),
+            "agent_id": ["A", "B", "B", "A", None, *"ABABBAB"],
+            "at_ms": [0, day, 2 * day, 0, day, 0, 8 * day, 0, day, 0, day, day],
+            "direction": ["inbound"] * 8 + ["outbound", *["inbound"] * 3],
+            "outcome": ["answered"] * 9 + ["no_answer", *["answered"] * 2],
         }
     )
-    marked = placebo._after_others(nw.from_native(calls)).to_native().sort("call_id")
-    assert marked.collect()["event"].to_list() == [0, 1, 0, 0, 0, 0, 0]
+    data = Dataset(
+        frames={"calls": nw.from_native(calls)},
+        columns={"calls": frozenset(calls.collect_schema().names())},
+    )
+    marked = placebo._after_others(placebo._taken(data)).to_native().sort("call_id")
+    taken = dict.fromkeys("abcdefgh", 0) | {"b": 1}
+    assert marked.collect()["event"].to_list() == [*taken.values(), 0, 0]
