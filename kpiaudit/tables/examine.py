@@ -17,6 +17,7 @@ from kpiaudit.tables.gather import (
     sources_of,
     told_by_others,
     unread_books,
+    unused_mappings,
     with_sheets,
     zone_of,
 )
@@ -91,7 +92,8 @@ def examine(  # noqa: PLR0913  # the same as load
         # Beside files that are recognised, another one in their folder is a note.
         for i in strange:
             reports[i] = report_unrecognised(reports[i])
-    return _examined(tuple(reports), found, timezone, (since, until))
+    notes = list(unused_mappings(options, found)) if found else []
+    return _examined(tuple(reports), found, notes, timezone, (since, until))
 
 
 def _opened(
@@ -127,6 +129,7 @@ def _told(
 def _examined(
     files: tuple[FileReport, ...],
     found: list[Read],
+    notes: list[DataNote],
     timezone: str,
     days: tuple[date | str | None, date | str | None],
 ) -> Examined:
@@ -135,7 +138,7 @@ def _examined(
         return Examined(files=files, notes=())
     zone = zone_of(found, timezone)
     try:
-        data = build(found, [], zone, period_of(*days, zone))
+        data = build(found, notes, zone, period_of(*days, zone))
     except TableError as error:
         note = DataNote(table="", kind="no-rows", count=0, detail=str(error))
         return Examined(files=files, notes=(note,))

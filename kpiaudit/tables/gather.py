@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from kpiaudit.errors import RuleError, TableError
+from kpiaudit.findings import DataNote
 from kpiaudit.tables.discover import discover, meant_as, named_sources
 from kpiaudit.tables.grammar import read_mappings
+from kpiaudit.tables.mapping import fold
 from kpiaudit.tables.read import read_frame, read_source
 from kpiaudit.tables.reading import Options, Read
-from kpiaudit.tables.recognise import Known
+from kpiaudit.tables.recognise import Known, unfitting
 from kpiaudit.tables.sniff import NoTableError, is_workbook
 from kpiaudit.tables.yamlvalues import check_zone
 
@@ -147,6 +149,21 @@ def unread_books(
             continue
         if meant_as(source.hint) and str(source.path) not in read:
             yield error
+
+
+def unused_mappings(options: Options, found: Sequence[Read]) -> Iterator[DataNote]:
+    """Note a mapping file by which no file was read: a slip, and easily overlooked."""
+    mappings = options.known.mappings
+    taken = [read.match.mapping for read in found]
+    if not mappings or any(m.where and not m.shipped for m in taken):
+        return
+    mapping, read = mappings[0], found[0]
+    lacking = unfitting(mapping, [fold(name) for name in read.header])
+    text = (
+        f"{mapping.where}, fits no file, and all were read without it: {read.display} "
+        f"lacks {lacking}."
+    )
+    yield DataNote(table="", kind="unused-mapping", count=1, detail=text)
 
 
 def read_any(source: Source | tuple[str, Any], options: Options) -> Read:

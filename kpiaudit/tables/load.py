@@ -18,6 +18,7 @@ from kpiaudit.tables.gather import (
     sources_of,
     told_by_others,
     unread_books,
+    unused_mappings,
     with_sheets,
     zone_of,
 )
@@ -114,5 +115,6 @@ def load(  # noqa: PLR0913  # the options of the command line, all by name
             f"{notes[0].detail if notes else 'There is no input.'}"
             + (f" ({len(notes)} files were looked at.)" if len(notes) > 1 else "")
         )
+    notes += unused_mappings(options, found)
     zone = zone_of(found, timezone)
     return build(found, notes, zone, period_of(since, until, zone))

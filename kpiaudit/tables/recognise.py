@@ -109,7 +109,19 @@ def recognise(source: Source, header: tuple[str, ...], known: Known) -> Match:
     if preset:
         return Match(mapping=preset, why=_headers_of(preset))
     near = _nearest(source, folded, known)
-    raise UnrecognisedError(_unrecognised(source, header, wanted) + near)
+    unfit = "".join(
+        f" {m.where}, does not fit: the file lacks {unfitting(m, folded)}."
+        for m in known.mappings
+    )
+    raise UnrecognisedError(_unrecognised(source, header, wanted) + unfit + near)
+
+
+def unfitting(mapping: SourceMapping, folded: list[str]) -> str:
+    """Say what a file, of which no table was made by a mapping, lacks for it."""
+    lacking = [h for h in mapping.headers if fold(h) not in folded]
+    if lacking:
+        return f"{', '.join(lacking)} of its 'headers'"
+    return "its table" if mapping.headers else "the columns that it names"
 
 
 def _headers_of(preset: SourceMapping) -> str:
@@ -149,7 +161,8 @@ def _unrecognised(source: Source, header: tuple[str, ...], table: str | None) ->
         )
     return (
         f"{source.display}: {what} is recognised by its headers ({shown}). Write a "
-        "mapping file (docs/mapping.md) and pass it with --mapping, or leave it out."
+        "mapping file (docs/mapping.md; 'kpiaudit presets' prints some to copy) and "
+        "pass it with --mapping, or leave it out."
     )
 
 

@@ -348,6 +348,22 @@ def test_a_missing_mapping_file_is_an_error(tmp_path):
         load([tmp_path], mapping=tmp_path / "gone.yaml")
 
 
+def test_a_mapping_that_fits_no_file_is_not_passed_over(tmp_path):
+    mapping = """
+- headers: [Anruf, Dauer]
+  table: calls
+  columns: {call_id: Anruf, talk_s: Dauer}
+"""
+    data = "call_id,agent_id,talk_s\n1,7,60\n"
+    (note,) = run(tmp_path, mapping, data).notes
+    assert note.kind == "unused-mapping"
+    assert "export.csv lacks Anruf, Dauer of its 'headers'" in note.detail
+    found = examine([tmp_path / "export.csv"], mapping=tmp_path / "map.yaml")
+    assert [n.kind for n in found.notes] == ["unused-mapping"]
+    with pytest.raises(TableError, match="does not fit: the file lacks Dauer of its"):
+        run(tmp_path, mapping, "Anruf,Agent\n1,7\n")
+
+
 def test_optional_columns_may_be_missing(tmp_path):
     mapping = BASE + "  agent_id: {column: Gone, optional: true}\n"
     assert calls(tmp_path, mapping, DATA).columns[:1] == ["call_id"]
