@@ -93,8 +93,8 @@ def unseen(found: Found, agents: int) -> tuple[str, ...]:
     named = ", ".join(site or "calls without a site" for site in sites[:3]) + more
     text = (
         f"Left out: {named}, where calls.talk_s is rounded to ten seconds or more, so "
-        f"that calls of a few seconds can't be told apart; {agents:,} agents have no "
-        "other calls."
+        "that calls of a few seconds can't be told apart. Agents with no other calls: "
+        f"{agents:,}."
     )
     return (text,)
 

@@ -72,7 +72,9 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
         done.notes.append(endless(name, facts[f"{name}\t+"]))
         sane = pl.col(name) <= LONGEST_S
         frame = frame.with_columns(pl.when(sane).then(name).alias(name))
-    empty = [n for n in doubtful if not facts[n] and facts["\trows"]]
+    # A key stays: rules need it, and it may be empty in this period alone.
+    kept = schema.key(done.table)
+    empty = [n for n in doubtful if not facts[n] and facts["\trows"] and n != kept]
     if empty:
         one = len(empty) == 1
         which = "column holds" if one else "columns hold"

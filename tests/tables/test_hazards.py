@@ -392,6 +392,16 @@ def test_row_numbers_serve_where_every_id_of_the_rows_was_rounded(tmp_path, kind
     assert {"ids-in-e-notation", "no-key"} <= {n.kind for n in data.notes}
 
 
+def test_a_key_that_is_empty_in_the_period_alone_is_still_there(tmp_path):
+    path = tmp_path / "calls.csv"
+    rows = [("1", 1), ("", 2), ("", 2)]
+    lines = [f"{key},A{i},2026-03-0{d}T08:00:00Z\n" for i, (key, d) in enumerate(rows)]
+    path.write_text("call_id,agent_id,started_at\n" + "".join(lines))
+    data = load([path], since="2026-03-02")
+    assert data.rows["calls"] == 2
+    assert data.has("calls.call_id")
+
+
 def test_ids_that_a_spreadsheet_rounded_are_nobodys(tmp_path):
     values = ["4.92E+11", "4,92E+11", "5E+3", "1e5", "4.92", "492000000000"]
     read_as = [None, None, None, "1e5", "4.92", "492000000000"]

@@ -171,6 +171,10 @@ def _add(
     now.frame = now.frame.select(now.names)
     _derive(now)
     said += _within(now, timezone, period)
+    if key and now.rows and key not in now.names:
+        raise NotCanonicalError(
+            now.display, f"'{key}' is empty in every row", engine.name
+        )
     parts.notes += [noted(table, told) for told in said]
     if not now.rows:
         text = f"{now.display}: no rows of '{table}' are left by the period."

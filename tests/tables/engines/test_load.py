@@ -183,6 +183,13 @@ def test_types_that_only_exports_have_are_refused(
     assert engine == "spark" or why in str(refused.value)
 
 
+def test_a_key_that_is_empty_in_every_row_is_refused(tmp_path: Path) -> None:
+    frame = messy().with_columns(call_id=pl.lit("4.92E+11"))
+    frame.write_parquet(tmp_path / "calls.parquet")
+    with pytest.raises(kpiaudit.KpiauditError, match="'call_id' is empty in every row"):
+        load([tmp_path], engine="duckdb", max_unreadable=0.2)
+
+
 @engines
 def test_files_of_naive_and_of_zoned_stamps_are_told_apart(
     tmp_path: Path, engine: str
