@@ -285,14 +285,26 @@ def verdict(report: Report) -> tuple[str, ...]:
 
 
 def _unseen(ran: list[RuleStatus]) -> Iterator[str]:
-    """Say what no finding leaves room for, all rules in one sentence."""
+    """Say what no finding leaves room for: for one person, and where that is unsaid."""
     sized = [rule for rule in ran if rule.smallest_detectable is not None]
     known = {rule.id: known_share(rule) for rule in sized}
+    # Other units are of a search through all records, not of anybody's share.
+    whole = {
+        rule.id
+        for rule in sized
+        if rule.smallest_detectable
+        and not rule.smallest_detectable.unit.startswith("share of ")
+    }
     said = "; ".join(
-        f"{name} less than {share}" for name, share in known.items() if share
+        f"{name} less than {share}"
+        for name, share in known.items()
+        if share and name not in whole
     )
     if said:
         yield f"For one person of usual size that means, with 80% probability: {said}."
+    seen = "; ".join(f"{name} {known[name]}" for name in sorted(whole) if known[name])
+    if seen:
+        yield f"With 80% probability this would have been seen in all: {seen}."
     blind = ", ".join(name for name, share in known.items() if not share)
     if blind:
         yield f"About one person it says nothing: {blind}."

@@ -47,6 +47,17 @@ def test_no_findings_is_said_to_be_no_certificate(empty: Report) -> None:
     assert "This is no certificate." in said
 
 
+def test_what_a_search_through_all_would_show_is_not_said_of_a_person(
+    empty: Report,
+) -> None:
+    ran, *skipped = empty.rules
+    calls = SmallestDetectable(value=35.8, unit="calls", power=0.8)
+    rules = (replace(ran, smallest_detectable=calls), *skipped)
+    said = " ".join(text.render(replace(empty, rules=rules)).split())
+    assert "one person" not in said
+    assert "would have been seen in all: duration-cap 35.8 calls." in said
+
+
 def test_nobody_tested_is_not_called_looked_for(empty: Report) -> None:
     ran, *skipped = empty.rules
     said = text.render(replace(empty, rules=(replace(ran, tested=0), *skipped)))
