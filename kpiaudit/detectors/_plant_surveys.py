@@ -56,8 +56,13 @@ def _coached(rows: Rows) -> Summary:
     _signs(rows, lower, upper)
     trouble = rows["troubled"] - rows["troubled_top"]
     rows.add("top", lower)
-    rows.add("known_top", np.minimum(lower, rows["asked"] - rows["known_top"]))
-    rows.add("troubled_top", rows.drawn(lower, part(trouble, others)))
+    low = rows["asked"] - rows["known_top"]
+    known = np.minimum(lower, low)
+    rows.add("known_top", known)
+    # As many as there are, and no fewer than leaves the rest without trouble possible.
+    raised = np.minimum(rows.drawn(lower, part(trouble, others)), known)
+    fewest = np.maximum(trouble - (low - known), 0)
+    rows.add("troubled_top", np.clip(raised, fewest, trouble))
     if rows.has("milli", "top_milli"):
         best = rows.summary.ints("top_milli").sum() / max(
             rows.summary.ints("top").sum(), 1
