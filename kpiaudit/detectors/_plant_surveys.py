@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.detectors._plant import Rows, part
+from kpiaudit.detectors._plant import Rows, part, taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,10 +59,7 @@ def _coached(rows: Rows) -> Summary:
     low = rows["asked"] - rows["known_top"]
     known = np.minimum(lower, low)
     rows.add("known_top", known)
-    # As many as there are, and no fewer than leaves the rest without trouble possible.
-    raised = np.minimum(rows.drawn(lower, part(trouble, others)), known)
-    fewest = np.maximum(trouble - (low - known), 0)
-    rows.add("troubled_top", np.clip(raised, fewest, trouble))
+    rows.add("troubled_top", taken(rows, known, trouble, low))
     if rows.has("milli", "top_milli"):
         best = rows.summary.ints("top_milli").sum() / max(
             rows.summary.ints("top").sum(), 1
@@ -104,15 +101,20 @@ def _signs(rows: Rows, lower: IntArray, upper: IntArray) -> None:
     rows.add(sign, np.maximum(new, 0))
     if timed and rows.has("fast_other"):
         rows.add("fast_other", -rows.drawn(lower, part(rows["fast_other"], others)))
-    signed_low = rows["signed"] - rows["signed_top"]
-    rows.add("signed_top", np.maximum(new, 0))
-    rows.add("signed", np.maximum(new, 0) - rows.drawn(lower, part(signed_low, others)))
-    if not rows.has("rare", "rare_top"):
+    new = np.maximum(new, 0)
+    _mark(rows, ("signed", "signed_top"), new, lower)
+    # Coached answers are fast ones where times are known; a rare sign stays with them.
+    _mark(rows, ("rare", "rare_top"), 0 * new if timed else new, lower)
+
+
+def _mark(rows: Rows, names: tuple[str, str], new: IntArray, lower: IntArray) -> None:
+    """Let top scores bear a mark: new ones, and what coached answers had before."""
+    marked, high = names
+    if not rows.has(marked, high):
         return
-    rare_low = rows.drawn(lower, part(rows["rare"] - rows["rare_top"], others))
-    if timed:
-        # Coached answers are fast ones; those with a rare sign keep it.
-        rows.add("rare_top", rare_low)
-    else:
-        rows.add("rare_top", np.maximum(new, 0))
-        rows.add("rare", np.maximum(new, 0) - rare_low)
+    # Tops grow by the coached answers after this.
+    top, others = rows["top"], rows["answers"] - rows["top"]
+    had = taken(rows, lower, rows[marked] - rows[high], others)
+    more = np.minimum(np.maximum(new, had), top + lower - rows[high])
+    rows.add(high, more)
+    rows.add(marked, more - had)

@@ -296,3 +296,25 @@ def test_every_rule_that_plants_says_what_it_could_have_found(small):
         if run.reason is None and any(t.kind == "agent" for t in run.verdicts.tested):
             assert run.rule.detector.stake
             assert run.smallest is None or run.smallest.unit.startswith("share of ")
+
+
+MARKS = {"signed": "answers", "rare": "answers", "troubled": "asked"}
+TOPS = {"answers": "top", "asked": "known_top"}
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_coached_answers_leave_no_more_low_scores_with_a_mark_than_low_scores(
+    small, share
+):
+    run = small["perfect-scores"]
+    agent = str(run.summaries["counts"]["agent_id"][0])
+    for seed in range(5):
+        planted = run.rule.detector.plant(
+            run.summaries, run.found, {agent: share}, seed
+        )
+        counts = planted["counts"]
+        for mark, whole in MARKS.items():
+            marked, high = counts.ints(mark), counts.ints(f"{mark}_top")
+            top = counts.ints(TOPS[whole])
+            assert np.all((high >= 0) & (high <= np.minimum(marked, top)))
+            assert np.all(marked - high <= counts.ints(whole) - top)
