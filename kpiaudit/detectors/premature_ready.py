@@ -82,9 +82,9 @@ class PrematureReady(Detector):
     weak. If everybody does it, nobody stands out and only the floor can be named.
 
     Agents who stamp the handover early as well can hide it. Where three of 24 stamped
-    60 % of their late orders early, 6 of 6 were found with true handovers, 4 of 6 with
-    half of these handovers false, and 2 of 6 with 95 % (docs/accuracy.md, whole
-    centres).
+    60 % of their late orders early, 22 of 24 were found with true handovers, 8 of 24
+    with half of these handovers false, and 5 of 24 with 95 % (docs/accuracy.md, whole
+    centres): more than half is lost.
 
     ## Innocent explanations
     - Couriers who come late or take several orders at once: they do so at everybody.

@@ -69,9 +69,9 @@ class SurveySelection(Detector):
 
     Agents who leave trouble out of their notes can hide it where nobody else recorded
     any. Where three of 24 withheld 80 % of the invitations after trouble and all
-    columns were there, 8 of 9 were found with true notes, 5 of 6 with half of these
-    notes false, and 3 of 6 with 95 % (docs/accuracy.md, whole centres). Where the notes
-    are all there is, more than half is lost.
+    columns were there, 21 of 24 were found with true notes, 9 of 24 with half of these
+    notes false, and 5 of 24 with 95 % (docs/accuracy.md, whole centres): more than half
+    is lost.
 
     ## Innocent explanations
     Queues or channels without surveys; a limit on how often a customer is asked;
