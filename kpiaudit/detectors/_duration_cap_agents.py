@@ -48,12 +48,7 @@ _FIELDS = (
 
 def all_agents(summaries: Summaries) -> NDArray[Any]:
     """Return the ids of all agents with answered calls, sorted, (n_agents,)."""
-    return np.unique(summaries["totals"]["agent_id"].astype(str)).astype(object)
-
-
-def index_of(values: NDArray[Any], among: NDArray[Any]) -> IntArray:
-    """Return the positions of texts in a sorted array that holds them all."""
-    return np.searchsorted(among.astype(str), values.astype(str)).astype(np.int64)
+    return summaries["totals"].coded("agent_id")[0].astype(object)
 
 
 def agents(
@@ -82,7 +77,7 @@ def agents(
     ids = all_agents(summaries)
     rows = of_cap(summaries["agents"], cap)
     later = rows.where(rows.ints("period") == 1)
-    subject = index_of(later["agent_id"], ids)
+    subject = later.places("agent_id", ids)
     trials = later.ints("below") + later.ints("near") + later.ints("over")
     days, dispersion = _days(summaries, cap, ids)
     base = later.ints("near").sum() / max(trials.sum(), 1)
@@ -146,7 +141,7 @@ def fitted(summaries: Summaries, cap: Cap) -> tuple[Outcome, FloatArray | None]:
     later = rows.where(rows.ints("period") == 1)
     dispersion = _days(summaries, cap, ids)[1]
     counts = masked.Counts(
-        subject=index_of(later["agent_id"], ids),
+        subject=later.places("agent_id", ids),
         stratum=stratum(later),
         near=later.ints("near"),
         over=later.ints("over"),
@@ -184,10 +179,11 @@ def _breaking(
 
 def stratum(rows: Summary) -> IntArray:
     """Number the combinations of queue and layout, shape (n_rows,)."""
-    names = np.char.add(
-        rows["queue"].astype(str), np.char.add("\x1f", rows["layout"].astype(str))
-    )
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+    queues, queue = rows.coded("queue")
+    layouts, layout = rows.coded("layout")
+    key = queue * len(layouts) + layout
+    there = np.bincount(key, minlength=len(queues) * len(layouts)) > 0
+    return np.asarray((np.cumsum(there) - 1)[key], dtype=np.int64)
 
 
 def guarded(p_value: FloatArray, second: FloatArray, level: float) -> FloatArray:
@@ -240,7 +236,7 @@ def own_change(
     Source:
         Woolf (1955), Annals of Human Genetics 19, 251-253.
     """
-    index = index_of(before["agent_id"], ids)
+    index = before.places("agent_id", ids)
     old = {
         zone: summed(index, before.floats(zone), len(ids))
         for zone in ("below", "near", "over")
@@ -262,7 +258,9 @@ def summed(index: IntArray, values: FloatArray, size: int) -> FloatArray:
 
 def of_cap(rows: Summary, cap: Cap) -> Summary:
     """Return the rows of a summary that are about one cutoff."""
-    return rows.where(rows.ints("cap_s") == cap.cap_s)
+    return rows.once(
+        f"at {cap.cap_s}", lambda: rows.where(rows.ints("cap_s") == cap.cap_s)
+    )
 
 
 def _days(
@@ -272,7 +270,7 @@ def _days(
     if "days" not in summaries:
         return None, None
     rows = of_cap(summaries["days"], cap)
-    subject = index_of(rows["agent_id"], ids)
+    subject = rows.places("agent_id", ids)
     days = np.bincount(subject, minlength=len(ids)).astype(np.float64)
     dispersion = day_dispersion(
         subject,

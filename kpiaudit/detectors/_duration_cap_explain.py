@@ -92,9 +92,9 @@ class Near:
         """Return the rows of a summary at the cutoff, all or the subject's own."""
         rows = agents.of_cap(self.row.summaries[name], self.cap)
         if mine and self.row.kind == "agent":
-            return rows.where(rows["agent_id"].astype(str) == self.row.id)
+            return rows.having("agent_id", self.row.id)
         if mine and self.row.kind == "queue" and "queue" in rows:
-            return rows.where(rows["queue"].astype(str) == self.row.id)
+            return rows.having("queue", self.row.id)
         return rows
 
 
@@ -110,8 +110,8 @@ def called_again(near: Near) -> Corroboration | None:
     if near.row.kind == "agent":
         every = near.rows("repeats", mine=False)
         peers = (
-            every.ints("near_again").sum() - k,
-            every.ints("near").sum() - n,
+            every.total("near_again") - k,
+            every.total("near") - n,
         )
         p_value = max(p_value, agents.more_often(k, n, *peers))
         against += f" and {peers[0]:,} of {peers[1]:,} after peers' calls near the cap"
@@ -230,7 +230,7 @@ def _place(near: Near, kind: str) -> Explanation:
             text=text, status="uncheckable", detail=f"no column calls.{kind}"
         )
     rows = near.rows("places", mine=False)
-    rows = rows.where(rows["kind"].astype(str) == kind)
+    rows = rows.having("kind", kind)
     if near.row.kind == "agent":
         return _shared_place(near.row, rows, kind, text)
     calls, _ = _by_place(rows)

@@ -301,7 +301,7 @@ def found(
         "blocks": blocks,
         "seconds": own,
         "before": seconds.where(
-            (seconds.ints("period") == 0) & (seconds["measure"].astype(str) == measure)
+            (seconds.ints("period") == 0) & (seconds.same("measure", measure))
         ),
         "layouts": layouts(own),
         "caps": caps,

@@ -307,7 +307,7 @@ def _median(
     if number:
         mine &= rows["queue"].astype(str) == str(ids[number])
     rows = rows.where(mine)
-    agent, index = np.unique(rows["agent_id"].astype(str), return_inverse=True)
+    agent, index = rows.coded("agent_id")
     near = summed(index, rows.floats("near"), len(agent))
     below = summed(index, rows.floats("below"), len(agent))
     enough = near + below >= 10
@@ -344,7 +344,7 @@ def _repeats(
     alone = ids[np.nan_to_num(p_value, nan=1.0) <= _STANDS_OUT].astype(str)
     keep = ~np.isin(rows["agent_id"].astype(str), alone)
     if queue is not None:
-        keep &= rows["queue"].astype(str) == queue
+        keep &= rows.same("queue", queue)
     rows = rows.where(keep)
     names = ("near_again", "near", "rest_again", "rest")
     k, near, k_rest, rest = (float(rows.ints(name).sum()) for name in names)

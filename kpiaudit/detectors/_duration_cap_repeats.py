@@ -59,7 +59,7 @@ class Repeats:
     @classmethod
     def of(cls, rows: Summary, ids: NDArray[Any]) -> Repeats:
         """Add up the summary `repeats` at one cutoff; `ids` are all agents, sorted."""
-        agent = np.searchsorted(ids.astype(str), rows["agent_id"].astype(str))
+        agent = rows.places("agent_id", ids)
         near, again = rows.floats("near"), rows.floats("near_again")
         n, k, rest, later = (
             np.bincount(agent, weights=each, minlength=len(ids)).astype(np.float64)
@@ -67,10 +67,8 @@ class Repeats:
         )
         usual = float((later.sum() + 0.5) / (rest.sum() + 1.0))
         return cls(
-            agent=agent.astype(np.int64),
-            queue=np.unique(rows["queue"].astype(str), return_inverse=True)[1].astype(
-                np.int64
-            ),
+            agent=agent,
+            queue=rows.coded("queue")[1],
             near=near,
             again=again,
             known=(n >= _MIN_KNOWN) & (rest >= _MIN_KNOWN),

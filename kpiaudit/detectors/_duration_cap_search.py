@@ -53,7 +53,7 @@ class Blocks:
     @classmethod
     def of(cls, rows: Summary) -> Blocks:
         """Lay out the collected counts `agent_id`, `block_s`, `even`, `odd`."""
-        ids, agent = np.unique(rows["agent_id"].astype(str), return_inverse=True)
+        ids, agent = rows.coded("agent_id")
         calls = np.zeros((2, len(ids), LAST_S // BLOCK_S))
         block = rows.ints("block_s") // BLOCK_S
         for parity, name in enumerate(("even", "odd")):

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from kpiaudit.detectors._duration_cap_explain import Near
     from kpiaudit.detectors._duration_cap_find import Cap
     from kpiaudit.detectors._duration_cap_floor import Pile
-    from kpiaudit.detectors.base import Found, Row, Summaries
+    from kpiaudit.detectors.base import Found, Row, Summaries, Summary
     from kpiaudit.findings import Corroboration, Grade
+    from kpiaudit.stats.outcome import FloatArray
 
 BIN_S, BINS = 5, 12
 """Bins of the histogram in a finding, and how many of them on each side of the cap."""
@@ -245,7 +246,7 @@ def _lengths(row: Row, cap: Cap) -> tuple[int, float, float]:
     """Return calls, their mean length, and that of those past the cap, in seconds."""
     rows = row.found["seconds"]
     if row.kind == "queue":
-        rows = rows.where(rows["queue"].astype(str) == row.id)
+        rows = rows.where(rows.same("queue", row.id))
     calls = rows.ints("odd") + rows.ints("even")
     length = rows.ints("second") + 0.5
     past = rows.ints("second") >= cap.cap_s
@@ -256,8 +257,8 @@ def _lengths(row: Row, cap: Cap) -> tuple[int, float, float]:
 
 def _restated_agent(near: Near) -> Restated:
     own, every = near.rows("totals"), near.rows("totals", mine=False)
-    past = int(every.ints("past").sum() - own.ints("past").sum())
-    past_ms = int(every.ints("past_ms").sum() - own.ints("past_ms").sum())
+    past = every.total("past") - own.total("past")
+    past_ms = every.total("past_ms") - own.total("past_ms")
     beyond = max(past_ms / 1000 / past if past else 0.0, float(near.cap.cap_s))
     calls = int(own.ints("calls").sum())
     return _restated(
@@ -304,13 +305,8 @@ def _bins(near: Near) -> Histogram | None:
     if "bins" not in near.row.summaries:
         return None
     every = near.rows("bins", mine=False)
-    index = every.ints("offset_s") // BIN_S + BINS
-    mine = every["agent_id"].astype(str) == near.row.id
-    calls = every.floats("calls")
-    own, others = (
-        np.bincount(index, weights=calls * mask, minlength=2 * BINS)
-        for mask in (mine, ~mine)
-    )
+    own = _binned(every.having("agent_id", near.row.id))
+    others = every.once("binned", lambda: _binned(every)) - own
     far = slice(0, BINS - 3)  # the three bins below the cap hold what is asked about
     scale = own[far].sum() / max(others[far].sum(), 1.0)
     mark = float(near.cap.halves[0][1])
@@ -323,11 +319,18 @@ def _bins(near: Near) -> Histogram | None:
     )
 
 
+def _binned(rows: Summary) -> FloatArray:
+    """Add up calls per bin, shape (2 * BINS,)."""
+    index = rows.ints("offset_s") // BIN_S + BINS
+    calls = np.bincount(index, weights=rows.floats("calls"), minlength=2 * BINS)
+    return np.asarray(calls, dtype=np.float64)
+
+
 def _carried_by(near: Near) -> tuple[int, int]:
     """Count the agents behind four fifths of the excess, and all agents."""
     rows = near.rows("agents")
     rows = rows.where(rows.ints("period") == 1)
-    names, index = np.unique(rows["agent_id"].astype(str), return_inverse=True)
+    names, index = rows.coded("agent_id")
     calls = np.bincount(index, weights=rows.floats("near"), minlength=len(names))
     below = np.bincount(index, weights=rows.floats("below"), minlength=len(names))
     usual = near.row.value("expected") / max(near.row.value("observed"), 1.0)

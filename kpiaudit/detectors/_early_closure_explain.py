@@ -153,7 +153,7 @@ def _hard(row: Row) -> Explanation:
 
 def _incident(row: Row) -> Explanation:
     days = row.summaries["days"]
-    mine = days["agent_id"].astype(str) == row.id
+    mine = days.same("agent_id", row.id)
     if row.kind != "agent":
         mine = np.ones(len(days), dtype=bool)
     back = days.floats("near_bounced")[mine]

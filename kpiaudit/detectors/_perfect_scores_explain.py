@@ -80,14 +80,14 @@ _LEAST = 5.0
 def mine(row: Row, *names: str) -> tuple[float, ...]:
     """Return the agent's totals of some counts."""
     counts = row.summaries["counts"]
-    rows = counts["agent_id"].astype(str) == row.id
+    rows = counts.same("agent_id", row.id)
     return tuple(float(counts.floats(name)[rows].sum()) for name in names)
 
 
 def others(row: Row, *names: str) -> tuple[float, ...]:
     """Return everybody else's totals of some counts."""
     counts = row.summaries["counts"]
-    rows = counts["agent_id"].astype(str) != row.id
+    rows = ~counts.same("agent_id", row.id)
     return tuple(float(counts.floats(name)[rows].sum()) for name in names)
 
 

@@ -73,7 +73,7 @@ def agent(row: Row, *, fast_s: float) -> Account:
 def collected(row: Row) -> float:
     """Return the share of the agent's answers that the agent or a superior took."""
     counts = row.summaries["counts"]
-    rows = counts["agent_id"].astype(str) == row.id
+    rows = counts.same("agent_id", row.id)
     by = np.isin(counts["administered_by"].astype(str), NOT_INDEPENDENT)
     n = counts.floats("answers")
     return float(n[rows & by].sum() / max(n[rows].sum(), 1.0))

@@ -79,8 +79,8 @@ def place(
     Source:
         Case-crossover comparison: Maclure (1991), Am. J. Epidemiol. 133:144-153.
     """
-    names, index = np.unique(rows[column].astype(str), return_inverse=True)
-    owners, owner = np.unique(rows["agent_id"].astype(str), return_inverse=True)
+    names, index = rows.coded(column)
+    owners, owner = rows.coded("agent_id")
     calls, short = rows.floats(trials), rows.floats(events)
     mine = owners[owner] == agent
     n = _per_place(index, calls * mine, len(names)) * (names != "")

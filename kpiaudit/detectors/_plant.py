@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from kpiaudit.detectors.base import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
@@ -40,13 +42,17 @@ class Rows:
         cls, summary: Summary, agents: Mapping[str, float], rng: np.random.Generator
     ) -> Rows:
         """Take the rows of some agents."""
-        names = sorted(agents)
-        who = summary["agent_id"].astype(str)
-        place = np.searchsorted(names, who).clip(0, len(names) - 1)
-        mine = np.array(names)[place] == who
-        shares = np.array([agents[name] for name in names], dtype=np.float64)
-        at = np.flatnonzero(mine).astype(np.int64)
-        return cls(summary=summary, at=at, share=shares[place[at]], rng=rng)
+        ids, who = summary.coded("agent_id")
+        shares = np.array([agents.get(name, np.nan) for name in ids.tolist()])[who]
+        at = np.flatnonzero(~np.isnan(shares)).astype(np.int64)
+        return cls(summary=summary, at=at, share=shares[at], rng=rng)
+
+    @property
+    def who(self) -> NDArray[np.str_]:
+        """Return the agent of each of these rows, shape (len(at),)."""
+        ids, index = self.summary.coded("agent_id")
+        out: NDArray[np.str_] = ids[index[self.at]]
+        return out
 
     def has(self, *names: str) -> bool:
         """Say whether the summary has all of these columns."""
@@ -56,7 +62,8 @@ class Rows:
         """Return a count of these rows, as it is by now."""
         if name in self._new:
             return self._new[name]
-        return self.summary.ints(name)[self.at]
+        column = self.summary[name][self.at]
+        return Summary(columns={name: column}).ints(name)
 
     def add(self, name: str, more: IntArray) -> None:
         """Add to a count; a column that there is not is passed over."""
@@ -74,12 +81,12 @@ class Rows:
 
     def done(self) -> Summary:
         """Return the whole summary with the new counts."""
-        columns: dict[str, Any] = dict(self.summary.columns)
+        columns = {}
         for name, values in self._new.items():
-            column = self.summary.ints(name).copy()
+            column = self.summary.ints(name)
             column[self.at] = values
             columns[name] = column
-        return Summary(columns=columns)
+        return self.summary.with_counts(**columns)
 
 
 def taken(rows: Rows, number: IntArray, events: IntArray, trials: IntArray) -> IntArray:

@@ -91,11 +91,10 @@ def _past_cap(
 ) -> _Cut:
     """Move calls in the rows around the cutoff; return how many per cap and agent."""
     all_past = {
-        (int(cap), str(agent)): int(past)
-        for cap, agent, past in zip(
-            totals.ints("cap_s"), totals["agent_id"], totals.ints("past"), strict=True
-        )
-        if str(agent) in agents
+        (int(cap), agent): int(past)
+        for agent in sorted(agents)
+        for own in (totals.having("agent_id", agent),)
+        for cap, past in zip(own.ints("cap_s"), own.ints("past"), strict=True)
     }
     later = rows["period"] == 1
     over = np.where(later, rows.gamed(rows["over"]), 0)
@@ -105,7 +104,7 @@ def _past_cap(
         (int(c), str(a))
         for c, a in zip(
             rows.summary.ints("cap_s")[rows.at],
-            rows.summary["agent_id"][rows.at],
+            rows.who,
             strict=True,
         )
     ]
@@ -134,7 +133,7 @@ def _spread(rows: Rows, cut: _Cut, rng: np.random.Generator) -> IntArray:
     """Lay each agent's moved calls on that agent's days, by how busy these were."""
     more = np.zeros(len(rows.at), dtype=np.int64)
     cap = rows.summary.ints("cap_s")[rows.at]
-    who = rows.summary["agent_id"].astype(str)[rows.at]
+    who = rows.who
     for (cap_s, agent), number in cut.items():
         mine = np.flatnonzero((cap == cap_s) & (who == agent))
         weight = rows["trials"][mine].astype(np.float64)
@@ -145,7 +144,7 @@ def _spread(rows: Rows, cut: _Cut, rng: np.random.Generator) -> IntArray:
 
 def _again(rows: Rows, cut: _Cut) -> Summary:
     cap = rows.summary.ints("cap_s")[rows.at]
-    who = rows.summary["agent_id"].astype(str)[rows.at]
+    who = rows.who
     known = rows["near"] + rows["rest"]
     more = np.zeros(len(rows.at), dtype=np.int64)
     for (cap_s, agent), number in cut.items():

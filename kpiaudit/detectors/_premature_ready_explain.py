@@ -323,9 +323,9 @@ def _offline(row: Row) -> Explanation:
 def _one_day(row: Row) -> Explanation:
     days = row.summaries["days"]
     stamp, end = pair_of(row)
-    mine = days["pair"].astype(str) == f"{stamp}>{end}"
+    mine = days.same("pair", f"{stamp}>{end}")
     if row.kind == "agent":
-        mine &= days["agent_id"].astype(str) == row.id
+        mine &= days.same("agent_id", row.id)
     late = days.floats("near_long" if end else "near")[mine]
     day = days.ints("day")[mine]
     if late.sum() <= 0:

@@ -165,7 +165,7 @@ class Answers:
 
 def of_pair(rows: Summary, pair: str) -> Summary:
     """Return the rows of one pair of stamp and later instant."""
-    return rows.where(rows["pair"].astype(str) == pair)
+    return rows.where(rows.same("pair", pair))
 
 
 def pairs_of(summaries: Summaries) -> tuple[str, ...]:

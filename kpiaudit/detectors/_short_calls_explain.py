@@ -183,7 +183,7 @@ def _away(row: Row) -> Explanation:
         return _uncheckable(AWAY, *WHEN)
     rows = row.summaries["bursts"]
     mine = (
-        rows["agent_id"].astype(str) == row.id
+        rows.same("agent_id", row.id)
         if row.kind == "agent"
         else np.ones(len(rows), dtype=np.bool_)
     )

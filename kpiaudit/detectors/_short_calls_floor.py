@@ -105,14 +105,14 @@ def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome |
 
 def _per_agent(summaries: Summaries) -> dict[str, FloatArray]:
     counts, rows = summaries["counts"], summaries["density"]
-    ids, agent = np.unique(counts["agent_id"].astype(str), return_inverse=True)
+    ids, agent = counts.coded("agent_id")
     out = {
         name: _sums(agent, counts.floats(name), len(ids))
         for name in counts.columns
         if name not in {"agent_id", "queue"}
     }
     longer = rows.ints("second") >= 10
-    owner = np.searchsorted(ids, rows["agent_id"].astype(str)).clip(0, len(ids) - 1)
+    owner = rows.places("agent_id", ids).clip(0, len(ids) - 1)
     weights = np.where(longer, rows.floats("calls"), 0.0)
     return out | {"density": _sums(owner, weights, len(ids))}
 

@@ -28,7 +28,7 @@ def windows(summaries: Summaries) -> Iterator[Verdicts]:
     rows = summaries["density"]
     if not len(rows):
         return
-    ids, agent = np.unique(rows["agent_id"].astype(str), return_inverse=True)
+    ids, agent = rows.coded("agent_id")
     second, calls = rows.ints("second"), rows.ints("calls")
     for low, high in WINDOWS:
         inside, around = (

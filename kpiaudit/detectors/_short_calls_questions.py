@@ -113,8 +113,8 @@ class Asked:
 def ask(summaries: Summaries, *, min_excess: float) -> Asked:
     """Ask every question of every agent."""
     counts = summaries["counts"]
-    ids, agent = np.unique(counts["agent_id"].astype(str), return_inverse=True)
-    _, queue = np.unique(counts["queue"].astype(str), return_inverse=True)
+    ids, agent = counts.coded("agent_id")
+    _, queue = counts.coded("queue")
     days = _Days.of(summaries, ids)
 
     def question(
@@ -127,7 +127,7 @@ def ask(summaries: Summaries, *, min_excess: float) -> Asked:
     ) -> Question:
         total = np.bincount(queue, weights=_added(counts, trials))
         return Question(
-            agent=agent.astype(np.int64),
+            agent=agent,
             # Queues with few trials stand together: a hundred tiny cells tell less.
             stratum=np.where(total >= large, np.arange(len(total)), -1)[queue],
             events=_added(counts, events),
@@ -177,8 +177,7 @@ class _Days:
         rows = summaries.get("days")
         if rows is None or not len(rows):
             return cls(rows=None, agent=np.zeros(0, dtype=np.int64), size=len(ids))
-        agent = np.searchsorted(ids, rows["agent_id"].astype(str))
-        return cls(rows=rows, agent=agent.astype(np.int64), size=len(ids))
+        return cls(rows=rows, agent=rows.places("agent_id", ids), size=len(ids))
 
     @property
     def seen(self) -> FloatArray:

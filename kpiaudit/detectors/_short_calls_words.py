@@ -242,7 +242,7 @@ def _ended(row: Row) -> list[Evidence]:
     if "ended_by" not in row.summaries:
         return []
     rows = row.summaries["ended_by"]
-    mine = rows["agent_id"].astype(str) == row.id
+    mine = rows.same("agent_id", row.id)
     short = rows.floats("short")
     total = short[mine].sum()
     if total <= 0:
@@ -263,7 +263,7 @@ def _days(row: Row) -> list[Evidence]:
     if "days" not in row.summaries:
         return []
     rows = row.summaries["days"]
-    mine = rows["agent_id"].astype(str) == row.id
+    mine = rows.same("agent_id", row.id)
     short = np.sort(rows.floats("short")[mine])[::-1]
     total = short.sum()
     if total <= 0:
@@ -290,7 +290,7 @@ def _monitored(row: Row) -> Corroboration | None:
     if "monitored" not in row.summaries:
         return None
     rows = row.summaries["monitored"]
-    mine = rows["agent_id"].astype(str) == row.id
+    mine = rows.same("agent_id", row.id)
     seen = rows["monitored"].astype(bool)
     calls, short = rows.floats("calls"), rows.floats("short")
     n1, k1 = calls[mine & seen].sum(), short[mine & seen].sum()
@@ -331,7 +331,7 @@ def _restated(row: Row) -> Restated:
 def _histogram(row: Row) -> Histogram:
     rows = row.summaries["density"]
     chosen = (
-        rows["agent_id"].astype(str) == row.id
+        rows.same("agent_id", row.id)
         if row.kind == "agent"
         else np.ones(len(rows), dtype=np.bool_)
     )

@@ -47,15 +47,15 @@ class Cells:
     @classmethod
     def of(cls, rows: Summary) -> Cells:
         """Number the agents and queues; the counts are those of no source yet."""
-        agents, agent = np.unique(rows["agent_id"].astype(str), return_inverse=True)
-        queues, queue = np.unique(rows["queue"].astype(str), return_inverse=True)
+        agents, agent = rows.coded("agent_id")
+        queues, queue = rows.coded("queue")
         nothing = np.zeros(len(rows))
         return cls(
             rows=rows,
             agents={name: place for place, name in enumerate(agents.tolist())},
             queues={name: place for place, name in enumerate(queues.tolist())},
-            agent=agent.astype(np.int64),
-            queue=queue.astype(np.int64),
+            agent=agent,
+            queue=queue,
             hour=rows.ints("hour"),
             control=rows.ints("control") == 1,
             records=nothing,

@@ -193,26 +193,22 @@ def _excess(findings: Sequence[Finding]) -> tuple[float, float, float]:
 def _sums(finding: Finding, whole: Summary, flagged: Summary) -> _Sums:
     kind, who = finding.subject.kind, finding.subject.id
 
-    def mine(rows: Summary) -> BoolArray:
+    def mine(rows: Summary) -> Summary:
         if kind == "floor":
-            return np.ones(len(rows), dtype=np.bool_)
-        name = "agent_id" if kind == "agent" else "queue"
-        return np.asarray(rows[name].astype(str) == who)
+            return rows
+        return rows.having("agent_id" if kind == "agent" else "queue", who)
 
-    return _Sums(
-        whole=_total(whole, mine(whole)), flagged=_total(flagged, mine(flagged))
-    )
+    return _Sums(whole=_total(mine(whole)), flagged=_total(mine(flagged)))
 
 
 def _all(people: Sequence[Finding], whole: Summary, flagged: Summary) -> _Sums:
     """Sum everybody's calls, and the flagged ones of those with a finding."""
     named = np.isin(flagged["agent_id"].astype(str), [f.subject.id for f in people])
-    every = np.ones(len(whole), dtype=np.bool_)
-    return _Sums(whole=_total(whole, every), flagged=_total(flagged, named))
+    return _Sums(whole=_total(whole), flagged=_total(flagged.where(named)))
 
 
-def _total(rows: Summary, mine: BoolArray) -> dict[str, float]:
-    return {name: float(rows.floats(name)[mine].sum()) for name in _SUMS}
+def _total(rows: Summary) -> dict[str, float]:
+    return {name: float(rows.floats(name).sum()) for name in _SUMS}
 
 
 def _restated(
@@ -317,7 +313,6 @@ def _own_kpi(run: Run, people: Sequence[Finding]) -> list[Restated]:
     rows = run.summaries[where[0]]
     if "pair" in rows:
         rows = rows.where(_same_pair(rows, where, people[0]))
-    who = rows["agent_id"].astype(str)
     top = rows.floats(where[1])
     counted = rows.floats(where[2]) if where[2] else np.ones(len(rows))
     known = [f.restated for f in people if f.restated is not None]
@@ -328,7 +323,11 @@ def _own_kpi(run: Run, people: Sequence[Finding]) -> list[Restated]:
         item = finding.restated
         if item is None or None in (item.reported, item.restated, item.low, item.high):
             continue
-        weight = float(counted[who == finding.subject.id].sum()) if where[2] else 1.0
+        weight = (
+            float(counted[rows.same("agent_id", finding.subject.id)].sum())
+            if where[2]
+            else 1.0
+        )
         shift += weight * (item.restated - item.reported)  # type: ignore[operator]
         down += weight * (item.restated - item.low)  # type: ignore[operator]
         up += weight * (item.high - item.restated)  # type: ignore[operator]
@@ -352,7 +351,7 @@ def _same_pair(
 ) -> BoolArray:
     """Select the pair of stamps that a finding is about, by its reported KPI."""
     pairs, index = np.unique(rows["pair"].astype(str), return_inverse=True)
-    mine = rows["agent_id"].astype(str) == finding.subject.id
+    mine = rows.same("agent_id", finding.subject.id)
     top = np.bincount(index[mine], rows.floats(where[1])[mine], len(pairs))
     size = np.bincount(index[mine], rows.floats(where[2])[mine], len(pairs))
     said = finding.restated.reported if finding.restated is not None else None
