@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpiaudit.stats import contrast
-from kpiaudit.stats.contrast import Innocent
+from kpiaudit.stats.contrast import Innocent, Peers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,7 @@ _CLEAR, _SEVERAL = 0.01, 2
 _FEWEST = 10
 """if as many are left."""
 _MIN_KNOWN = 10  # of an agent's customers, near the cutoff and around it
+_LEANING = 20.0  # calls with which an agent's own rate leans on everybody's
 _OWN_SPREAD = 0.04
 """Relative variance with which an honest agent's customers ring again after calls that
 end near the cutoff, against those that end around it: sd 0.2."""
@@ -44,7 +45,8 @@ class Repeats:
         known: Who has enough of both, shape (n_agents,).
         own_near: Calls near it per agent.
         own_again: Those followed per agent.
-        own: What the agent's other calls lead to expect, per agent.
+        rest: Calls around it per agent.
+        rest_again: Those followed per agent.
     """
 
     agent: IntArray
@@ -54,7 +56,8 @@ class Repeats:
     known: BoolArray
     own_near: FloatArray
     own_again: FloatArray
-    own: tuple[Innocent, ...]
+    rest: FloatArray
+    rest_again: FloatArray
 
     @classmethod
     def of(cls, rows: Summary, ids: NDArray[Any]) -> Repeats:
@@ -65,7 +68,6 @@ class Repeats:
             np.bincount(agent, weights=each, minlength=len(ids)).astype(np.float64)
             for each in (near, again, rows.floats("rest"), rows.floats("rest_again"))
         )
-        usual = float((later.sum() + 0.5) / (rest.sum() + 1.0))
         return cls(
             agent=agent,
             queue=rows.coded("queue")[1],
@@ -74,8 +76,18 @@ class Repeats:
             known=(n >= _MIN_KNOWN) & (rest >= _MIN_KNOWN),
             own_near=n,
             own_again=k,
-            own=tuple(_own(*each, usual) for each in zip(later, rest, strict=True)),
+            rest=rest,
+            rest_again=later,
         )
+
+    @property
+    def _usual(self) -> float:
+        """Return how often customers of all agents call again after other calls."""
+        return float((self.rest_again.sum() + 0.5) / (self.rest.sum() + 1.0))
+
+    def own(self, agent: int) -> Innocent:
+        """Return what an agent's other calls around the cutoff lead to expect."""
+        return _own(self.rest_again[agent], self.rest[agent], self._usual)
 
     def ordinary(self) -> BoolArray | None:
         """Return agents by whom to measure the others, told by repeat calls alone.
@@ -87,12 +99,12 @@ class Repeats:
         there are. None if there are no several, or too few others.
         """
         tails = np.ones(len(self.known))
-        for i in np.flatnonzero(self.known):
-            tails[i] = contrast.tail(self.own_again[i], self.own_near[i], self.own[i])
+        for i in np.flatnonzero(self.known).tolist():
+            tails[i] = contrast.tail(self.own_again[i], self.own_near[i], self.own(i))
         clear = int((tails <= _CLEAR).sum())
         if clear < _SEVERAL or self.known.sum() < 2 * _FEWEST:
             return None
-        usual = np.array([each.rate for each in self.own])
+        usual = _leaning(self.rest_again, self.rest, self._usual)
         score = (self.own_again + 0.5) / (self.own_near * usual + 0.5)
         return np.asarray(self.known & (score <= np.median(score[self.known])))
 
@@ -112,33 +124,39 @@ class Repeats:
         """
         outstanding = p_value <= EACH
         out = np.where(self.known, 1.0, np.nan)
-        for i in np.flatnonzero(outstanding & self.known):
-            honest = self._peers(self.agent == i, ~outstanding[self.agent])
+        asked = np.flatnonzero(outstanding & self.known).tolist()
+        peers = self._peers(~outstanding[self.agent]) if len(asked) else None
+        for i in asked:
             out[i] = np.nan
+            if peers is None:
+                continue
+            mine = np.flatnonzero(self.agent == i)
+            honest = peers.innocent(mine=[self.queue[mine]], size=self.near[mine])
             if honest is not None:
                 k, n = self.own_again[i], self.own_near[i]
-                both = (self.own[i], honest)
+                both = (self.own(i), honest)
                 out[i] = max(contrast.tail(k, n, each) for each in both)
         return out
 
-    def _peers(self, mine: BoolArray, peers: BoolArray) -> Innocent | None:
+    def _peers(self, peers: BoolArray) -> Peers | None:
         """Learn from peers' calls near the cutoff how often customers call again."""
-        peers = peers & ~mine
-        return contrast.innocent(
+        return Peers.of(
             stratum=[self.queue[peers]],
             peer=self.agent[peers],
             events=self.again[peers],
             records=self.near[peers],
-            mine=[self.queue[mine]],
-            size=self.near[mine],
         )
+
+
+def _leaning(events: FloatArray, records: FloatArray, usual: float) -> FloatArray:
+    """Return agents' own rates, leaning on everybody's."""
+    return (events + _LEANING * usual) / (records + _LEANING)
 
 
 def _own(events: float, records: float, usual: float) -> Innocent:
     """Learn the same from an agent's other calls around the cutoff."""
-    few = 20.0  # calls with which an agent's own rate leans on everybody's
-    rate = (events + few * usual) / (records + few)
-    variance = rate**2 * _OWN_SPREAD + rate * (1.0 - rate) / (records + few)
+    rate = (events + _LEANING * usual) / (records + _LEANING)
+    variance = rate**2 * _OWN_SPREAD + rate * (1.0 - rate) / (records + _LEANING)
     weight = max(rate * (1.0 - rate) / variance - 1.0, 0.5)
     return Innocent(rate=rate, weight=weight, events=events, records=records)
 

@@ -43,9 +43,14 @@ class Rows:
     ) -> Rows:
         """Take the rows of some agents."""
         ids, who = summary.coded("agent_id")
-        shares = np.array([agents.get(name, np.nan) for name in ids.tolist()])[who]
-        at = np.flatnonzero(~np.isnan(shares)).astype(np.int64)
-        return cls(summary=summary, at=at, share=shares[at], rng=rng)
+        shares = np.full(len(ids) + 1, np.nan)
+        names = np.array(sorted(agents), dtype=np.str_)
+        place = np.searchsorted(ids, names)
+        for name, at in zip(names.tolist(), place.tolist(), strict=True):
+            if at < len(ids) and ids[at] == name:
+                shares[at] = agents[name]
+        rows = np.flatnonzero(~np.isnan(shares)[who]).astype(np.int64)
+        return cls(summary=summary, at=rows, share=shares[who[rows]], rng=rng)
 
     @property
     def who(self) -> NDArray[np.str_]:

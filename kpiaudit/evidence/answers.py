@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kpiaudit.detectors.base import Alternative, Summary
     from kpiaudit.detectors.sources import Source
-    from kpiaudit.stats.contrast import Contrast, Innocent
+    from kpiaudit.stats.contrast import Contrast, Innocent, Peers
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 FEWEST = 10
@@ -43,6 +43,7 @@ class Cells:
     control: BoolArray
     records: FloatArray
     events: FloatArray
+    learnt: dict[bytes, Peers | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Summary) -> Cells:
@@ -68,6 +69,7 @@ class Cells:
             self,
             records=self.rows.floats(f"n_{source.key}"),
             events=self.rows.floats(f"k_{source.key}"),
+            learnt={},
         )
 
     def named(self, names: Iterable[str]) -> BoolArray:
@@ -76,30 +78,70 @@ class Cells:
         out[[self.agents[name] for name in names if name in self.agents]] = True
         return out
 
-    def whose(self, mask: BoolArray) -> BoolArray:
+    def whose(self, cells: BoolArray | IntArray) -> BoolArray:
         """Say which agents, by number, have a cell among these."""
-        return np.bincount(self.agent[mask], minlength=len(self.agents)) > 0
+        return np.bincount(self.agent[cells], minlength=len(self.agents)) > 0
 
-    def levels(self, mask: BoolArray) -> list[IntArray]:
+    def levels(self, cells: BoolArray | IntArray) -> list[IntArray]:
         """Return the strata of some cells: by queue, then by queue and hour."""
-        queue = self.queue[mask]
-        return [queue, queue * 24 + self.hour[mask]]
+        queue = self.queue[cells]
+        return [queue, queue * 24 + self.hour[cells]]
 
     def honest(
-        self, mask: BoolArray, about: BoolArray, members: int
+        self, peers: Peers | None, about: IntArray, members: int
     ) -> Innocent | None:
-        """Learn the innocent share from some cells, for the mix of others."""
-        if self.records[mask].sum() < FEWEST_INNOCENT:
+        """Return the innocent share that peers give for the mix of some cells."""
+        if peers is None:
             return None
-        return stats.innocent(
-            stratum=self.levels(mask),
-            peer=self.agent[mask],
-            events=self.events[mask],
-            records=self.records[mask],
-            mine=self.levels(about),
-            size=self.records[about],
-            members=members,
+        return peers.innocent(
+            mine=self.levels(about), size=self.records[about], members=members
         )
+
+    def peers(self, cells: BoolArray | IntArray) -> Peers | None:
+        """Learn from some cells what innocent records are followed by."""
+        if self.records[cells].sum() < FEWEST_INNOCENT:
+            return None
+        return stats.Peers.of(
+            stratum=self.levels(cells),
+            peer=self.agent[cells],
+            events=self.events[cells],
+            records=self.records[cells],
+        )
+
+    def without(self, agents: BoolArray) -> Peers | None:
+        """Learn from the flagged cells of all but some agents, once for the same ones.
+
+        Args:
+            agents: Who is no innocent peer, by number.
+        """
+        key = agents.tobytes()
+        if key not in self.learnt:
+            self.learnt[key] = self.peers(~self.control & ~agents[self.agent])
+        return self.learnt[key]
+
+    def of_agents(self, agents: BoolArray) -> IntArray:
+        """Return the cells of some agents, by number, in their order."""
+        who = np.flatnonzero(agents)
+        if len(who) != 1:
+            return np.flatnonzero(agents[self.agent])
+
+        def runs() -> tuple[IntArray, IntArray]:
+            ends = np.cumsum(np.bincount(self.agent, minlength=len(self.agents)))
+            order = np.argsort(self.agent, kind="stable")
+            return order, np.concatenate([[0], ends])
+
+        order, starts = self.rows.once("cells of agents", runs)
+        return np.asarray(order[starts[who[0]] : starts[who[0] + 1]])
+
+    def flagged(self, agent: str) -> IntArray:
+        """Return the flagged cells of one agent."""
+        mine = self.of_agents(self.named([agent]))
+        return np.asarray(mine[~self.control[mine]])
+
+    @property
+    def with_flagged(self) -> BoolArray:
+        """Say which agents, by number, have a flagged cell."""
+        return self.rows.once("flagged", lambda: self.whose(~self.control))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,25 +156,25 @@ class Answer:
 
 
 def answered(
-    cells: Cells, about: BoolArray, named: set[str], alternative: Alternative
+    cells: Cells, about: IntArray, named: set[str], alternative: Alternative
 ) -> Answer | None:
-    """Hold the records against the best innocent alternative that there is."""
+    """Hold the records of some cells against the best innocent alternative there is."""
     records, events = cells.records[about].sum(), cells.events[about].sum()
     if records < FEWEST:
         return None
     own, found = cells.whose(about), cells.named(named)
-    everybody = not (cells.whose(~cells.control) & ~own).any()
+    everybody = not (cells.with_flagged & ~own).any()
     candidates: list[tuple[bool, Innocent]] = []
     if not everybody and (own.sum() == 1 or not (own & ~found).any()):
         # Those who are findings themselves are no innocent peers.
-        no_peer = own | found | cells.named([""])
-        peers = ~cells.control & ~no_peer[cells.agent]
+        peers = cells.without(own | found | cells.named([""]))
         honest = cells.honest(peers, about, int(own.sum()))
         if honest is None:
             return None
         candidates.append((False, honest))
     if alternative.control:
-        mine = cells.control & own[cells.agent]
+        mine = cells.of_agents(own)
+        mine = mine[cells.control[mine]]
         spread = candidates[0][1] if candidates else None
         control = _own_control(cells, mine, about, spread)
         candidates += [] if control is None else [(True, control)]
@@ -150,12 +192,12 @@ def answered(
 
 
 def _own_control(
-    cells: Cells, mine: BoolArray, about: BoolArray, peers: Innocent | None
+    cells: Cells, mine: IntArray, about: IntArray, peers: Innocent | None
 ) -> Innocent | None:
     """Learn from the subject's own control records; one agent has no spread."""
     agents = int(cells.whose(mine).sum())
     if agents >= stats.MIN_PEERS:
-        return cells.honest(mine, about, agents)
+        return cells.honest(cells.peers(mine), about, agents)
     records, events = cells.records[mine].sum(), cells.events[mine].sum()
     if records < FEWEST_INNOCENT or peers is None:
         return None

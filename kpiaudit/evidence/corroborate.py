@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kpiaudit.detectors.sources import Source
     from kpiaudit.evidence.runs import Run
     from kpiaudit.findings import Finding
-    from kpiaudit.stats.outcome import BoolArray
+    from kpiaudit.stats.outcome import IntArray
     from kpiaudit.tables.dataset import Dataset
 
 
@@ -95,18 +95,18 @@ def _ask(run: Run, source: Source, cells: Cells, data: Dataset) -> None:
         )
 
 
-def _about(finding: Finding, findings: Sequence[Finding], cells: Cells) -> BoolArray:
+def _about(finding: Finding, findings: Sequence[Finding], cells: Cells) -> IntArray:
     """Select the cells of a finding's own flagged records."""
     kind, who = finding.subject.kind, finding.subject.id
-    flagged = ~cells.control
     if kind == "agent":
-        return np.asarray(flagged & (cells.agent == cells.agents.get(who, -1)))
+        return cells.flagged(who)
+    flagged = ~cells.control
     if kind == "queue":
-        return np.asarray(flagged & (cells.queue == cells.queues.get(who, -1)))
+        flagged &= cells.queue == cells.queues.get(who, -1)
     if kind == "team":
         members = [f.subject.id for f in findings if f.part_of == finding.id]
-        return np.asarray(flagged & cells.named(members)[cells.agent])
-    return flagged
+        flagged &= cells.named(members)[cells.agent]
+    return np.flatnonzero(flagged)
 
 
 def _times(ratio: float) -> str:

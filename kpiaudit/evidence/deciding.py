@@ -130,8 +130,8 @@ def _bets(run: Run, tested: Tested, within: BoolArray) -> FloatArray:
         if source.id in alternative.counted:
             continue
         for i in np.flatnonzero(within).tolist():
-            mine = cells.agent == cells.agents.get(names[i], -1)
-            answer = answered(cells, ~cells.control & mine, candidates, alternative)
+            mine = cells.flagged(str(names[i]))
+            answer = answered(cells, mine, candidates, alternative)
             if answer is not None:
                 said.setdefault(i, []).append((source.voice, answer.contrast.e_value))
     for i, heard in said.items():

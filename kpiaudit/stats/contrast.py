@@ -113,32 +113,82 @@ def innocent(
         DerSimonian & Laird (1986), Controlled Clinical Trials 7:177-188 (spread by
         moments); indirect standardisation: Breslow & Day (1987), IARC Sci. Publ. 82.
     """
-    total, n = float(events.sum()), float(records.sum())
-    keep = records > 0
-    at = peer[keep]
-    there = np.bincount(at) > 0
-    peers = int(there.sum())
-    if peers < MIN_PEERS or n <= 0 or size.sum() <= 0:
+    peers = Peers.of(stratum=stratum, peer=peer, events=events, records=records)
+    if peers is None:
         return None
-    overall = (total + 0.5) / (n + 1.0)
-    theirs = np.full(len(peer), overall)
-    ours = np.full(len(size), overall)
-    for level, own in zip(stratum, mine, strict=True):
-        size_of = int(own.max()) + 1
-        k = np.bincount(level, weights=events, minlength=size_of)
-        m = np.bincount(level, weights=records, minlength=size_of)
-        theirs = (k[level] + _PRIOR * theirs) / (m[level] + _PRIOR)
-        ours = (k[own] + _PRIOR * ours) / (m[own] + _PRIOR)
-    rate = float(np.clip((ours * size).sum() / size.sum(), 1e-6, 1 - 1e-6))
-    had, due = (
-        np.bincount(at, weights=each[keep])[there].astype(np.float64)
-        for each in (events, records * theirs)
-    )
-    spread = _spread(had, due, rate)
-    variance = rate**2 * spread * (1 / members + 1 / peers)
-    variance += rate * (1 - rate) / n
-    weight = max(rate * (1 - rate) / variance - 1.0, 0.5)
-    return Innocent(rate=rate, weight=weight, events=total, records=n)
+    return peers.innocent(mine=mine, size=size, members=members)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peers:
+    """What peers' equivalent records say, whoever's own mix it is asked for.
+
+    Args:
+        events: All events.
+        records: All records, > 0.
+        strata: Events and records by number of the stratum, a pair per level.
+        had: Events per peer, shape (n_peers,).
+        due: What the peer's strata lead to expect, shape (n_peers,).
+    """
+
+    events: float
+    records: float
+    strata: tuple[tuple[FloatArray, FloatArray], ...]
+    had: FloatArray
+    due: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        stratum: Sequence[IntArray],
+        peer: IntArray,
+        events: FloatArray,
+        records: FloatArray,
+    ) -> Peers | None:
+        """Add up the peers' cells, as `innocent` takes them; None if they are few."""
+        total, n = float(events.sum()), float(records.sum())
+        keep = records > 0
+        at = peer[keep]
+        there = np.bincount(at) > 0
+        if int(there.sum()) < MIN_PEERS or n <= 0:
+            return None
+        theirs = np.full(len(peer), (total + 0.5) / (n + 1.0))
+        strata = []
+        for level in stratum:
+            k = np.bincount(level, weights=events).astype(np.float64)
+            m = np.bincount(level, weights=records).astype(np.float64)
+            theirs = (k[level] + _PRIOR * theirs) / (m[level] + _PRIOR)
+            strata.append((k, m))
+        had, due = (
+            np.bincount(at, weights=each[keep])[there].astype(np.float64)
+            for each in (events, records * theirs)
+        )
+        return cls(events=total, records=n, strata=tuple(strata), had=had, due=due)
+
+    def innocent(
+        self, *, mine: Sequence[IntArray], size: FloatArray, members: int = 1
+    ) -> Innocent | None:
+        """Return the honest share at a subject's own mix; None without records."""
+        if size.sum() <= 0:
+            return None
+        ours = np.full(len(size), (self.events + 0.5) / (self.records + 1.0))
+        for (k, m), own in zip(self.strata, mine, strict=True):
+            ours = (_at(k, own) + _PRIOR * ours) / (_at(m, own) + _PRIOR)
+        rate = float(np.clip((ours * size).sum() / size.sum(), 1e-6, 1 - 1e-6))
+        spread = _spread(self.had, self.due, rate)
+        variance = rate**2 * spread * (1 / members + 1 / len(self.had))
+        variance += rate * (1 - rate) / self.records
+        weight = max(rate * (1 - rate) / variance - 1.0, 0.5)
+        return Innocent(
+            rate=rate, weight=weight, events=self.events, records=self.records
+        )
+
+
+def _at(sums: FloatArray, stratum: IntArray) -> FloatArray:
+    """Return the sums of strata; nil where the peers have none of it."""
+    there = stratum < len(sums)
+    return np.where(there, sums[np.where(there, stratum, 0)], 0.0)
 
 
 def _spread(had: FloatArray, due: FloatArray, rate: float) -> float:

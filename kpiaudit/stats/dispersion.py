@@ -69,13 +69,22 @@ def _cells(
     if len(subject) == 0:
         empty = np.zeros(0)
         return np.zeros(0, dtype=np.int64), empty, empty
-    days, day_index = np.unique(day, return_inverse=True)
-    key = subject.astype(np.int64) * len(days) + day_index
-    cells, cell = np.unique(key, return_inverse=True)
-    k = np.bincount(cell, weights=events.astype(np.float64))
-    n = np.bincount(cell, weights=trials.astype(np.float64))
+    k, n = events.astype(np.float64), trials.astype(np.float64)
+    who, when = subject.astype(np.int64), day.astype(np.int64)
+    if _apart(who, when):
+        return who, k, n
+    days, day_index = np.unique(when, return_inverse=True)
+    cells, cell = np.unique(who * len(days) + day_index, return_inverse=True)
     owner = np.asarray(cells // len(days), dtype=np.int64)
-    return owner, np.asarray(k, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    k, n = (np.bincount(cell, weights=each).astype(np.float64) for each in (k, n))
+    return owner, k, n
+
+
+def _apart(subject: IntArray, day: IntArray) -> bool:
+    """Say whether rows are sorted by subject and day, one for each, as counted."""
+    same = subject[1:] == subject[:-1]
+    later = (subject[1:] > subject[:-1]) | (same & (day[1:] > day[:-1]))
+    return bool(later.all())
 
 
 def _floor(

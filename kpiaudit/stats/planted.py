@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,24 +36,32 @@ class Rates:
 
     def at(self, subject: IntArray, stratum: IntArray) -> FloatArray:
         """Return the log-odds of other rows; unseen ones take the stratum's mean."""
+        labels, mean, overall = self._means
+        place = np.searchsorted(labels, stratum).clip(0, max(len(labels) - 1, 0))
+        same = labels[place] == stratum
+        out: FloatArray = np.where(same, mean[place], overall)
+        keys, order = self._cells
+        at = np.searchsorted(keys, subject * len(labels) + place, side="right") - 1
+        at = np.maximum(at, 0)
+        known = same & (keys[at] == subject * len(labels) + place)
+        return np.where(known, self.log_odds[order[at]], out)
+
+    @cached_property
+    def _means(self) -> tuple[IntArray, FloatArray, float]:
+        """Return the strata, the mean of each, and that of all rows."""
         labels, index = np.unique(self.stratum, return_inverse=True)
         total = np.bincount(index, weights=self.log_odds)
         mean = total / np.maximum(np.bincount(index), 1)
-        place = np.searchsorted(labels, stratum).clip(0, max(len(labels) - 1, 0))
-        same = labels[place] == stratum
         overall = float(self.log_odds.mean()) if len(self.log_odds) else 0.0
-        out: FloatArray = np.where(same, mean[place], overall)
-        known = dict(
-            zip(
-                zip(self.subject.tolist(), self.stratum.tolist(), strict=True),
-                self.log_odds.tolist(),
-                strict=True,
-            )
-        )
-        for row, key in enumerate(zip(subject.tolist(), stratum.tolist(), strict=True)):
-            if key in known:
-                out[row] = known[key]
-        return out
+        return labels, mean, overall
+
+    @cached_property
+    def _cells(self) -> tuple[IntArray, IntArray]:
+        """Return subject and stratum as one number per row, sorted, and their order."""
+        labels = self._means[0]
+        key = self.subject * len(labels) + np.searchsorted(labels, self.stratum)
+        order = np.argsort(key, kind="stable")
+        return key[order], order
 
 
 def null_moments(
