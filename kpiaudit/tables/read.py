@@ -155,10 +155,14 @@ def _convert_lazy(
         max_unreadable=options.max_unreadable,
         order=options.order,
     )
-    converted = tuple(
-        convert_frame(frame, target, match.mapping, context)
-        for target in match.mapping.targets
-    )
+    with ThreadPoolExecutor(1) as pool:
+        # Hashing lets go of the interpreter: it costs no time beside the reading.
+        large = source.size() >= _SMALL
+        hashing = pool.submit(source.sha256) if large else None
+        converted = tuple(
+            convert_frame(frame, target, match.mapping, context)
+            for target in match.mapping.targets
+        )
     return Read(
         display=source.display,
         sniffed=sniffed,
@@ -166,7 +170,7 @@ def _convert_lazy(
         match=match,
         converted=converted,
         rows=max(c.rows for c in converted),
-        sha256=source.sha256(),
+        sha256=hashing.result() if hashing else source.sha256(),
     )
 
 

@@ -11,6 +11,7 @@ from kpiaudit.tables import columns as cols
 from kpiaudit.tables import dates, parse
 from kpiaudit.tables.cells import any_holds
 from kpiaudit.tables.columns import ROW, Context, Converted
+from kpiaudit.tables.parts import Tally, added, parts, roots
 from kpiaudit.tables.typedcell import WORDS, TypedCell
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ def convert_frame(
 ) -> Converted:
     """Turn a typed frame into a canonical table, without holding it in memory.
 
-    Columns of few different words are looked at by these words; the others in one
-    pass. A second pass counts what can't be read, where that may happen at all.
+    One pass looks at columns of few different words by these words, and at all others.
+    A second one counts what can't be read, where that may happen at all.
 
     Args:
         frame: Source columns.
@@ -78,16 +79,15 @@ def convert_frame(
 
 def _look(frame: pl.LazyFrame, cells: list[TypedCell], context: Context) -> int:
     """Find out what decides how the columns are read; return the rows."""
-    asked = {c.column.name for c in cells if c.column.kind in WORDS and not c.sure}
-    many = _look_at_words(frame, cells)
+    few, many = _words(frame, cells)
     asking = [c for c in cells if c.column.kind not in WORDS or c in many]
     wanted = _named(asking, TypedCell.facts) | {"rows": pl.len()}
     # Every column is read once, or damage in it would show in some rules only.
-    asked |= {name.split("\t")[-1] for name in wanted}
+    asked = {name.split("\t")[-1] for name in wanted} | {c.column.name for c in few}
     for cell in cells:
         if cell.column.name not in asked:
             wanted[f"empty\t{cell.column.name}"] = cell.value.null_count()
-    got = _row(frame, wanted)
+    got = _read_once(frame, few, wanted)
     unlike = [c for c in cells if got.get(f"unlike\t{c.column.name}")]
     got |= _row(frame, _named(unlike, TypedCell.all_word_facts))
     orders: dict[str, list[dict[str, int]]] = {}
@@ -128,11 +128,13 @@ def _row(frame: pl.LazyFrame, wanted: dict[str, pl.Expr]) -> dict[str, Any]:
     return frame.select(**wanted).collect(engine="streaming").row(0, named=True)
 
 
-def _look_at_words(frame: pl.LazyFrame, cells: list[TypedCell]) -> list[TypedCell]:
-    """Look at columns of few different words; return the others, of many."""
+def _words(
+    frame: pl.LazyFrame, cells: list[TypedCell]
+) -> tuple[list[TypedCell], list[TypedCell]]:
+    """Return the columns of texts that have few different words, and those of many."""
     words = [c for c in cells if c.column.kind in WORDS and not c.sure]
     if not words:
-        return []
+        return [], []
     head = frame.head(_SAMPLE).select(
         cell.text.n_unique().alias(cell.column.name) for cell in words
     )
@@ -144,13 +146,24 @@ def _look_at_words(frame: pl.LazyFrame, cells: list[TypedCell]) -> list[TypedCel
         and not c.column.codes
         and c.column.name != "agent_id"
     ]
-    few = [c for c in words if c not in many]
-    groups = [frame.select(x=c.text).group_by("x").agg(len=pl.len()) for c in few]
-    for cell, group in zip(
-        few, pl.collect_all(groups, engine="streaming"), strict=True
-    ):
-        cell.learn_words(group.sort("x"))
-    return many
+    return [c for c in words if c not in many], many
+
+
+def _read_once(
+    frame: pl.LazyFrame, few: list[TypedCell], wanted: dict[str, pl.Expr]
+) -> dict[str, Any]:
+    """Read a frame once: for its words, of which the cells learn, and for counts."""
+    tallies = [Tally(per=("x",)) for _ in few]
+    rows = []
+    read = roots((*(c.text for c in few), *wanted.values()))
+    for part in parts(frame, read or {ROW}):
+        words = part.select(c.text.alias(str(i)) for i, c in enumerate(few))
+        for text, tally in zip(words, tallies, strict=True):
+            tally.add(text.alias("x").value_counts(name="len"))
+        rows.append(part.select(**wanted).row(0, named=True))
+    for cell, tally in zip(few, tallies, strict=True):
+        cell.learn_words(tally.total())
+    return added(rows)
 
 
 def _shapes(frame: pl.LazyFrame, cell: TypedCell) -> None:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset
 
 AGENTS, ROWS = 12, 1200
-SMALL = 7
-"""Reads of a file that then stays in memory: the first rows three times, words, facts,
+SMALL = 6
+"""Reads of a file that then stays in memory: the first rows three times, all facts,
 rows, and the order in which they stand."""
-LOADING = 11
+LOADING = 10
 """Reads of one that does not: also for equal rows and the checks of the data."""
 COUNTING = 12
 """Reads of the two stages of the rules, and of the customers' order before them."""
