@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
-import numpy as np
 
 from kpiaudit.detectors._duration_cap_cuts import LONGEST_S
 from kpiaudit.detectors._duration_cap_search import BLOCK_S, LAST_S
-from kpiaudit.tables.neighbours import Sequence, with_neighbours
+from kpiaudit.tables.engine import flag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Sequence as Several
 
-    from kpiaudit.detectors._duration_cap_find import Cap, Layout
+    from kpiaudit.detectors._duration_cap_find import Cap
     from kpiaudit.tables.dataset import Dataset, Frame
 
 BELOW, NEAR, OVER, BEYOND = range(4)
@@ -66,9 +65,10 @@ def usable_calls(
     period = nw.lit(1)
     if days and since_day is not None:
         period = nw.when(nw.col("day") < since_day).then(0).otherwise(1)
+    # By itself, so that what is left out by its length costs nothing more.
+    frame = frame.with_columns(second=length.floor().cast(nw.Int64))
     frame = frame.with_columns(
         **text,
-        second=length.floor().cast(nw.Int64),
         ms=(length * 1000).round(0).cast(nw.Int64),
         # Small: every summary waits for these columns of all rows.
         period=period.cast(nw.Int8),
@@ -98,8 +98,8 @@ def seconds(data: Dataset, measures: Several[str], since_day: int | None) -> Fra
         longest = nw.when(nw.col("second") > LONGEST_S).then(LONGEST_S)
         calls = calls.with_columns(
             second=longest.otherwise(nw.col("second")).cast(nw.Int64),
-            even=_one(nw.col("parity") == 0),
-            odd=_one(nw.col("parity") == 1),
+            even=flag(nw.col("parity") == 0),
+            odd=flag(nw.col("parity") == 1),
         )
         parts.append(
             calls.group_by(*by)
@@ -120,8 +120,8 @@ def blocks(data: Dataset, measure: str, since_day: int | None) -> Frame:
     return (
         calls.with_columns(
             block_s=(nw.col("second") - nw.col("second") % BLOCK_S).cast(nw.Int64),
-            even=_one(nw.col("parity") == 0),
-            odd=_one(nw.col("parity") == 1),
+            even=flag(nw.col("parity") == 0),
+            odd=flag(nw.col("parity") == 1),
         )
         .group_by(*keys)
         .agg(even=nw.col("even").sum(), odd=nw.col("odd").sum())
@@ -129,63 +129,10 @@ def blocks(data: Dataset, measure: str, since_day: int | None) -> Frame:
     )
 
 
-def _one(condition: nw.Expr) -> nw.Expr:
-    return nw.when(condition).then(1).otherwise(0).cast(nw.Int64)
-
-
-def placed(
-    calls: Frame, cap: Cap, layouts: Several[Layout], window: int, parity: bool
-) -> Frame:
-    """Keep the calls around a cutoff, with `cap_s`, `layout` and `zone`.
-
-    Args:
-        calls: From `usable_calls`.
-        cap: The cutoff.
-        layouts: How sites record.
-        window: Width of the window below the cutoff, in seconds.
-        parity: The calls have days.
-    """
-    second, zone, where = nw.col("second"), nw.lit(-1), nw.lit(0)
-    for number, layout in enumerate(layouts):
-        here = nw.col("site_id").is_in(list(layout.sites))
-        if not layout.free.all():
-            free = np.flatnonzero(layout.free).tolist()
-            here = here & (second % 60).is_in(free)
-        if layout.cuts:
-            here = here & ~second.is_in(list(layout.cuts))
-        where = nw.when(here).then(number).otherwise(where)
-        for half, cutoff in cap.halves:
-            at = layout.windows(cutoff, window)
-            inside = here & second.is_between(
-                at.low - 3 * at.width, at.high + 4 * at.width, closed="left"
-            )
-            if half is not None and parity:
-                inside = inside & (nw.col("parity") == half)
-            code = (
-                nw.when(second < at.low)
-                .then(BELOW)
-                .otherwise(
-                    nw.when(second < at.high)
-                    .then(NEAR)
-                    .otherwise(
-                        nw.when(second < at.high + at.width)
-                        .then(OVER)
-                        .otherwise(BEYOND)
-                    )
-                )
-            )
-            zone = nw.when(inside).then(code).otherwise(zone)
-    return calls.with_columns(
-        cap_s=nw.lit(cap.cap_s).cast(nw.Int64),
-        zone=zone.cast(nw.Int64),
-        layout=where.cast(nw.Int64),
-    ).filter(nw.col("zone") >= 0)
-
-
 def zone_counts(frame: Frame, keys: Several[str]) -> Frame:
     """Count calls per zone: `below`, `near`, `over`, `beyond`."""
     names = {"below": BELOW, "near": NEAR, "over": OVER, "beyond": BEYOND}
-    flags: dict[str, Any] = {n: _one(nw.col("zone") == z) for n, z in names.items()}
+    flags: dict[str, Any] = {n: flag(nw.col("zone") == z) for n, z in names.items()}
     return (
         frame.with_columns(**flags)
         .group_by(*keys)
@@ -197,7 +144,7 @@ def day_counts(frame: Frame) -> Frame:
     """Count an agent's calls per day: `near`, and `trials` of below, near and over."""
     kept = frame.filter(nw.col("zone") != BEYOND).filter(nw.col("period") == 1)
     return (
-        kept.with_columns(near=_one(nw.col("zone") == NEAR))
+        kept.with_columns(near=flag(nw.col("zone") == NEAR))
         .group_by("cap_s", "agent_id", "day")
         .agg(near=nw.col("near").sum(), trials=nw.len().cast(nw.Int64))
     )
@@ -218,8 +165,8 @@ def causes(frame: Frame, data: Dataset) -> Frame:
     return (
         kept.with_columns(
             cause=cause,
-            below=_one(nw.col("zone") == BELOW),
-            near=_one(nw.col("zone") == NEAR),
+            below=flag(nw.col("zone") == BELOW),
+            near=flag(nw.col("zone") == NEAR),
         )
         .group_by("cap_s", "agent_id", "cause")
         .agg(below=nw.col("below").sum(), near=nw.col("near").sum())
@@ -237,39 +184,23 @@ def repeats(frame: Frame, last_ms: int, hours: float) -> Frame:
     horizon = int(hours * 3_600_000)
     kept = frame.filter(
         (nw.col("period") == 1)
-        & ~nw.col("customer_id").is_null()
+        & (nw.col("named") == 1)
         & (nw.col("at_ms") <= last_ms - horizon)
     )
     again = (nw.col("next_gap_ms") <= horizon) & (nw.col("next_same") == 0)
     again = again.fill_null(value=False)
     near = nw.col("zone") == NEAR
     flags: dict[str, Any] = {
-        "near": _one(near),
-        "near_again": _one(near & again),
-        "rest": _one(~near),
-        "rest_again": _one(~near & again),
+        "near": flag(near),
+        "near_again": flag(near & again),
+        "rest": flag(~near),
+        "rest_again": flag(~near & again),
     }
     return (
         kept.with_columns(**flags)
         .group_by("cap_s", "agent_id", "queue")
         .agg(**{name: nw.col(name).sum() for name in flags})
     )
-
-
-def with_next_contact(data: Dataset, hours: float) -> Frame:
-    """Return the calls with how long after them the same customer's next row comes.
-
-    Legs of one contact share `call_id`; a leg is no new contact (`next_same`).
-    """
-    calls = data.table("calls").filter(~nw.col("customer_id").is_null())
-    how = Sequence(
-        per="customer_id",
-        at="at_ms",
-        id="call_id" if has(data, "call_id") else None,
-        horizon_ms=int(hours * 3_600_000),
-        order=data.orders.get("calls"),
-    )
-    return with_neighbours(calls, how)
 
 
 def places(frame: Frame, column: str) -> Frame:
@@ -286,7 +217,7 @@ def places(frame: Frame, column: str) -> Frame:
         kept.with_columns(
             kind=nw.lit(column),
             place=nw.col(column),
-            near=_one(nw.col("zone") == NEAR),
+            near=flag(nw.col("zone") == NEAR),
         )
         .group_by("cap_s", "kind", "place", "agent_id")
         .agg(near=nw.col("near").sum(), trials=nw.len().cast(nw.Int64))
@@ -339,7 +270,7 @@ def totals(calls: Frame, caps: Mapping[int, int]) -> Frame:
         parts.append(
             calls.filter(nw.col("period") == 1)
             .with_columns(
-                past=_one(past),
+                past=flag(past),
                 past_ms=nw.when(past).then(nw.col("ms")).otherwise(0).cast(nw.Int64),
             )
             .group_by("agent_id")

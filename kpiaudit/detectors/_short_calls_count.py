@@ -9,7 +9,7 @@ import narwhals as nw
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.tables.neighbours import Sequence, standing_out, with_neighbours
-from kpiaudit.tables.sharing import nothing, once, settled
+from kpiaudit.tables.sharing import narrow, nothing, once, settled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,13 +107,14 @@ def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
     named = ~customer.is_null()
     if shared:
         named = named & ~customer.is_in(shared)
-    # Every caller without a number is a customer of their own: null would be one.
-    alone = nw.concat_str([nw.lit("\x00"), nw.col("call_id")])
-    frame = frame.with_columns(
-        named=flag(named), caller=nw.when(named).then(customer).otherwise(alone)
-    )
+    frame = frame.with_columns(named=flag(named))
     # A shared number's callers are told apart here, but not in the common order.
     order = None if shared else data.orders.get("calls")
+    if order is None:
+        # Callers without a number are customers of their own: null would be one.
+        alone = nw.concat_str([nw.lit("\x00"), nw.col("call_id")])
+        caller = nw.when(named).then(customer).otherwise(alone)
+        frame = frame.with_columns(caller=caller)
     return _handled(_sequence(frame, data, windows, last[1], order), data, found)
 
 
@@ -140,12 +141,15 @@ def _sequence(
     near = nw.col("mark_gap_ms") <= windows.episode_ms
     until = nw.col("end_ms") + windows.redial_ms
     whole = until <= last_ms
+    near = near & (nw.col("short") == 1)
+    if order is None:
+        # Callers without a number and calls without an id are nobody's episode.
+        near = near & ~nw.col("caller").is_null()
     for first, last in data.doubled.get("calls", ()):
         # Where a clock was set back nobody knows what came within minutes.
         whole = whole & ((until < first) | (nw.col("at_ms") > last))
     return frame.with_columns(
-        # Callers without a number and calls without an id are nobody's episode.
-        again=flag((nw.col("short") == 1) & near & ~nw.col("caller").is_null()),
+        again=flag(near),
         known=flag((nw.col("named") == 1) & whole),
         redial=flag(soon & (nw.col("next_same") == 0)),
     )
@@ -199,6 +203,26 @@ def weighed(frame: Frame) -> Frame:
     )
 
 
+def _waiting(frame: Frame, data: Dataset) -> Frame:
+    """Add what is counted by; texts of few words, and short numbers.
+
+    `second` is that of the talk, below `DENSITY_S` seconds, and -1 beyond; `start` is
+    the beginning of a block of time, -1 without a time.
+    """
+    talk = nw.col("talk_s")
+    brief = nw.when(talk < DENSITY_S).then(talk - talk % 1.0).otherwise(nw.lit(-1.0))
+    frame = frame.with_columns(second=brief.cast(nw.Int8))
+    if has(data, "at_ms"):
+        frame = frame.with_columns(_start())
+    by = [n for n in ("station", "trunk", "ended_by") if has(data, n)]
+    return narrow(frame, ("agent_id", "queue", *by))
+
+
+def _start() -> Any:
+    start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
+    return start.fill_null(-1).alias("start")
+
+
 def totals(keys: Several[str], frame: Frame) -> Frame:
     """Sum up calls, short ones and what followed, per combination of `keys`."""
     return (
@@ -218,10 +242,9 @@ def totals(keys: Several[str], frame: Frame) -> Frame:
 
 def density(frame: Frame) -> Frame:
     """Count calls per agent and second of talk, below `DENSITY_S` seconds."""
-    talk = nw.col("talk_s")
     return (
-        frame.filter((talk < DENSITY_S) & (nw.col("again") == 0))
-        .with_columns(second=(talk - talk % 1.0).cast(nw.Int64))
+        frame.filter((nw.col("second") >= 0) & (nw.col("again") == 0))
+        .with_columns(_int("second"))
         .group_by("agent_id", "second")
         .agg(calls=nw.len())
         .sort("agent_id", "second")
@@ -336,7 +359,7 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
     frame = followed(data, windows, found)
     queue = "queue" if has(data, "queue") else None
     frame = frame.with_columns(queue=text("queue") if queue else nw.lit(""))
-    frame = once(weighed(frame))
+    frame = once(_waiting(weighed(frame), data))
     out = {"counts": totals(("agent_id", "queue"), frame), "density": density(frame)}
     if has(data, "day"):
         dated = frame.filter(~nw.col("day").is_null())
@@ -369,14 +392,12 @@ def bursts(frame: Frame, every: Frame) -> Frame:
         frame: From `followed`.
         every: From `calls`; it has all rows of the other, and perhaps more.
     """
-    start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
-    start = start.fill_null(-1).alias("start")
     # Nearly every call is a block of its own: only those with three short calls are
     # counted whole.
     some = settled(
         {
-            "": every.filter(nw.col("short") == 1)
-            .with_columns(start)
+            "": narrow(every.filter(nw.col("short") == 1), ("agent_id",))
+            .with_columns(_start())
             .group_by("agent_id", "start")
             .agg(all_short=nw.len())
             .filter(nw.col("all_short") >= 3)
@@ -385,8 +406,7 @@ def bursts(frame: Frame, every: Frame) -> Frame:
     )[""]
     dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
     each = (
-        frame.with_columns(start)
-        .join(some, on=["agent_id", "start"], how="inner")
+        frame.join(some, on=["agent_id", "start"], how="inner")
         .group_by("agent_id", "start")
         .agg(calls=nw.len(), short=nw.col("short").sum())
         .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))

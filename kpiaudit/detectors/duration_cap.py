@@ -13,6 +13,7 @@ from kpiaudit.detectors import _duration_cap_counts as counts
 from kpiaudit.detectors import _duration_cap_explain as explain
 from kpiaudit.detectors import _duration_cap_find as first
 from kpiaudit.detectors import _duration_cap_floor as floor
+from kpiaudit.detectors import _duration_cap_near as around
 from kpiaudit.detectors import _duration_cap_score as score
 from kpiaudit.detectors import _duration_cap_search as search
 from kpiaudit.detectors import _duration_cap_unclear as unclear
@@ -36,7 +37,7 @@ from kpiaudit.stats.outcome import Outcome
 from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -235,57 +236,57 @@ class DurationCap(Detector):
     def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
         if not found or not found["caps"]:
             return {}
-        calls = counts.usable_calls(data, found["measure"], self.since_day)
-        parts: dict[str, list[Frame]] = {}
-        for cap in found["caps"]:
-            for name, frame in self._around(data, calls, cap, found).items():
-                parts.setdefault(name, []).append(frame)
-        cutoffs = {cap.cap_s: cap.halves[0][1] for cap in found["caps"]}
-        parts["totals"] = [counts.totals(calls, cutoffs)]
-        if found.get("schemes"):
-            for name, frame in score.every_call(calls, data, found).items():
-                parts[name] = [frame]
-        return {
-            name: (
-                frames[0] if len(frames) == 1 else nw.concat(frames, how="vertical")
-            ).sort(*{**_KEYS, **score.KEYS}[name])
-            for name, frames in parts.items()
-        }
-
-    def _around(
-        self, data: Dataset, calls: Frame, cap: first.Cap, found: Found
-    ) -> dict[str, Frame]:
-        """Count what lies around one cutoff, not sorted yet."""
-        has_days = data.has("calls.day")
+        calls = self._usable(data, found)
+        known = data.has("calls.customer_id", "calls.at_ms")
 
         def placed(frame: Frame) -> Frame:
-            return counts.placed(frame, cap, found["layouts"], self.window, has_days)
+            parts = [
+                around.placed(
+                    self._usable(data, found, frame),
+                    cap,
+                    found["layouts"],
+                    self.window,
+                    data.has("calls.day"),
+                )
+                for cap in found["caps"]
+            ]
+            return _stacked(parts)
 
-        near = placed(calls)
+        near, followed = around.calls_around(
+            data, data.table("calls"), placed, self.repeat_hours if known else None
+        )
+        frames = self._around(data, near, found)
+        frames["bins"] = _stacked(
+            counts.bins(calls, cap, words.BIN_S, words.BINS) for cap in found["caps"]
+        )
+        if followed is not None:
+            last = data.period.get("calls", (0, 0))[1]
+            frames["repeats"] = counts.repeats(followed, last, self.repeat_hours)
+        cutoffs = {cap.cap_s: cap.halves[0][1] for cap in found["caps"]}
+        frames["totals"] = counts.totals(calls, cutoffs)
+        if found.get("schemes"):
+            frames |= score.every_call(calls, data, found)
+        return {
+            name: frame.sort(*{**_KEYS, **score.KEYS}[name])
+            for name, frame in frames.items()
+        }
+
+    def _usable(self, data: Dataset, found: Found, frame: Frame | None = None) -> Frame:
+        return counts.usable_calls(data, found["measure"], self.since_day, frame)
+
+    def _around(self, data: Dataset, near: Frame, found: Found) -> dict[str, Frame]:
+        """Count the calls around the cutoffs, not sorted yet."""
         out = {
             "agents": counts.zone_counts(near, _KEYS["agents"]),
             "causes": counts.causes(near, data),
-            "bins": counts.bins(calls, cap, words.BIN_S, words.BINS),
         }
-        if has_days:
+        if data.has("calls.day"):
             out["days"] = counts.day_counts(near)
         if found.get("schemes"):
             out[score.NEAR_CELLS] = score.near_cap(near, data, found)
-        if data.has("calls.customer_id", "calls.at_ms"):
-            last = data.period.get("calls", (0, 0))[1]
-            followed = counts.usable_calls(
-                data,
-                found["measure"],
-                self.since_day,
-                counts.with_next_contact(data, self.repeat_hours),
-            )
-            out["repeats"] = counts.repeats(placed(followed), last, self.repeat_hours)
         equipment = [c for c in ("station", "trunk") if data.has(f"calls.{c}")]
         if equipment:
-            frames = [counts.places(near, column) for column in equipment]
-            out["places"] = (
-                frames[0] if len(frames) == 1 else nw.concat(frames, how="vertical")
-            )
+            out["places"] = _stacked(counts.places(near, c) for c in equipment)
         return out
 
     def test(
@@ -433,7 +434,7 @@ class DurationCap(Detector):
         self, data: Dataset, subject: tuple[str, str], found: Found
     ) -> Mapping[str, Frame]:
         kind, name = subject
-        calls = counts.usable_calls(data, found["measure"], self.since_day)
+        calls = self._usable(data, found)
         if kind == "agent":
             calls = calls.filter(nw.col("agent_id") == name)
         if kind == "queue":
@@ -445,10 +446,10 @@ class DurationCap(Detector):
             order.append("call_id")
         days = data.has("calls.day")
         parts = [
-            counts.placed(calls, cap, found["layouts"], self.window, days)
+            around.placed(calls, cap, found["layouts"], self.window, days)
             for cap in found["caps"]
         ]
-        frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
+        frame = _stacked(parts)
         frame = once(frame.filter(nw.col("period") == 1))
         zones = {"flagged": counts.NEAR, "control": counts.BELOW}
         return {
@@ -457,6 +458,11 @@ class DurationCap(Detector):
             .drop(*extra, *absent)
             for label, zone in zones.items()
         }
+
+
+def _stacked(frames: Iterable[Frame]) -> Frame:
+    parts = list(frames)
+    return parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
 
 
 def _together(piles: list[floor.Pile]) -> list[Tested]:

@@ -362,9 +362,13 @@ def duplicate_ids(count: int, per: Sequence[str], some: str) -> tuple[str, int, 
     return "duplicate-ids", count, Sentence(text, (some,))
 
 
-def dated(done: Assembled, timezone: str) -> pl.LazyFrame:
+def anchors(done: Assembled) -> list[str]:
+    """Return the instants that date the rows, the first that is known counting."""
+    return [n for n in schema.ANCHORS.get(done.table, ()) if n in done.columns]
+
+
+def dated(done: Assembled, timezone: str, stamps: Sequence[str]) -> pl.LazyFrame:
     """Add `at_ms`, `day` and `hour` in a zone, if anything dates the rows."""
-    stamps = [n for n in schema.ANCHORS.get(done.table, ()) if n in done.columns]
     if not stamps:
         return done.frame
     at = pl.coalesce(stamps).cast(pl.Int64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from kpiaudit.errors import TableError
 
@@ -18,14 +19,18 @@ if TYPE_CHECKING:
 
     from kpiaudit.tables.dataset import Frame
 
+_NARROWED = selectors.categorical()
 _TURNS = 4  # queries that a Spark session has under way at once
 
 
-def collect(frames: Mapping[str, Frame]) -> dict[str, pl.DataFrame]:
+def collect(
+    frames: Mapping[str, Frame], *, texts: bool = True
+) -> dict[str, pl.DataFrame]:
     """Run lazy frames together, so that what they share is read once.
 
     Args:
         frames: Narwhals lazy frames by name, on polars, DuckDB or Spark.
+        texts: Whether texts that were narrowed (`sharing.narrow`) are texts again.
 
     Returns:
         Polars frames by the same names, in the same order.
@@ -35,6 +40,8 @@ def collect(frames: Mapping[str, Frame]) -> dict[str, pl.DataFrame]:
     """
     native = {name: frame.to_native() for name, frame in frames.items()}
     lazy = {n: f for n, f in native.items() if isinstance(f, pl.LazyFrame)}
+    if texts:
+        lazy = {n: f.with_columns(_NARROWED.cast(pl.String)) for n, f in lazy.items()}
     done = dict(
         zip(lazy, pl.collect_all(list(lazy.values()), engine="streaming"), strict=True)
     )

@@ -67,14 +67,16 @@ def ordered(data: Dataset) -> Dataset:
         return data
     native = native.with_row_index(ROW)
     # A caller without a number is a customer of their own.
-    alone = pl.concat_str(pl.lit("\x00"), "call_id")
+    customer, contact = pl.col("customer_id"), pl.col("call_id")
+    nobody = pl.col(ROW).hash(seed=2)
+    alone = pl.when(contact.is_null()).then(nobody).otherwise(contact.hash(seed=1))
     ends = [pl.col("ended_at")] if data.has("calls.ended_at") else []
     if data.has("calls.talk_s"):
         talk = (pl.col("talk_s").fill_null(0.0) * 1000).cast(pl.Int64, strict=False)
         ends.append(pl.col("at_ms") + talk)
     order = Order(
         native,
-        per=pl.coalesce("customer_id", alone),
+        per=pl.when(customer.is_null()).then(alone).otherwise(customer.hash()),
         at="at_ms",
         id="call_id",
         end=pl.coalesce(ends) if ends else None,
@@ -145,7 +147,7 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
     numbered = native
     if order is None or ROW not in native.collect_schema():
         numbered = native.drop(ROW, strict=False).with_row_index(ROW)
-        order = Order(numbered, per=pl.col(how.per), at=how.at, id=how.id)
+        order = Order(numbered, per=pl.col(how.per).hash(), at=how.at, id=how.id)
     flags = _flags(numbered, order, how.mark)
     present = flags > 0
 
@@ -195,7 +197,6 @@ def _only(part: Part, here: NDArray[np.bool_]) -> Part:
     return Part(
         row=part.row[here],
         at=part.at[here],
-        end=part.end[here],
         id=part.id[here],
         first=part.first[here],
     )
@@ -235,21 +236,22 @@ def standing_out(frame: Frame, how: Sequence, *, least: int, most: int) -> Frame
             .select(how.per)
         )
     flags = _flags(native, order, how.mark)
-    rows = []
-    for part in order.parts():
+
+    def ask(part: Part) -> NDArray[np.uint32]:
         starts = np.flatnonzero(part.first)
         if not len(starts):
-            continue
+            return part.row[:0]
         flag = flags[part.row]
-        count = np.add.reduceat((flag > 0).astype(np.int64), starts)
-        marked = np.add.reduceat((flag == _MARKED).astype(np.int64), starts)
+        count = np.add.reduceat((flag > 0).astype(np.int32), starts)
+        marked = np.add.reduceat((flag == _MARKED).astype(np.int32), starts)
         much = (marked >= least) | (count >= most)
-        if much.any():
-            # Any row of the frame tells the customer's name: the first one.
-            group = part.group() - 1
-            here = np.flatnonzero(much[group] & (flag > 0))
-            _, at = np.unique(group[here], return_index=True)
-            rows.append(part.row[here[at]])
+        # Any row of the frame tells the customer's name: the first one.
+        here = np.flatnonzero(np.repeat(much, np.diff(starts, append=len(flag))))
+        here = here[flag[here] > 0]
+        _, at = np.unique(part.group()[here], return_index=True)
+        return part.row[here[at]]
+
+    rows = list(order.each(ask))
     some = pl.Series(np.concatenate(rows) if rows else np.empty(0, dtype=np.uint32))
     return nw.from_native(
         native.filter(pl.col(ROW).is_in(some.implode())).select(how.per)
@@ -289,16 +291,17 @@ def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.Lazy
     if data.has("calls.direction"):
         way = pl.col("direction")
         counts = counts.filter(way.is_null() | (way != "outbound"))
-    flags = _flags(counts, order, None)
+    flags, ends = _flags(counts, order, None), order.ends()
 
     def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
         group = part.group()
         contact = (flags[part.row] > 0) & (part.at != NEVER)
         contact[contact] = _first_legs(group[contact], part.id[contact])
         at, owner = part.at[contact], group[contact]
+        over = ends[part.row]
         # The first contact of a customer after each row's place, then on to its end.
         spot = np.cumsum(contact)
-        early = part.end < part.at
+        early = over < part.at
         if early.any():  # an end before the beginning: look from the first one on
             spot[early] = (spot - contact)[part.first][group[early] - 1]
         left = np.arange(len(spot))
@@ -308,7 +311,7 @@ def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.Lazy
             left = left[there]
             here = spot[left]
             left, here = (x[owner[here] == group[left]] for x in (left, here))
-            after = at[here] - part.end[left]
+            after = at[here] - over[left]
             done = after > 0
             near = done & (after <= _LONGEST_MS)
             gap[left[near]] = after[near]
@@ -320,10 +323,10 @@ def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.Lazy
 
 
 def _first_legs(
-    group: NDArray[np.uint32], id_: NDArray[np.uint64]
+    group: NDArray[np.uint32], id_: NDArray[np.uint32]
 ) -> NDArray[np.bool_]:
     """Say which rows are the first of their customer's contact, in their order."""
-    both = id_ ^ (group.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    both = (group.astype(np.uint64) << np.uint64(32)) | id_
     ordered_ = np.sort(both)
     again = ordered_[1:][ordered_[1:] == ordered_[:-1]]
     first = np.ones(len(both), dtype=np.bool_)

@@ -1,18 +1,19 @@
 """The rows of a table by customer and instant: sorted once a scan, asked often.
 
-The order is kept in parts of the customers, so that one part is in memory at a time
-where the whole would exceed the budget (`spill.memory_bytes`); the parts then lie in
-the temporary folder.
+Where the order of all rows would exceed the budget (`spill.memory_bytes`) it is kept in
+parts of the customers in the temporary folder, one of which is in memory at a time.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from kpiaudit.tables.packed import Packed
 from kpiaudit.tables.spill import memory_bytes, room, spill_folder
 
 if TYPE_CHECKING:
@@ -26,15 +27,19 @@ ROW = "__row__"
 NEVER = -(2**62)
 """Instant of rows that have none: no mask is carried along."""
 PART = 4_000_000
-"""Rows that are sorted at once, at some 100 bytes each."""
+"""Rows that are sorted at once where the order is on disk, at some 100 bytes each."""
+SLICE = 1_000_000
+"""Rows, about, of a part that is in memory: several are worked on side by side."""
 CHUNK = 4_000_000
 """Rows of a piece of what is laid beside a table, where that is on disk."""
 
-_RAW = {"who": np.uint64, "at": np.int64, "end": np.int64, "id": np.uint64}
-_BYTES = 36
-_SHARE = 4
+_RAW = {"who": np.uint64, "at": np.int64, "id": np.uint64}
+_BYTES = 17
+_SHARE = 3
 """Of the budget for tables: the order is needed beside whatever else is counted."""
-_NAMES = ("row", "at", "end", "id", "first")
+_NAMES = ("row", "at", "id", "first")
+_THREADS = 4
+_BATCH = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,15 +49,13 @@ class Part:
     Args:
         row: Position of each in the table.
         at: Instant, in milliseconds.
-        end: When the record was over, in milliseconds.
-        id: Hash of the id; the legs of a contact share it.
+        id: Half of the hash of the id; the legs of a contact share it.
         first: Whether a customer begins here.
     """
 
     row: NDArray[np.uint32]
     at: NDArray[np.int64]
-    end: NDArray[np.int64]
-    id: NDArray[np.uint64]
+    id: NDArray[np.uint32]
     first: NDArray[np.bool_]
 
     def group(self) -> NDArray[np.uint32]:
@@ -65,7 +68,7 @@ class Order:
 
     Args:
         frame: The table, with `ROW`.
-        per: Text of the customer; rows without one follow each other as one customer.
+        per: Hash of the customer.
         at: Instant in integer milliseconds; rows without one stand at `NEVER`.
         id: Text by which rows of one instant are ordered; None without one.
         end: When a record was over, in integer milliseconds; None is `at`.
@@ -84,79 +87,105 @@ class Order:
         self._text = None if id is None else pl.col(id).fill_null("")
         hashed = pl.lit(0, pl.UInt64) if self._text is None else self._text.hash()
         begun = pl.col(at).fill_null(NEVER)
-        over = begun if end is None else pl.coalesce(end, begun)
-        self._wanted = {"who": per.hash(), "at": begun, "end": over, "id": hashed}
-        self._parts: list[Part | Path] | None = None
+        self._over = begun if end is None else pl.coalesce(end, begun)
+        self._wanted = {"who": per, "at": begun, "id": hashed}
+        self._parts: list[Part] | list[Path] | None = None
         self.rows = 0
         self.beside: dict[str, pl.LazyFrame] = {}
 
     def count(self) -> int:
         """Count the table's rows."""
-        if self._parts is None:
-            self._parts = self._sorted()
+        self._sort()
         return self.rows
 
     def parts(self) -> Iterator[Part]:
         """Yield the order, some customers at a time."""
-        if self._parts is None:
-            self._parts = self._sorted()
-        for part in self._parts:
+        for part in self._sort():
             yield part if isinstance(part, Part) else _loaded(part)
+
+    def each(self, ask: Callable[[Part], Any]) -> Iterator[Any]:
+        """Yield what is said of each part, in their order.
+
+        Parts in memory are asked side by side, those on disk one after the other.
+        """
+        parts = self._sort()
+        if len(parts) < 2 or not isinstance(parts[0], Part):
+            yield from map(ask, self.parts())
+            return
+        with ThreadPoolExecutor(min(pl.thread_pool_size(), _THREADS)) as pool:
+            yield from pool.map(ask, parts)
+
+    def ends(self) -> NDArray[np.int64]:
+        """Return when each record was over, by position in the table, in ms.
+
+        Where the order is on disk so are they.
+        """
+        if isinstance(next(iter(self._sort()), None), Part):
+            out = np.empty(self.rows, np.int64)
+        else:
+            path = spill_folder() / "ends.npy"
+            with room(path):
+                out = np.lib.format.open_memmap(path, "w+", np.int64, (self.rows,))
+        _fill({"end": out}, self._frame.select(ROW, end=self._over))
+        return out
 
     def forget(self) -> None:
         """Let the memory go; the next question sorts anew."""
         self._parts = None
         self.beside.clear()
 
-    def _sorted(self) -> list[Part | Path]:
-        count = self._frame.select(pl.len()).collect(engine="streaming")
-        self.rows = int(count.item())
+    def _sort(self) -> list[Part] | list[Path]:
+        if self._parts is None:
+            count = self._frame.select(pl.len()).collect(engine="streaming")
+            self.rows = int(count.item())
+            large = self.rows * _BYTES > memory_bytes() // _SHARE
+            self._parts = self._on_disk() if large else self._in_memory()
+        return self._parts
+
+    def _in_memory(self) -> list[Part]:
+        raw = {name: np.empty(self.rows, kind) for name, kind in _RAW.items()}
+        _fill(raw, self._frame.select(ROW, **self._wanted))
+        packed = Packed.of(raw["who"], raw["at"])
+
+        def part(ends: tuple[int, int]) -> Part:
+            return _part(packed.order(ends, **raw), raw)
+
+        with ThreadPoolExecutor(min(pl.thread_pool_size(), _THREADS)) as pool:
+            return self._by_text(list(pool.map(part, packed.slices(SLICE))))
+
+    def _on_disk(self) -> list[Path]:
         several = max(1, -(-self.rows // PART))
-        large = self.rows * _BYTES > memory_bytes() // _SHARE
-        folder = spill_folder() if large else None
+        folder = spill_folder()
         pile = _Pile(several, folder)
         wanted = self._frame.select(ROW, **self._wanted)
-        for batch in wanted.collect_batches(chunk_size=500_000, engine="streaming"):
+        for batch in wanted.collect_batches(chunk_size=_BATCH, engine="streaming"):
             pile.add(batch)
-        out: list[Part | Path] = []
+        out = []
         for number in range(several):
-            part = self._arranged(pile.take(number))
-            if folder is None:
-                out.append(part)
-            else:
-                out.append(_saved(part, folder / f"order-{number:05d}"))
+            raw = pile.take(number)
+            packed = Packed.of(raw["who"], raw["at"])
+            order = packed.order((0, len(raw["who"])), raw["who"], raw["at"], raw["id"])
+            part = _part(order, raw)
+            part.row[:] = raw["row"][part.row]
+            self._by_text([part])
+            out.append(_saved(part, folder / f"order-{number:05d}"))
         return out
 
-    def _arranged(self, raw: Mapping[str, NDArray[Any]]) -> Part:
-        who, at, id_, row = (raw[name] for name in ("who", "at", "id", "row"))
-        order = arranged(who, at, id_)
-        order = self._by_text(order, who, at, id_, row)
-        who = who[order]
-        first = np.ones(len(who), dtype=np.bool_)
-        first[1:] = who[1:] != who[:-1]
-        return Part(
-            row=row[order],
-            at=at[order],
-            end=raw["end"][order],
-            id=id_[order],
-            first=first,
-        )
-
-    def _by_text(self, order: NDArray[np.intp], *raw: NDArray[Any]) -> NDArray[np.intp]:
+    def _by_text(self, parts: list[Part]) -> list[Part]:
         """Order rows of one customer at one instant by the text of their ids."""
-        if self._text is None or not len(order):
-            return order
-        who, at, id_ = (values[order] for values in raw[:3])
-        tied = (who[1:] == who[:-1]) & (at[1:] == at[:-1])
-        if not (tied & (id_[1:] != id_[:-1])).any():
-            return order
-        spots = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
-        rows = order[spots]
-        ranks = self._ranks(raw[3][rows])
-        group = np.cumsum(np.append(False, ~tied))[spots]
-        order = order.copy()
-        order[spots] = rows[np.lexsort((ranks, group))]
-        return order
+        if self._text is None:
+            return parts
+        spots = [_tied(part) for part in parts]
+        rows = [part.row[at] for part, (at, _) in zip(parts, spots, strict=True)]
+        if not any(map(len, rows)):
+            return parts
+        ranks = np.split(
+            self._ranks(np.concatenate(rows)), np.cumsum([len(r) for r in rows])[:-1]
+        )
+        for part, (at, group), rank in zip(parts, spots, ranks, strict=True):
+            here = at[np.lexsort((rank, group))]
+            part.row[at], part.id[at] = part.row[here], part.id[here]
+        return parts
 
     def _ranks(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Return where the ids of some rows stand among each other, as texts."""
@@ -170,73 +199,58 @@ class Order:
         return np.asarray(rank[at], dtype=np.int64)
 
 
-def arranged(
-    who: NDArray[np.uint64], at: NDArray[np.int64], id_: NDArray[np.uint64]
-) -> NDArray[np.intp]:
-    """Return the rows' order by customer and instant, then by id where they tie.
+def _fill(arrays: Mapping[str, NDArray[Any]], frame: pl.LazyFrame) -> None:
+    """Read columns into arrays, each value at the place that `ROW` says."""
+    for batch in frame.collect_batches(chunk_size=_BATCH, engine="streaming"):
+        place = batch[ROW].to_numpy()
+        for name, values in arrays.items():
+            values[place] = batch[name].to_numpy()
 
-    The upper bits of the customer's hash and the row's place in time make one integer;
-    to sort these takes a tenth of the time of sorting places by three columns. The few
-    groups in which that is not enough are sorted by all three.
-    """
-    if not len(who):
-        return np.empty(0, dtype=np.intp)
-    # Most tables are in the order of time already.
-    timed = None if (at[1:] >= at[:-1]).all() else np.argsort(at, kind="stable")
-    bits = np.uint64(max(len(who) - 1, 1).bit_length())
-    key = who if timed is None else who[timed]
-    key = (key >> bits << bits) | np.arange(len(who), dtype=np.uint64)
-    key.sort()
-    group = key >> bits
-    place = (key & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.intp)
-    order = place if timed is None else timed[place]
-    near = group[1:] == group[:-1]
-    tied = at[order]
-    unclear = near & (tied[1:] == tied[:-1])
-    mine = who[order]
-    unclear |= near & (mine[1:] != mine[:-1])
-    if unclear.any():
-        again = np.flatnonzero(np.isin(group, group[1:][unclear]))
-        rows = order[again]
-        exact = np.lexsort((id_[rows], at[rows], who[rows], group[again]))
-        order[again] = rows[exact]
-    return order
+
+def _part(order: NDArray[np.intp], raw: Mapping[str, NDArray[Any]]) -> Part:
+    who = raw["who"][order]
+    first = np.ones(len(who), dtype=np.bool_)
+    np.not_equal(who[1:], who[:-1], out=first[1:])
+    return Part(
+        row=order.astype(np.uint32),
+        at=raw["at"][order],
+        id=raw["id"][order].astype(np.uint32),
+        first=first,
+    )
+
+
+def _tied(part: Part) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the places of rows of one customer at one instant, and their groups."""
+    tied = (part.at[1:] == part.at[:-1]) & ~part.first[1:]
+    if not (tied & (part.id[1:] != part.id[:-1])).any():
+        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
+    spots = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    return spots, np.cumsum(np.append(False, ~tied))[spots]
 
 
 class _Pile:
-    """What is to be sorted, split by customer as it comes: in memory, or in files."""
+    """What is to be sorted, split by customer as it comes, in files."""
 
-    def __init__(self, several: int, folder: Path | None) -> None:
+    def __init__(self, several: int, folder: Path) -> None:
         self._several = several
         self._folder = folder
-        self._held: list[list[dict[str, NDArray[Any]]]] = [[] for _ in range(several)]
 
     def add(self, batch: pl.DataFrame) -> None:
-        """Add some rows: `ROW`, `who`, `at`, `end`, `id`."""
-        rows = {name: batch[name].to_numpy().astype(t) for name, t in _RAW.items()}
-        rows["row"] = batch[ROW].to_numpy().astype(np.uint32)
+        """Add some rows: `ROW`, `who`, `at`, `id`."""
+        rows = {name: batch[name].to_numpy() for name in _RAW}
+        rows["row"] = batch[ROW].to_numpy().astype(np.uint32, copy=False)
         # The sort takes the upper half of the hash: parts are told by the lower one.
         part = rows["who"] % np.uint64(self._several)
         for number in range(self._several):
             mine = part == number if self._several > 1 else slice(None)
-            some = {name: values[mine] for name, values in rows.items()}
-            if self._folder is None:
-                self._held[number].append(some)
-                continue
-            for name, values in some.items():
+            for name, values in rows.items():
                 path = self._folder / f"raw-{number:05d}-{name}"
                 with room(path), path.open("ab") as file:
-                    values.tofile(file)
+                    values[mine].tofile(file)
 
     def take(self, number: int) -> dict[str, NDArray[Any]]:
         """Return a part, and let it go."""
         types: dict[str, Any] = {**_RAW, "row": np.uint32}
-        if self._folder is None:
-            held, self._held[number] = self._held[number], []
-            return {
-                name: np.concatenate([h[name] for h in held] or [np.empty(0, t)])
-                for name, t in types.items()
-            }
         out = {}
         for name, kind in types.items():
             path = self._folder / f"raw-{number:05d}-{name}"
@@ -278,27 +292,28 @@ def beside(
 
     Returns:
         One row per kept row of the table. It is in memory or, if that would take more
-        than a quarter of `spill.memory_bytes`, on disk.
+        than a third of `spill.memory_bytes`, on disk.
     """
-    parts = (ask(part) for part in order.parts())
-    first = next(parts, None)
-    size = order.rows * sum(np.asarray(v).itemsize for v in empty.values())
+    size = order.count() * sum(np.asarray(v).itemsize for v in empty.values())
     if size <= memory_bytes() // _SHARE:
         whole = {n: np.full(order.rows, v) for n, v in empty.items()}
-        while first is not None:
-            for name, values in first[1].items():
-                whole[name][first[0]] = values
-            first = next(parts, None)
+
+        def put(part: Part) -> None:
+            rows, said = ask(part)
+            for name, values in said.items():
+                whole[name][rows] = values
+
+        for _ in order.each(put):
+            pass
         if present is not None and not present.all():
             whole = {name: values[present] for name, values in whole.items()}
         return pl.DataFrame(whole, nan_to_null=False).lazy()
     folder = spill_folder()
     number = 0
-    while first is not None:
-        by_row = np.argsort(first[0])
-        _save_columns(folder / f"part-{number:05d}", first, by_row)
+    for said in map(ask, order.parts()):
+        by_row = np.argsort(said[0])
+        _save_columns(folder / f"part-{number:05d}", said, by_row)
         number += 1
-        first = next(parts, None)
     return _merged(folder, number, (order.rows, empty, present))
 
 

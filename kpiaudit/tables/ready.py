@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import polars as pl
 
 from kpiaudit.tables import schema
-from kpiaudit.tables.assemble import dated
+from kpiaudit.tables.assemble import anchors, dated
 from kpiaudit.tables.sentence import SHOWN, Sentence
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
 
     Durations below zero count as empty; both are noted in `done`.
     """
-    frame = _within(dated(done, timezone), period)
+    stamps = anchors(done)
+    frame = _within(dated(done, timezone, stamps), period)
     names = frame.collect_schema().names()
     negative = [
         c.name
@@ -59,8 +60,12 @@ def ready(done: Assembled, timezone: str, period: Period) -> Ready:
     wanted |= {f"{n}\t+": (pl.col(n) > LONGEST_S).sum() for n in negative}
     if "at_ms" in names:
         wanted |= {"\tlow": pl.col("at_ms").min(), "\thigh": pl.col("at_ms").max()}
+        wanted["\tundated"] = pl.col(stamps[0]).null_count()
     got = frame.select(pl.len().alias("\trows"), **wanted)
     facts = got.collect(engine="streaming").row(0, named=True)
+    if not facts.get("\tundated", 1):
+        # One instant dates all rows: no query has to read the others for it.
+        frame = _within(dated(done, timezone, stamps[:1]), period)
     for name in (n for n in negative if facts[f"{n}\t-"]):
         text = f"rows have a {name} below zero, which counts as empty"
         rows = _first(frame, schema.key(done.table), pl.col(name) < 0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import narwhals as nw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from kpiaudit.tables.dataset import Frame
 
@@ -24,20 +24,46 @@ def once(frame: Frame) -> Frame:
     return shared
 
 
-def settled(frames: Mapping[str, Frame]) -> dict[str, Frame]:
-    """Compute small frames at once, which others are then joined with.
+def narrow(frame: Frame, texts: Iterable[str]) -> Frame:
+    """Write texts of few different words as numbers, where rows wait in memory.
+
+    Only in polars, where a text takes 16 bytes in each row: what is grouped by them is
+    the same and in the same order. `engine.collect` returns texts again.
+
+    Args:
+        frame: Rows that several others are counted from.
+        texts: Columns of it that are grouped by, and not compared with anything.
+    """
+    if not frame.implementation.is_polars():
+        return frame
+    return frame.with_columns(nw.col(name).cast(nw.Categorical) for name in texts)
+
+
+_ON_DISK = 30_000_000
+"""Rows of a table from which a tenth of them is not kept in memory."""
+
+
+def settled(frames: Mapping[str, Frame], *, rows: int = 0) -> dict[str, Frame]:
+    """Compute frames at once, which others are then joined with or counted from.
 
     Polars would read a table until what is joined is complete, and keep all of it in
-    memory meanwhile. Other engines get the frames as they are.
+    memory meanwhile; and of a frame that several others are counted from it keeps all
+    until the last of them is done. Other engines get the frames as they are.
 
     Args:
         frames: Few rows each, by any name; all on the same engine.
+        rows: Rows of the table that the frames hold a share of, where that share may
+            be large; the frames then go to disk.
     """
     from kpiaudit.tables.engine import collect  # noqa: PLC0415  # loads polars
+    from kpiaudit.tables.spill import sunk  # noqa: PLC0415
 
     if not all(frame.implementation.is_polars() for frame in frames.values()):
         return dict(frames)
-    return {n: nw.from_native(f.lazy()) for n, f in collect(frames).items()}
+    if rows >= _ON_DISK:
+        return {n: nw.from_native(sunk(f.to_native())) for n, f in frames.items()}
+    found = collect(frames, texts=False)
+    return {n: nw.from_native(f.lazy()) for n, f in found.items()}
 
 
 def nothing(settled_: Frame) -> bool:

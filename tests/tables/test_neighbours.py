@@ -19,6 +19,7 @@ from kpiaudit.tables.neighbours import (
     with_sorted,
     with_windows,
 )
+from kpiaudit.tables.packed import Packed
 
 ROWS = 4_000
 
@@ -81,6 +82,9 @@ def test_parts_of_the_customers_give_what_all_give_at_once(monkeypatch) -> None:
     how = Sequence(per="customer_id", at="at_ms", id="call_id", horizon_ms=9_000)
     rows = _rows(8, unit_ms=1000, customers=700)
     whole = with_sorted(rows, how).collect()
+    monkeypatch.setattr(order_, "SLICE", 450)
+    assert_frame_equal(with_sorted(rows, how).collect(), whole)
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", "0.001")
     monkeypatch.setattr(order_, "PART", 450)
     assert_frame_equal(with_sorted(rows, how).collect(), whole)
 
@@ -169,7 +173,8 @@ def test_customers_whose_hashes_agree_in_the_sorted_half_stay_apart() -> None:
     upper = np.uint64(5 << 32)
     who = np.array([upper + 2, upper + 1, upper + 2, upper + 1], dtype=np.uint64)
     at = np.array([4_000, 3_000, 2_000, 1_000])
-    order = order_.arranged(who, at, np.zeros(4, dtype=np.uint64))
+    packed = Packed.of(who, at)
+    order = packed.order((0, 4), who, at, np.zeros(4, dtype=np.uint64))
     assert who[order].tolist() == sorted(who.tolist())
     assert at[order].tolist() == [1_000, 3_000, 2_000, 4_000]
 
