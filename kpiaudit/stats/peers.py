@@ -7,12 +7,13 @@ events, averaged over everything that the peers leave open about the honest spre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kpiaudit.stats import held, planted
+from kpiaudit.stats.alike import Alike
 from kpiaudit.stats.asymmetry import asymmetry
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.stats.predictive import (
@@ -106,19 +107,24 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         width, near = fit.spread.mean_sd, fit.spread
         fit = _fit(counts, question, trust, width=width, near=near)
     spread, model = fit.spread, _model(fit, question)
-    outcome = _outcome(spread, model, usable, peers)
+    place = fit.alike.place
+    outcome = fit.alike.spread_out(_outcome(spread, model, usable[fit.alike.first]))
+    outcome = replace(outcome, facts=_facts(spread, model, place[peers]))
     rates = planted.Rates(subject=counts.subject, stratum=labels, log_odds=fit.odds)
 
     def again(
         other: Counts, labels: IntArray, question: _Question, usable: BoolArray
     ) -> Outcome:
         k, n = other.per_subject(other.k), other.per_subject(other.n)
-        rows = np.flatnonzero((k != model.k) | (n != model.n))
+        rows = np.flatnonzero((k != model.k[place]) | (n != model.n[place]))
         if not len(rows):
             return outcome
         some, mine = planted.part_of_counts(other, rows)
         log_odds = rates.at(other.subject[mine], labels[mine]) + some.offset
-        fresh = _measured(model, some, log_odds, question, rows)
+        phi = question.phi[rows]
+        fresh = _measured(
+            model, some, log_odds, replace(question, phi=phi), place[rows]
+        )
         return planted.measured(
             outcome,
             fresh,
@@ -138,7 +144,10 @@ def _measured(
     question: _Question,
     rows: IntArray,
 ) -> Model:
-    """Return the model of some rows' other counts, by the yardstick of before."""
+    """Return the model of other counts of some of its rows, by the yardstick of before.
+
+    `question` and `counts` are about these rows only.
+    """
     response = Response.of(counts, log_odds)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
     honest, null = planted.null_moments(
@@ -153,7 +162,7 @@ def _measured(
         grid=model.grid,
         k=k,
         n=n,
-        phi=np.maximum(question.phi[rows], v0 * _BLUR**2),
+        phi=np.maximum(question.phi, v0 * _BLUR**2),
         peers=model.peers[rows],
         mean=honest[0],
         variance=honest[1],
@@ -176,8 +185,12 @@ class _Question:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """The honest spread, and what it was learnt from; `odds` are peers', per row."""
+    """The honest spread, and what it was learnt from; `odds` are peers', per row.
 
+    Subjects with the same counts in the only stratum share a row: `alike` tells which.
+    """
+
+    alike: Alike
     spread: Spread
     yardstick: Yardstick
     response: Response
@@ -230,25 +243,32 @@ def _fit(
     learn = question.peers
     log_odds, peers = peer_log_odds(counts, trust, spread=width)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
-    response = Response.of(counts, log_odds)
-    m0, v0 = (a[:, 0] for a in response.at(np.zeros(1)))
+    alike = Alike.of(counts, k, n, question.phi)
+    first, place = alike.first, alike.place
+    some, mine = counts, np.ones(len(log_odds), dtype=np.bool_)
+    if len(first) < len(place):
+        some, mine = planted.part_of_counts(counts, first)
+    response = Response.of(some, log_odds[mine])
+    m0, v0 = (a[place, 0] for a in response.at(np.zeros(1)))
     y = log_odds_ratio(k, n, m0)
     # The blur keeps every likelihood wider than the grid's step.
     phi = np.maximum(question.phi, v0 * _BLUR**2)
     noise = phi + peers * v0
     centre, start = _guess(y[learn], (noise / np.maximum(v0, 1e-9))[learn])
     grid = Grid.around(centre)
-    likelihood = response.likelihood(k, noise, grid.points)
-    spread = fit_spread(likelihood[_chosen(learn, y, n)], grid, start=start, near=near)
+    likelihood = response.likelihood(k[first], noise[first], grid.points)
+    chosen = place[_chosen(learn, y, n)]
+    spread = fit_spread(likelihood[chosen], grid, start=start, near=near)
     return _Fit(
+        alike=alike,
         spread=spread,
-        yardstick=without_each(spread, likelihood, learn),
+        yardstick=without_each(spread, likelihood, learn[first], subjects=len(place)),
         response=response,
         likelihood=likelihood,
-        k=k,
-        n=n,
-        phi=phi,
-        peers=peers,
+        k=k[first],
+        n=n[first],
+        phi=phi[first],
+        peers=peers[first],
         odds=log_odds - counts.offset,
     )
 
@@ -296,10 +316,8 @@ def _chosen(peers: BoolArray, y: FloatArray, n: FloatArray) -> IntArray:
     return order[np.round(at).astype(np.int64)]
 
 
-def _outcome(
-    spread: Spread, model: Model, usable: BoolArray, peers: BoolArray
-) -> Outcome:
-    """Put everything that is known about every subject into one Outcome."""
+def _outcome(spread: Spread, model: Model, usable: BoolArray) -> Outcome:
+    """Put everything that is known about every row of the model into one Outcome."""
     rows = np.arange(len(model.k))
     p = p_values(model)
     p[~usable] = np.nan
@@ -327,15 +345,14 @@ def _outcome(
         ratio=ratio,
         ratio_low=ratio_low,
         ratio_high=ratio_high,
-        facts=_facts(spread, model, peers),
         interval=interval,
         breaking_point=breaking_point,
         draw=spread.draw,
     )
 
 
-def _facts(spread: Spread, model: Model, peers: BoolArray) -> dict[str, float]:
-    """Return the scalars about the whole family."""
+def _facts(spread: Spread, model: Model, peers: IntArray) -> dict[str, float]:
+    """Return the scalars about the whole family; `peers` are their rows."""
     low, high = spread.sd_quantile(0.025), spread.sd_quantile(0.975)
     facts = {
         "spread": spread.mean_sd,
@@ -343,7 +360,7 @@ def _facts(spread: Spread, model: Model, peers: BoolArray) -> dict[str, float]:
         "spread_high": high,
         "location": float(quantile(spread.grid, spread.honest[None, :], 0.5)[0]),
         "dispersion": float(np.median(model.phi[peers])),
-        "n_subjects_used": float(peers.sum()),
+        "n_subjects_used": float(len(peers)),
     }
     middle = int(np.argmin(np.abs(model.grid.points)))
     y = log_odds_ratio(model.k[peers], model.n[peers], model.mean[peers, middle])

@@ -41,7 +41,11 @@ class Yardstick:
 
 
 def without_each(
-    spread: Spread, likelihood: FloatArray, learnt: BoolArray | None = None
+    spread: Spread,
+    likelihood: FloatArray,
+    learnt: BoolArray | None = None,
+    *,
+    subjects: int = 0,
 ) -> Yardstick:
     """Return, per subject, the honest distribution that the others alone give.
 
@@ -50,6 +54,7 @@ def without_each(
         likelihood: Of the subjects, as `fit_spread` took it.
         learnt: Whom the posterior was learnt from; only they are left out of their own
             yardstick. None stands for all.
+        subjects: How many there are, where several share a likelihood.
 
     Returns:
         One row per subject; one for all where there are more than 400 of them.
@@ -58,7 +63,7 @@ def without_each(
         Gelfand, Dey & Chang (1992), Bayesian Statistics 4:147-167 (leave-one-out
         predictive distributions by reweighting).
     """
-    if len(likelihood) > ALONE:
+    if max(len(likelihood), subjects) > ALONE:
         # One among so many hardly moves the posterior.
         whole = likelihood @ spread.everybody + 1e-280
         plain = float(spread.weight.sum(axis=0) @ (1.0 - SHARE))

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from kpiaudit.stats import alike, held
 from kpiaudit.stats.peers import excess
 from kpiaudit.stats.tails import upper_tail
 
@@ -72,6 +73,33 @@ def test_the_order_of_rows_and_subjects_changes_nothing(seed: int) -> None:
         np.testing.assert_allclose(
             getattr(one, name), getattr(two, name)[names], rtol=1e-6, atol=1e-9
         )
+
+
+def test_subjects_with_the_same_counts_are_measured_once_and_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(4)
+    at, n = np.arange(500), rng.integers(20, 40, 500)
+    k = rng.binomial(n, np.where(at < 5, 0.6, 0.3))
+
+    def asked() -> tuple[Outcome, FloatArray, FloatArray, FloatArray]:
+        with held.keeping() as kept:
+            outcome = excess(at, 0 * at, k, n, n_subjects=500)
+        with held.against(kept):
+            more = excess(at, 0 * at, k + (at == 7) * (n - k), n, n_subjects=500)
+        assert outcome.interval is not None
+        assert outcome.breaking_point is not None
+        low, _ = outcome.interval(at[:9], 0.8)
+        return outcome, low, outcome.breaking_point(at[:5], 0.05), more.p_value
+
+    together = asked()
+    monkeypatch.setattr(alike, "ALONE", 1000)
+    alone = asked()
+    assert_same(together[0], alone[0])
+    assert dict(together[0].facts) == pytest.approx(dict(alone[0].facts))
+    for one, other in zip(together[1:], alone[1:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert together[3][7] < together[0].p_value[7] / 10
 
 
 def test_splitting_a_row_in_two_changes_nothing() -> None:
