@@ -28,11 +28,20 @@ Whoever is hasty closes more before the deadline and has more tickets come back.
 may go together more closely than that; the answers, which carry the noise of counts and
 the doubt about the honest spread, don't: .1 where habits are correlated by .5.
 """
+_WEAK_BOUNCE, _WEAK_NEAR = 1.5, 1.1
+"""Multiples of honest odds that are always allowed where no column says when a ticket
+was due: the other questions that are left, a hasty habit answers with yes as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The hypotheses: what an honest agent may still show.
+
+    How far honest agents differ is learnt and stands inside each question already. To
+    allow a multiple of honest odds on top of that, 1.5 for bounces and 1.1 for early
+    closures, left 2 of 1,822 honest centres with a finding and half the power for
+    agents who close a tenth of their late tickets early; without it 4 of 880 have one,
+    and 4 of 320 where an agent's habits go together, the worst kind.
 
     Args:
         events: Bounced closures beyond peers'.
@@ -108,6 +117,12 @@ def ask(
         learn: From whom to learn what is honest, shape (n_agents,); None stands for
             all.
     """
+    if how != "due":
+        limits = replace(
+            limits,
+            bounce_ratio=max(limits.bounce_ratio, _WEAK_BOUNCE),
+            near_ratio=max(limits.near_ratio, _WEAK_NEAR),
+        )
     if how == "none":
         return _only_bounced(counted, limits)
     ask_bounced = _in_time_bounced if how == "sla" else _bounced

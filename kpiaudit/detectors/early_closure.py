@@ -174,16 +174,17 @@ class EarlyClosure(Detector):
         10, unit="closures", doc="Fewest closures near the deadline to test.", low=5
     )
     min_ratio: float = param(
-        1.5,
+        1.0,
         unit="1",
         doc="The hypothesis is odds of bouncing, near the deadline, of at most this "
-        "multiple of an honest agent's.",
+        "multiple of an honest agent's; without due_at of at least 1.5 of it.",
         low=1.0,
     )
     min_near_ratio: float = param(
-        1.1,
+        1.0,
         unit="1",
-        doc="The same for the odds of closing before the deadline what is open late.",
+        doc="The same for the odds of closing before the deadline what is open late; "
+        "without due_at at least 1.1.",
         low=1.0,
     )
     floor_ratio: float = param(

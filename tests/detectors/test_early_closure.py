@@ -223,6 +223,14 @@ def test_closures_before_the_deadline_that_come_back_are_found(
     assert not any(e.holds for e in account.explanations)
 
 
+@pytest.mark.parametrize("seed", [21, 23])
+def test_a_fifth_of_the_late_tickets_is_enough_to_be_found(seed: int) -> None:
+    # Honest odds are no multiple of themselves: neither question allows one by default.
+    data = dataset(centre(seed, gaming={3: 0.2, 7: 0.2}))
+    verdicts, _, _ = run(data)
+    assert flagged(verdicts) == {"A0003", "A0007"}
+
+
 @pytest.mark.parametrize("seed", [11, 12])
 def test_honest_effort_before_a_deadline_and_hard_tickets_are_no_finding(
     seed: int,
