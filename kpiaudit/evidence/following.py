@@ -9,7 +9,7 @@ import narwhals as nw
 from kpiaudit.detectors.sources import ENDS, MYSTERY, OTHERS, SOURCES
 from kpiaudit.evidence.runs import limited
 from kpiaudit.tables.neighbours import CONTACT
-from kpiaudit.tables.sharing import once
+from kpiaudit.tables.sharing import settled
 from kpiaudit.tables.windows import Along, upcoming
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def counts(run: Run, data: Dataset, sources: Iterable[Source]) -> Mapping[str, F
         that it can answer about) and `k_<key>` (records that were followed by it).
     """
     mine = limited(run.rule, data)
-    parts = _marked(run, mine)
+    asked = tuple(sources)
+    parts = _marked(run, mine, asked)
     if not parts:
         return {}
-    marked = once(_stacked(parts))
-    asked = tuple(sources)
+    marked = _stacked(parts)
     timed = [s for s in asked if s.window_ms]
     out = {}
     if timed:
@@ -120,17 +120,21 @@ def _ends(run: Run) -> Any | None:
     return nw.coalesce(*there) if there else None
 
 
-def _marked(run: Run, data: Dataset) -> list[Frame]:
-    """Return the flagged records, and those to hold them against, apart."""
+def _marked(run: Run, data: Dataset, asked: Iterable[Source]) -> list[Frame]:
+    """Return the flagged records, and those to hold them against, apart.
+
+    They are few, and are computed here: several counts are made of them.
+    """
     detector, table = run.rule.detector, run.rule.detector.table
     if not run.data.has(f"{table}.agent_id"):
         return []
     frames = detector.records(data, ("floor", "all"), run.found)
     labels = ["flagged", *(["control"] if detector.alternative.control else [])]
-    wanted = [
+    joined = {c for source in asked for c in source.joins}
+    wanted: list[str] = [
         c
         for c in ("customer_id", "call_id", "ticket_id", "order_id")
-        if run.data.has(f"{table}.{c}")
+        if run.data.has(f"{table}.{c}") and c in joined
     ]
     if table == "calls" and data.has(f"calls.{CONTACT}"):
         wanted.append(CONTACT)
@@ -138,8 +142,8 @@ def _marked(run: Run, data: Dataset) -> list[Frame]:
     hour = run.data.has(f"{table}.hour")
     end = _ends(run)
     none = nw.lit(None).cast(nw.Int64)
-    return [
-        frames[label].select(
+    parts = {
+        label: frames[label].select(
             nw.col("agent_id").fill_null(""),
             *wanted,
             queue=nw.col("queue").fill_null("") if queue else nw.lit(""),
@@ -148,7 +152,8 @@ def _marked(run: Run, data: Dataset) -> list[Frame]:
             end_ms=none if end is None else end.cast(nw.Int64),
         )
         for label in labels
-    ]
+    }
+    return list(settled(parts, rows=data.rows.get(table, 0)).values())
 
 
 def _stacked(parts: list[Frame]) -> Frame:

@@ -14,7 +14,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from kpiaudit.tables.order import NEVER, ROW, Columns, Order, Part, beside
+from kpiaudit.tables.order import NEVER, ROW, Columns, Order, Part, at_row, beside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,12 +144,14 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
     While it ran inside a query, what that query had read until then waited in memory.
     """
     order = how.order
-    numbered = native
-    if order is None or ROW not in native.collect_schema():
-        numbered = native.drop(ROW, strict=False).with_row_index(ROW)
-        order = Order(numbered, per=pl.col(how.per).hash(), at=how.at, id=how.id)
-    flags = _flags(numbered, order, how.mark)
-    present = flags > 0
+    there = native.collect_schema().names()
+    if order is None or ROW not in there:
+        # Numbered for this once: what the rows were called before stays.
+        numbered = native.rename({ROW: _BEFORE}, strict=False).with_row_index(ROW)
+        own = Order(numbered, per=pl.col(how.per).hash(), at=how.at, id=how.id)
+        found = with_sorted(numbered, replace(how, order=own))
+        return found.drop(ROW).rename({_BEFORE: ROW}, strict=False)
+    flags = _flags(native, order, how.mark)
 
     def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
         flag = flags[part.row]
@@ -177,17 +179,19 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
         "next_same": np.int8(0),
         "mark_gap_ms": np.int32(-1),
     }
-    found = beside(order, ask, empty=empty, present=present)
-    # Rows keep their order: what is computed by position is laid beside them. Polars
-    # lets the faster side run ahead: as it is it waits in memory that it has anyway.
-    return pl.concat([native, found], how="horizontal").with_columns(
-        _known("next_gap_ms"), pl.col("next_same").cast(pl.Int64), _known("mark_gap_ms")
-    )
+    said = beside(order, ask, empty=empty)
+    return _laid(native, said).with_columns(pl.col("next_same").cast(pl.Int64))
 
 
-def _known(name: str) -> pl.Expr:
-    """Return milliseconds as Int64, null where the number below zero says so."""
-    return pl.when(pl.col(name) >= 0).then(name).cast(pl.Int64).alias(name)
+_BEFORE = f"{ROW}before"
+
+
+def _laid(native: pl.LazyFrame, said: Columns) -> pl.LazyFrame:
+    """Lay values beside the rows; null for milliseconds below zero, as for none."""
+    gaps = [pl.col(name) for name in said if name.endswith("_ms")]
+    return native.with_columns(
+        at_row(values).alias(name) for name, values in said.items()
+    ).with_columns(pl.when(gap >= 0).then(gap).cast(pl.Int64) for gap in gaps)
 
 
 _MARKED = 2
@@ -275,9 +279,8 @@ def with_next_contact(data: Dataset) -> Dataset:
         return data
     native = data.table("calls").to_native()
     if CONTACT not in order.beside:
-        order.beside[CONTACT] = _next_contacts(native, data, order)
-    native = pl.concat([native, order.beside[CONTACT]], how="horizontal")
-    native = native.with_columns(_known(CONTACT))
+        order.beside |= _next_contacts(native, data, order)
+    native = _laid(native, {CONTACT: order.beside[CONTACT]})
     return replace(
         data,
         frames={**data.frames, "calls": nw.from_native(native)},
@@ -285,7 +288,7 @@ def with_next_contact(data: Dataset) -> Dataset:
     )
 
 
-def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> pl.LazyFrame:
+def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> Columns:
     """Return the column of the next contacts, a row per call; -1 for none."""
     counts = native.filter(pl.col("customer_id").is_not_null())
     if data.has("calls.direction"):

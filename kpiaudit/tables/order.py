@@ -30,8 +30,6 @@ PART = 4_000_000
 """Rows that are sorted at once where the order is on disk, at some 100 bytes each."""
 SLICE = 1_000_000
 """Rows, about, of a part that is in memory: several are worked on side by side."""
-CHUNK = 4_000_000
-"""Rows of a piece of what is laid beside a table, where that is on disk."""
 
 _RAW = {"who": np.uint64, "at": np.int64, "id": np.uint64}
 _BYTES = 17
@@ -40,6 +38,10 @@ _SHARE = 3
 _NAMES = ("row", "at", "id", "first")
 _THREADS = 4
 _BATCH = 500_000
+
+
+Columns = dict[str, "NDArray[Any]"]
+"""Values by name, for the rows of a part or of a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class Order:
         self._wanted = {"who": per, "at": begun, "id": hashed}
         self._parts: list[Part] | list[Path] | None = None
         self.rows = 0
-        self.beside: dict[str, pl.LazyFrame] = {}
+        self.beside: Columns = {}
 
     def count(self) -> int:
         """Count the table's rows."""
@@ -271,86 +273,57 @@ def _loaded(path: Path) -> Part:
     return Part(**{name: np.load(path / f"{name}.npy") for name in _NAMES})
 
 
-Columns = dict[str, "NDArray[Any]"]
-"""Values by name, for the rows of one part in its order."""
-
-
 def beside(
     order: Order,
     ask: Callable[[Part], tuple[NDArray[np.uint32], Columns]],
     *,
     empty: Mapping[str, Any],
-    present: NDArray[np.bool_] | None = None,
-) -> pl.LazyFrame:
-    """Lay what the order says beside a table, in the table's own order.
+) -> Columns:
+    """Return what the order says of a table's rows, by their position in it.
 
     Args:
         order: The order.
         ask: Returns, for a part, positions in the table and values of their rows.
         empty: Value of rows that nothing is said of, by name, with its numpy type.
-        present: Rows of the table to be kept, by position; None keeps all.
 
     Returns:
-        One row per kept row of the table. It is in memory or, if that would take more
-        than a third of `spill.memory_bytes`, on disk.
+        Values by name, shape (n_rows,); in memory or, if that would take more than a
+        third of `spill.memory_bytes`, on disk.
     """
     size = order.count() * sum(np.asarray(v).itemsize for v in empty.values())
     if size <= memory_bytes() // _SHARE:
         whole = {n: np.full(order.rows, v) for n, v in empty.items()}
+    else:
+        folder = spill_folder()
+        whole = {n: _filled(folder / f"{n}.npy", order, v) for n, v in empty.items()}
 
-        def put(part: Part) -> None:
-            rows, said = ask(part)
-            for name, values in said.items():
-                whole[name][rows] = values
+    def put(part: Part) -> None:
+        rows, said = ask(part)
+        for name, values in said.items():
+            whole[name][rows] = values
 
-        for _ in order.each(put):
-            pass
-        if present is not None and not present.all():
-            whole = {name: values[present] for name, values in whole.items()}
-        return pl.DataFrame(whole, nan_to_null=False).lazy()
-    folder = spill_folder()
-    number = 0
-    for said in map(ask, order.parts()):
-        by_row = np.argsort(said[0])
-        _save_columns(folder / f"part-{number:05d}", said, by_row)
-        number += 1
-    return _merged(folder, number, (order.rows, empty, present))
+    for _ in order.each(put):
+        pass
+    return whole
 
 
-def _save_columns(
-    path: Path, said: tuple[NDArray[Any], Columns], by_row: NDArray[np.intp]
-) -> None:
+def _filled(path: Path, order: Order, value: Any) -> NDArray[Any]:
     with room(path):
-        path.mkdir()
-        np.save(path / "row.npy", said[0][by_row])
-        for name, values in said[1].items():
-            np.save(path / f"{name}.npy", values[by_row])
+        shape, kind = (order.rows,), np.asarray(value).dtype
+        out = np.lib.format.open_memmap(path, "w+", kind, shape)
+        out[:] = value
+    return out
 
 
-def _merged(
-    folder: Path,
-    parts: int,
-    table: tuple[int, Mapping[str, Any], NDArray[np.bool_] | None],
-) -> pl.LazyFrame:
-    """Write what the parts say in the order of the table, a chunk at a time."""
-    rows, empty, present = table
-    paths = []
-    for low in range(0, rows, CHUNK):
-        size = min(CHUNK, rows - low)
-        chunk = {name: np.full(size, value) for name, value in empty.items()}
-        for part in range(parts):
-            place = folder / f"part-{part:05d}"
-            at = np.load(place / "row.npy", mmap_mode="r")
-            a, b = np.searchsorted(at, [low, low + size])
-            spots = at[a:b].astype(np.int64) - low
-            for name, values in chunk.items():
-                values[spots] = np.load(place / f"{name}.npy", mmap_mode="r")[a:b]
-        if present is not None:
-            kept = present[low : low + size]
-            chunk = {name: values[kept] for name, values in chunk.items()}
-        path = folder / f"beside-{low:012d}.parquet"
-        with room(path):
-            frame = pl.DataFrame(chunk, nan_to_null=False)
-            frame.write_parquet(path, compression="lz4", statistics=False)
-        paths.append(path)
-    return pl.scan_parquet(paths)
+def at_row(values: NDArray[Any]) -> pl.Expr:
+    """Return the value at each row's position in its table, from a frame with `ROW`.
+
+    Unlike a frame that is laid beside the table it waits for nothing in memory, and
+    what was left out before is not looked up.
+    """
+
+    def look(rows: pl.Series) -> pl.Series:
+        return pl.Series(rows.name, values[rows.to_numpy()])
+
+    kind = pl.Series(values[:0]).dtype
+    return pl.col(ROW).map_batches(look, return_dtype=kind, is_elementwise=True)
