@@ -283,20 +283,21 @@ def _summarize(
 _MANY_ROWS = 4_000_000
 """From so many on, the rules are read for one by one: what polars shares between
 summaries waits in memory until the last of them is done."""
+_EVEN_MORE = 30_000_000
+"""From so many on, the table is read for each summary by itself: nothing waits."""
 
 
 def _collect(
     frames: Mapping[tuple[int, str], Frame], runs: Sequence[Run]
 ) -> dict[tuple[int, str], Summary]:
-    large = {
-        owner
-        for owner, run in enumerate(runs)
-        if run.data.rows.get(run.rule.detector.table, 0) >= _MANY_ROWS
-    }
-    turns: dict[int, list[tuple[int, str]]] = {}
+    turns: dict[object, list[tuple[int, str]]] = {}
     for key, frame in frames.items():
-        alone = key[0] in large and frame.implementation.is_polars()
-        turns.setdefault(key[0] if alone else -1, []).append(key)
+        run = runs[key[0]]
+        rows = run.data.rows.get(run.rule.detector.table, 0)
+        turn: object = None
+        if rows >= _MANY_ROWS and frame.implementation.is_polars():
+            turn = key if rows >= _EVEN_MORE else key[0]
+        turns.setdefault(turn, []).append(key)
     out: dict[tuple[int, str], Summary] = {}
     for keys in turns.values():
         names = {f"{owner}/{name}": (owner, name) for owner, name in keys}
