@@ -54,8 +54,10 @@ class Counts:
     dispersion: FloatArray | None
     min_excess: float
 
-    def ask(self, learn: BoolArray | None = None) -> Outcome:
-        """Compare agents with some of them; None stands for all."""
+    def ask(
+        self, learn: BoolArray | None = None, about: BoolArray | None = None
+    ) -> Outcome:
+        """Compare agents, or those asked about, with some of them; None is all."""
         return peers.excess(
             self.subject,
             self.stratum,
@@ -65,6 +67,7 @@ class Counts:
             dispersion=self.dispersion,
             min_excess=self.min_excess,
             learn=learn,
+            about=about,
         )
 
     def per_agent(self, values: FloatArray | IntArray) -> FloatArray:
@@ -92,7 +95,7 @@ def excess(counts: Counts) -> Outcome:
     number = int(raised.sum())
     if not 2 <= number <= _MOST * (number + rest) or rest < _FEWEST_PEERS:
         return plain
-    return _merged(plain, counts.ask(learn=~raised), raised)
+    return _merged(plain, counts.ask(learn=~raised, about=raised), raised)
 
 
 def raised_agents(counts: Counts) -> BoolArray:

@@ -87,7 +87,7 @@ def answer(
     if not (usable & promising).any():
         return Answer(p_value=p, parts=((None, plain),))
     low = usable & (score <= np.median(score[usable]))
-    chosen = question.ask(learn=low)
+    chosen = question.ask(learn=low, about=promising)
     told = promising & ~np.isnan(chosen.p_value)
     p[told] = chosen.p_value[told]
     parts = (np.flatnonzero(~told), plain), (np.flatnonzero(told), chosen)

@@ -69,8 +69,10 @@ class Question:
         out: FloatArray = np.log((self._sum(self.events) + 0.5) / (expected + 0.5))
         return out
 
-    def ask(self, learn: BoolArray | None = None) -> Outcome:
-        """Compare agents with some of them; None stands for all."""
+    def ask(
+        self, learn: BoolArray | None = None, about: BoolArray | None = None
+    ) -> Outcome:
+        """Compare agents, or those asked about, with some of them; None is all."""
         return peers.excess(
             self.agent,
             self.stratum,
@@ -81,6 +83,7 @@ class Question:
             min_excess=self.min_excess,
             min_trials=self.min_trials,
             learn=learn,
+            about=about,
         )
 
     def _sum(self, values: Any) -> FloatArray:

@@ -55,6 +55,7 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     expected_offset: FloatArray | None = None,
     min_trials: int = 20,
     learn: BoolArray | None = None,
+    about: BoolArray | None = None,
 ) -> Outcome:
     """Say for every subject whether its events exceed what honest peers would give.
 
@@ -73,6 +74,8 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         min_trials: Subjects with fewer trials are untestable.
         learn: From whom to learn what is honest, shape (n_subjects,): the others are
             measured by them but count as nobody's peers. None stands for all.
+        about: Who is asked about, shape (n_subjects,); of others nothing but counts
+            has to be said, where there are many. None stands for all.
 
     Returns:
         One entry per subject. Untestable (nan) is a subject with too few trials, with
@@ -91,7 +94,9 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     if peers.sum() <= _MIN_PEERS:
         return _untestable(counts)
     phi = np.ones(n_subjects) if dispersion is None else np.maximum(dispersion, 1.0)
-    question = _Question(peers=peers, phi=phi, events=min_excess, ratio=min_ratio)
+    question = _Question(
+        peers=peers, phi=phi, events=min_excess, ratio=min_ratio, about=about
+    )
     labels = stratum[trials > 0].astype(np.int64)
     # Not the allowed excess events, which may follow from the counts themselves.
     settings = ("excess", min_ratio, min_trials)
@@ -106,25 +111,28 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         trust = peers * (1.0 - fit.yardstick.lifted)
         width, near = fit.spread.mean_sd, fit.spread
         fit = _fit(counts, question, trust, width=width, near=near)
-    spread, model = fit.spread, _model(fit, question)
-    place = fit.alike.place
-    outcome = fit.alike.spread_out(_outcome(spread, model, usable[fit.alike.first]))
-    outcome = replace(outcome, facts=_facts(spread, model, place[peers]))
+    kinds, asked = fit.alike, fit.alike.only(about)
+    spread, model = fit.spread, _model(fit, question, kinds.place[asked.first])
+    outcome = asked.spread_out(_outcome(spread, model, usable[asked.first]))
+    outcome = replace(outcome, trials=per_subject[1], observed=per_subject[0])
+    if asked is kinds:
+        outcome = replace(outcome, facts=_facts(spread, model, kinds.place[peers]))
     rates = planted.Rates(subject=counts.subject, stratum=labels, log_odds=fit.odds)
 
     def again(
         other: Counts, labels: IntArray, question: _Question, usable: BoolArray
     ) -> Outcome:
         k, n = other.per_subject(other.k), other.per_subject(other.n)
-        rows = np.flatnonzero((k != model.k[place]) | (n != model.n[place]))
+        changed = (k != per_subject[0]) | (n != per_subject[1])
+        now = np.ones_like(changed) if question.about is None else question.about
+        rows = np.flatnonzero(changed | (now & (asked.place < 0)))
         if not len(rows):
             return outcome
         some, mine = planted.part_of_counts(other, rows)
         log_odds = rates.at(other.subject[mine], labels[mine]) + some.offset
         phi = question.phi[rows]
-        fresh = _measured(
-            model, some, log_odds, replace(question, phi=phi), place[rows]
-        )
+        at = kinds.place[rows]
+        fresh = _measured(fit, some, log_odds, replace(question, phi=phi), at)
         return planted.measured(
             outcome,
             fresh,
@@ -138,13 +146,13 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
 
 
 def _measured(
-    model: Model,
+    fit: _Fit,
     counts: Counts,
     log_odds: FloatArray,
     question: _Question,
     rows: IntArray,
 ) -> Model:
-    """Return the model of other counts of some of its rows, by the yardstick of before.
+    """Return the model of other counts of some fitted rows, by their yardstick.
 
     `question` and `counts` are about these rows only.
     """
@@ -152,24 +160,24 @@ def _measured(
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
     honest, null = planted.null_moments(
         response,
-        model.grid.points,
+        fit.spread.grid.points,
         n=n,
         ratio=question.ratio,
         events=question.events,
     )
     v0 = response.at(np.zeros(1))[1][:, 0]
     return Model(
-        grid=model.grid,
+        grid=fit.spread.grid,
         k=k,
         n=n,
         phi=np.maximum(question.phi, v0 * _BLUR**2),
-        peers=model.peers[rows],
+        peers=fit.peers[rows],
         mean=honest[0],
         variance=honest[1],
         null_mean=null[0],
         null_variance=null[1],
-        likelihood=model.likelihood[rows],
-        yardstick=planted.some_rows(model.yardstick, rows),
+        likelihood=fit.likelihood[rows],
+        yardstick=planted.some_rows(fit.yardstick, rows),
     )
 
 
@@ -181,6 +189,7 @@ class _Question:
     phi: FloatArray
     events: float
     ratio: float
+    about: BoolArray | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,28 +282,29 @@ def _fit(
     )
 
 
-def _model(fit: _Fit, question: _Question) -> Model:
-    """Return everybody's moments along the grid, beside what was fitted."""
+def _model(fit: _Fit, question: _Question, rows: IntArray) -> Model:
+    """Return moments of fitted rows along the grid, beside what was fitted."""
     grid = fit.spread.grid
+    n, every = fit.n[rows], len(rows) == len(fit.n)
     (mean, variance), null = planted.null_moments(
-        fit.response,
+        fit.response if every else fit.response.of_rows(rows),
         grid.points,
-        n=fit.n,
+        n=n,
         ratio=question.ratio,
         events=question.events,
     )
     return Model(
         grid=grid,
-        k=fit.k,
-        n=fit.n,
-        phi=fit.phi,
-        peers=fit.peers,
+        k=fit.k[rows],
+        n=n,
+        phi=fit.phi[rows],
+        peers=fit.peers[rows],
         mean=mean,
         variance=variance,
         null_mean=null[0],
         null_variance=null[1],
-        likelihood=fit.likelihood,
-        yardstick=fit.yardstick,
+        likelihood=fit.likelihood if every else fit.likelihood[rows],
+        yardstick=planted.some_rows(fit.yardstick, rows),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.special import expit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpiaudit.stats.outcome import FloatArray
+    from kpiaudit.stats.outcome import FloatArray, IntArray
     from kpiaudit.stats.reference import Counts
 
 _NODES = 25
@@ -47,6 +47,15 @@ class Response:
         logs = np.log(np.maximum(sums, 1e-300)).transpose(0, 2, 1).copy()
         return cls(
             nodes=nodes, log_potential=logs[0], log_mean=logs[1], log_variance=logs[2]
+        )
+
+    def of_rows(self, rows: IntArray) -> Response:
+        """Return the response of some subjects."""
+        return replace(
+            self,
+            log_potential=self.log_potential[rows],
+            log_mean=self.log_mean[rows],
+            log_variance=self.log_variance[rows],
         )
 
     def _matrix(self, theta: FloatArray) -> FloatArray:

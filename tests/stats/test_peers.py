@@ -15,7 +15,7 @@ from kpiaudit.stats.peers import excess
 from kpiaudit.stats.tails import upper_tail
 
 if TYPE_CHECKING:
-    from kpiaudit.stats.outcome import FloatArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, Outcome
 
 FIELDS = ("p_value", "effect", "low", "high", "ratio", "expected")
 
@@ -100,6 +100,35 @@ def test_subjects_with_the_same_counts_are_measured_once_and_alike(
     for one, other in zip(together[1:], alone[1:], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
     assert together[3][7] < together[0].p_value[7] / 10
+
+
+def test_only_some_may_be_asked_about() -> None:
+    rng = np.random.default_rng(8)
+    at, queue = np.divmod(np.arange(1000), 2)
+    n = rng.integers(20, 60, 1000)
+    k = rng.binomial(n, np.where(at < 5, 0.6, 0.3))
+    some = at[::2] % 50 < 3
+
+    def asked(about: BoolArray | None) -> Outcome:
+        return excess(at, queue, k, n, n_subjects=500, about=about)
+
+    with held.keeping() as kept:
+        few = asked(some)
+    every = asked(None)
+    for name in FIELDS:
+        there = getattr(few, name)
+        np.testing.assert_allclose(there[some], getattr(every, name)[some], rtol=1e-9)
+        assert np.isnan(there[~some]).all()
+    assert few.observed.tolist() == every.observed.tolist()
+    assert few.interval is not None
+    assert every.interval is not None
+    low, _ = few.interval(np.array([49, 1, 2]), 0.8)
+    expected, _ = every.interval(np.array([1, 2]), 0.8)
+    assert np.isnan(low[0])
+    np.testing.assert_allclose(low[1:], expected, rtol=1e-9)
+    with held.against(kept):
+        more = asked(None)
+    np.testing.assert_allclose(more.p_value, every.p_value, rtol=1e-6)
 
 
 def test_splitting_a_row_in_two_changes_nothing() -> None:
