@@ -27,6 +27,7 @@ from kpiaudit.evidence.runs import Roster, Run, cannot_run, limited
 from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import held, multiplicity
+from kpiaudit.tables import schema
 from kpiaudit.tables.dataset import local_day
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
@@ -409,7 +410,7 @@ def _status(run: Run) -> RuleStatus:
 
 
 def records(run: Run, finding: Finding) -> dict[str, pl.DataFrame]:
-    """Collect the rows behind a finding: `flagged` and `control`.
+    """Collect the rows behind a finding, by time and id: `flagged` and `control`.
 
     Raises:
         RuleError: The finding is about a team: its agents' findings have the records.
@@ -422,6 +423,10 @@ def records(run: Run, finding: Finding) -> dict[str, pl.DataFrame]:
     frames = run.rule.detector.records(
         run.data, (finding.subject.kind, finding.subject.id), run.found
     )
+    key = schema.key(run.rule.detector.table)
     return {
-        label: rows.drop(ROW, strict=False) for label, rows in collect(frames).items()
+        label: rows.drop(ROW, strict=False).sort(
+            [c for c in ("at_ms", key, "agent_id") if c in rows.columns]
+        )
+        for label, rows in collect(frames).items()
     }

@@ -328,7 +328,7 @@ class Detector(ABC):
 
         Returns:
             `flagged`: the rows behind the finding; `control`: comparable rows of the
-            same subject that the finding does not rest on.
+            same subject that the finding does not rest on. In any order.
         """
 
     def plant(

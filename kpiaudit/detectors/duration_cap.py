@@ -441,9 +441,6 @@ class DurationCap(Detector):
             calls = calls.filter(nw.col("queue") == name)
         extra = ["second", "ms", "period", "parity", "cap_s", "zone", "layout"]
         absent = [c for c in ("queue", "site_id") if not data.has(f"calls.{c}")]
-        order = ["at_ms"] if data.has("calls.at_ms") else ["agent_id", "talk_s"]
-        if data.has("calls.call_id"):
-            order.append("call_id")
         days = data.has("calls.day")
         parts = [
             around.placed(calls, cap, found["layouts"], self.window, days)
@@ -453,9 +450,7 @@ class DurationCap(Detector):
         frame = once(frame.filter(nw.col("period") == 1))
         zones = {"flagged": counts.NEAR, "control": counts.BELOW}
         return {
-            label: frame.filter(nw.col("zone") == zone)
-            .sort(*order)
-            .drop(*extra, *absent)
+            label: frame.filter(nw.col("zone") == zone).drop(*extra, *absent)
             for label, zone in zones.items()
         }
 

@@ -316,10 +316,6 @@ class EarlyClosure(Detector):
         if found.get("mode", "due") != "none":
             control = control & (nw.col("near") == 0)
         return {
-            "flagged": frame.filter(flagged)
-            .select(*columns)
-            .sort("at_ms", "ticket_id"),
-            "control": frame.filter(control)
-            .select(*columns)
-            .sort("at_ms", "ticket_id"),
+            "flagged": frame.filter(flagged).select(*columns),
+            "control": frame.filter(control).select(*columns),
         }

@@ -268,11 +268,10 @@ class PerfectScores(Detector):
         told = (
             nw.col("fast") + nw.col("owned") + nw.col("trouble") + nw.col("gift")
         ) * nw.col("is_top")
-        order = [c for c in ("at_ms", "survey_id") if data.has(f"surveys.{c}")]
         columns: list[Any] = sorted(data.columns["surveys"])
         return {
-            "flagged": frame.filter(told > 0).select(*columns).sort(*order),
-            "control": frame.filter(told == 0).select(*columns).sort(*order),
+            "flagged": frame.filter(told > 0).select(*columns),
+            "control": frame.filter(told == 0).select(*columns),
         }
 
 

@@ -437,10 +437,9 @@ class PrematureReady(Detector):
         )
         by: dict[str, Any] = {"on": "order_id", "how": "semi"}
         control = table.join(known, **by).join(near, on="order_id", how="anti")
-        order = ("at_ms", "order_id")
         return {
-            "flagged": table.join(flagged, **by).sort(*order),
-            "control": control.sort(*order),
+            "flagged": table.join(flagged, **by),
+            "control": control,
         }
 
     def _order_ids(

@@ -325,11 +325,10 @@ class ShortCalls(Detector):
         frame = count.followed(data, self._windows, found)
         if kind == "agent":
             frame = frame.filter(nw.col("agent_id") == who)
-        order = [c for c in ("at_ms", "call_id") if data.has(f"calls.{c}")]
         columns: list[Any] = sorted(data.columns["calls"])
         flagged = frame.filter((nw.col("short") == 1) & (nw.col("again") == 0))
         control = frame.filter(nw.col("short") == 0)
         return {
-            "flagged": flagged.select(*columns).sort(*order),
-            "control": control.select(*columns).sort(*order),
+            "flagged": flagged.select(*columns),
+            "control": control.select(*columns),
         }

@@ -321,7 +321,7 @@ class SurveySelection(Detector):
                 part.select("call_id", "agent_id"),
                 on=["call_id", "agent_id"],
                 how="inner",
-            ).sort("call_id")
+            )
             for name, part in (("flagged", kept_back), ("control", frame.filter(~hard)))
         }
 
