@@ -13,7 +13,11 @@ import kpiaudit
 from kpiaudit.cli import streams
 from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
-from kpiaudit.cli.starting import seldom_collecting, single_threaded
+from kpiaudit.cli.starting import (
+    reading_less_ahead,
+    seldom_collecting,
+    single_threaded,
+)
 
 COMMANDS = {
     "scan": ("scan", "Scan exports and print what warrants review."),
@@ -107,6 +111,7 @@ def run() -> NoReturn:
     streams.complete()
     seldom_collecting()
     single_threaded()
+    reading_less_ahead()
     status, message = run_interruptibly(_work)
     _say(message)
     sys.exit(status)
