@@ -70,9 +70,16 @@ class Question:
         return out
 
     def ask(
-        self, learn: BoolArray | None = None, about: BoolArray | None = None
+        self,
+        learn: BoolArray | None = None,
+        about: BoolArray | None = None,
+        *,
+        tested: bool = True,
     ) -> Outcome:
-        """Compare agents, or those asked about, with some of them; None is all."""
+        """Compare agents, or those asked about, with some of them; None is all.
+
+        Where they are not `tested`, only sizes are given and no p-values.
+        """
         return peers.excess(
             self.agent,
             self.stratum,
@@ -84,6 +91,7 @@ class Question:
             min_trials=self.min_trials,
             learn=learn,
             about=about,
+            tested=tested,
         )
 
     def _sum(self, values: Any) -> FloatArray:
@@ -97,7 +105,7 @@ class Asked:
 
     Args:
         ids: Agents, object array of shape (n_agents,).
-        rate: Short calls of all calls, for the size of the effect.
+        rate: Short calls of all calls, for the size of the effect; without p-values.
         questions: The questions of `NAMES`; the last is left out where customers are
             unknown.
         scores: For each, the score in another question by which peers may be chosen.
@@ -154,7 +162,7 @@ def ask(summaries: Summaries, *, min_excess: float) -> Asked:
         asked.append((again, scores[0] + scores[1]))
     return Asked(
         ids=ids.astype(object),
-        rate=question(("short",), ("calls",), _MIN_TRIALS[0]).ask(),
+        rate=question(("short",), ("calls",), _MIN_TRIALS[0]).ask(tested=False),
         questions=tuple(each for each, _ in asked),
         scores=tuple(score for _, score in asked),
         plain=tuple(each.ask() for each, _ in asked),

@@ -56,6 +56,7 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     min_trials: int = 20,
     learn: BoolArray | None = None,
     about: BoolArray | None = None,
+    tested: bool = True,
 ) -> Outcome:
     """Say for every subject whether its events exceed what honest peers would give.
 
@@ -76,6 +77,7 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
             measured by them but count as nobody's peers. None stands for all.
         about: Who is asked about, shape (n_subjects,); of others nothing but counts
             has to be said, where there are many. None stands for all.
+        tested: Whether p-values are wanted, and not only sizes; they are nan if not.
 
     Returns:
         One entry per subject. Untestable (nan) is a subject with too few trials, with
@@ -99,7 +101,7 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     )
     labels = stratum[trials > 0].astype(np.int64)
     # Not the allowed excess events, which may follow from the counts themselves.
-    settings = ("excess", min_ratio, min_trials)
+    settings = ("excess", min_ratio, min_trials, tested)
     per_subject = [counts.per_subject(each) for each in (counts.k, counts.n)]
     sums = held.sums([*per_subject, peers * per_subject[1].mean()])
     measure = held.look_up(settings, sums)
@@ -113,7 +115,10 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         fit = _fit(counts, question, trust, width=width, near=near)
     kinds, asked = fit.alike, fit.alike.only(about)
     spread, model = fit.spread, _model(fit, question, kinds.place[asked.first])
-    outcome = asked.spread_out(_outcome(spread, model, usable[asked.first]))
+    able = usable[asked.first]
+    p = p_values(model) if tested else np.full(len(able), np.nan)
+    p[~able] = np.nan
+    outcome = asked.spread_out(_outcome(spread, model, p))
     outcome = replace(outcome, trials=per_subject[1], observed=per_subject[0])
     if asked is kinds:
         outcome = replace(outcome, facts=_facts(spread, model, kinds.place[peers]))
@@ -326,11 +331,9 @@ def _chosen(peers: BoolArray, y: FloatArray, n: FloatArray) -> IntArray:
     return order[np.round(at).astype(np.int64)]
 
 
-def _outcome(spread: Spread, model: Model, usable: BoolArray) -> Outcome:
+def _outcome(spread: Spread, model: Model, p: FloatArray) -> Outcome:
     """Put everything that is known about every row of the model into one Outcome."""
     rows = np.arange(len(model.k))
-    p = p_values(model)
-    p[~usable] = np.nan
     expected = np.sum(model.weights(rows) * model.mean, axis=1)
     low, high = excess_interval(model, rows, 0.95)
     ratio, ratio_low, ratio_high = odds_ratio(spread, model)
