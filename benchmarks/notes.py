@@ -14,7 +14,8 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from kpiaudit.tables.missing import days
+from kpiaudit.tables.engine import collect
+from kpiaudit.tables.missing import by_hour, days
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,8 @@ def backlog(per_day: int, n_days: int, seed: int) -> pl.LazyFrame:
 
 def kinds(table_: str, frame: pl.LazyFrame) -> Iterator[str]:
     """Yield the kinds of the notes on a table."""
-    for note in days(table_, nw.from_native(frame)):
+    hours = collect({"": by_hour(nw.from_native(frame))})[""]
+    for note in days(table_, hours):
         yield note.kind
 
 

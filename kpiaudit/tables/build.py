@@ -13,8 +13,10 @@ from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import assemble
 from kpiaudit.tables.checks import check
-from kpiaudit.tables.clocks import jumps
+from kpiaudit.tables.clocks import Backwards, jumps, told_by_order
+from kpiaudit.tables.copies import settle
 from kpiaudit.tables.dataset import Dataset, local_day
+from kpiaudit.tables.look import look
 from kpiaudit.tables.missing import FAR_OFF, near
 from kpiaudit.tables.origins import origins_of, score_origin
 from kpiaudit.tables.ready import ready
@@ -129,7 +131,11 @@ def _add(
 ) -> None:
     notes, timezone, period = around
     done = assemble(table, pieces)
-    now = ready(done, timezone, period)
+    back = Backwards() if told_by_order(pieces) else None
+    seen = look(done, timezone, period, back)
+    if seen.alike and settle(done):
+        seen = look(done, timezone, period)
+    now = ready(done, seen)
     notes += [noted(table, told) for told in done.notes]
     if not now.rows:
         files = ", ".join(display for display, _ in pieces)
@@ -137,10 +143,10 @@ def _add(
         notes.append(DataNote(table=table, kind="no-rows", count=0, detail=text))
         return
     frame = nw.from_native(now.frame)
-    odd = check(table, frame, now.columns)
+    odd = check(table, frame, now.columns, None if now.changed else seen.answers)
     notes += odd
     if not _AGAIN & {kind for kind, _, _ in done.notes}:
-        found = [jump for file, piece in pieces for jump in jumps(file, piece)]
+        found = [jump for file, piece in pieces for jump in jumps(file, piece, back)]
         notes += [jump.note for jump in found]
         parts.doubled[table] = tuple(span for jump in found for span in jump.doubled)
     parts.frames[table] = frame

@@ -10,11 +10,13 @@ import narwhals as nw
 from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
 from kpiaudit.tables.clocks import places
-from kpiaudit.tables.engine import collect, counted, flag
-from kpiaudit.tables.missing import days, teams
+from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.missing import by_hour, by_team, days, teams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import polars as pl
 
     from kpiaudit.tables.dataset import Frame
 
@@ -45,8 +47,13 @@ _STEPS = (60, 30, 15, 10, 6, 5)
 _TALK = "talk_ms_"
 
 
+QUESTIONS = {"counts": (), "hours": ("day", "hour"), "teams": ("team_id", "day")}
+"""What is asked of a table, and by what its rows are grouped for that."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Check:
+    name: str
     kind: str
     bad: nw.Expr
     detail: str
@@ -54,54 +61,83 @@ class _Check:
     share: float = 0.0
 
 
-def check(table: str, frame: Frame, columns: frozenset[str]) -> tuple[DataNote, ...]:
-    """Look at a canonical table for what is odd in it, in a few passes.
+def asked(table: str, frame: Frame, columns: frozenset[str]) -> dict[str, Frame]:
+    """Return what `check` has to know of a table, or of a part of one.
 
-    In the portable subset, like the detectors: the same notes on every engine.
+    In the portable subset, like the detectors: the same notes on every engine. All are
+    counts, so that those of parts can be added up (`QUESTIONS`).
+
+    Args:
+        table: Which.
+        frame: Its rows, with `at_ms`, `day` and `hour` if it is dated.
+        columns: Columns of it; those that hold nothing do no harm.
+    """
+    wanted = {one.name: _sum(one.bad) for one in _checks(table, columns)}
+    wanted |= _heaps(columns) | {"rows": nw.len()}
+    found = {"counts": _with_talk(frame, columns).select(**wanted)}
+    if "day" in columns:
+        found["hours"] = by_hour(frame)
+    if {"day", "team_id"} <= columns:
+        found["teams"] = by_team(frame)
+    return found
+
+
+def read_for(table: str, columns: Iterable[str]) -> set[str]:
+    """Return the columns that are read for what is `asked`."""
+    read = {c.name for c in schema.TABLES[table] if c.type in {"duration", "instant"}}
+    key = schema.key(table)
+    more = {key, "team_id", "day", "hour"} if key else {"team_id", "day", "hour"}
+    return (read | more) & set(columns)
+
+
+def check(
+    table: str,
+    frame: Frame,
+    columns: frozenset[str],
+    answers: Mapping[str, pl.DataFrame] | None = None,
+) -> tuple[DataNote, ...]:
+    """Look at a canonical table for what is odd in it.
 
     Args:
         table: Which.
         frame: Its rows, with `at_ms`, `day` and `hour` if it is dated.
         columns: Columns that hold anything.
+        answers: What was `asked` of all rows, if it was; else it is asked here.
     """
-    checks = list(_checks(table, columns))
-    counts = {f"n{i}": _sum(one.bad) for i, one in _at(checks)}
-    got = counted(
-        _with_talk(frame, columns), counts | _heaps(columns) | {"rows": nw.len()}
-    )
+    answers = answers or collect(asked(table, frame, columns))
+    (row,) = answers["counts"].to_dicts()
+    got = {name: int(n or 0) for name, n in row.items()}
     found = [
-        (i, one)
-        for i, one in _at(checks)
-        if got[f"n{i}"] >= max(one.least, one.share * got["rows"])
+        (one, got[one.name])
+        for one in _checks(table, columns)
+        if got[one.name] >= max(one.least, one.share * got["rows"])
     ]
-    for one, count in _heaping(columns, got):
-        got[f"n{len(checks)}"] = count
-        found.append((len(checks), one))
-        checks.append(one)
+    found += _heaping(columns, got)
     # Examples cost more than counts, and most exports need none.
-    some = _examples(table, frame, columns, found)
+    some = _examples(table, frame, columns, [one for one, _ in found])
     notes = [
         DataNote(
             table=table,
             kind=one.kind,
-            count=int(got[f"n{i}"]),
+            count=count,
             detail=one.detail
             + (f" (such as {', '.join(some[i])})." if some.get(i) else "."),
             examples=tuple(some.get(i, ())),
         )
-        for i, one in found
+        for i, (one, count) in enumerate(found)
     ]
-    if any(one.kind == _DISORDER for _, one in found):
+    if any(one.kind == _DISORDER for one, _ in found):
         order = [pair for pair in _ORDER[table] if columns.issuperset(pair)]
         notes += places(table, frame, columns, order)
     if "day" in columns:
-        notes += days(table, frame)
-        notes += teams(table, frame, columns)
+        notes += days(table, answers["hours"])
+    if {"day", "team_id"} <= columns:
+        notes += teams(table, answers["teams"])
     return tuple(notes)
 
 
 def _examples(
-    table: str, frame: Frame, columns: frozenset[str], found: list[tuple[int, _Check]]
+    table: str, frame: Frame, columns: frozenset[str], found: list[_Check]
 ) -> dict[int, list[str]]:
     """Return the first few ids of the rows that each check has found."""
     names = [n for n in (schema.key(table), *_NAMES) if n in columns]
@@ -114,13 +150,9 @@ def _examples(
         .unique()
         .sort(name)
         .head(_SHOWN)
-        for i, c in found
+        for i, c in enumerate(found)
     }
     return {int(i): rows[name].to_list() for i, rows in collect(first).items()}
-
-
-def _at(checks: list[_Check]) -> list[tuple[int, _Check]]:
-    return list(enumerate(checks))
 
 
 def _sum(condition: nw.Expr) -> nw.Expr:
@@ -131,6 +163,7 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
     for c in schema.TABLES[table]:
         if c.type == "duration" and c.name in columns and c.name != "paused_s":
             yield _Check(
+                name=f"long_{c.name}",
                 kind="impossible-durations",
                 bad=nw.col(c.name) > _DAY_S,
                 detail=f"Rows with {c.name} above a day; look at its unit",
@@ -138,6 +171,7 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
     for first, then in _ORDER.get(table, ()):
         if {first, then} <= columns:
             yield _Check(
+                name=f"{then}_before_{first}",
                 kind=_DISORDER,
                 bad=nw.col(then) < nw.col(first),
                 detail=f"Rows with {then} before {first}",
@@ -146,6 +180,7 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
         hold = nw.col("hold_s").fill_null(0.0) if "hold_s" in columns else nw.lit(0.0)
         span = (nw.col("ended_at") - nw.col("answered_at")) / 1000 - hold
         yield _Check(
+            name="disagreeing",
             kind="talk-disagrees",
             bad=(span - nw.col("talk_s")).abs() > 1,
             detail="Rows with a talk_s that differs by more than a second from "
@@ -156,6 +191,7 @@ def _checks(table: str, columns: frozenset[str]) -> Iterator[_Check]:
     key = schema.key(table)
     if key in columns:
         yield _Check(
+            name="nameless",
             kind="missing-ids",
             bad=nw.col(key).is_null(),
             detail=f"Rows without {key}",
@@ -196,6 +232,7 @@ def _heaping(
         return
     if got["long"] > got["talks"] / 2:
         one = _Check(
+            name="long",
             kind="unlikely-unit",
             bad=nw.col("talk_s") > _LONG_S,
             detail="Half of the calls have a talk_s above three hours; if it is in "
@@ -208,6 +245,7 @@ def _heaping(
     if share[step] > 3 / step + 0.1:
         talk, some = _talk_ms()
         one = _Check(
+            name=f"by{step}",
             kind="rounded-durations",
             bad=some & (talk % (step * 1000) == 0),
             detail=f"{share[step]:.0%} of the values of talk_s are whole multiples of "

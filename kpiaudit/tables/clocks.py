@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import narwhals as nw
+import numpy as np
 import polars as pl
 
 from kpiaudit.findings import DataNote
 from kpiaudit.tables import schema
 from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.parts import parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from kpiaudit.tables.columns import Converted
     from kpiaudit.tables.dataset import Frame
@@ -37,7 +41,7 @@ _PLACE_TIMES = 10
 class _Jump:
     """A row that stands before the one above it; instants in milliseconds."""
 
-    name: str
+    name: str | None
     before: int | None
     above: int
     here: int
@@ -72,7 +76,58 @@ class Jumps:
     doubled: tuple[tuple[int, int], ...]
 
 
-def jumps(display: str, piece: Converted) -> Iterator[Jumps]:
+@dataclass(kw_only=True)
+class Backwards:
+    """Rows that go back by more than a minute, met while a table is read in parts.
+
+    Args:
+        found: These rows; no further ones once there are too many for an order.
+    """
+
+    found: list[_Jump] = field(default_factory=list)
+    _last: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    _open: bool = False
+
+    @property
+    def too_many(self) -> bool:
+        """Say whether the rows stand in another order than that of time."""
+        return len(self.found) > _MOST
+
+    def take(self, part: pl.DataFrame) -> None:
+        """Take the next rows: `at` in milliseconds, and their `name`."""
+        if self.too_many:
+            return
+        rows = part.filter(pl.col("at").is_not_null())
+        if rows.is_empty():
+            return
+        at = rows["at"].to_numpy()
+        if self._open:
+            self.found[-1] = replace(self.found[-1], below=int(at[0]))
+        begun = len(self._last)
+        every = np.concatenate((self._last, at))
+        back = np.flatnonzero(every[:-1] - every[1:] > _MINUTE_MS) + 1
+        back = back[back >= begun][: _MOST + 1 - len(self.found)]
+        for i in back.tolist():
+            jump = _Jump(
+                name=rows["name"][i - begun],
+                before=int(every[i - 2]) if i > 1 else None,
+                above=int(every[i - 1]),
+                here=int(every[i]),
+                below=int(every[i + 1]) if i + 1 < len(every) else None,
+            )
+            self.found.append(jump)
+        self._open = len(back) > 0 and self.found[-1].below is None
+        self._last = every[-2:]
+
+
+def told_by_order(pieces: Sequence[tuple[str, Converted]]) -> bool:
+    """Say whether the rows of a table are one file's, and may tell of its clock."""
+    return len(pieces) == 1 and bool(_stamps(pieces[0][1]))
+
+
+def jumps(
+    display: str, piece: Converted, back: Backwards | None = None
+) -> Iterator[Jumps]:
     """Note where the clock of a file in order of time goes back.
 
     Only where the order of rows means something: within one file or frame that polars
@@ -83,22 +138,26 @@ def jumps(display: str, piece: Converted) -> Iterator[Jumps]:
     Args:
         display: Name of the file.
         piece: Its rows, in its order.
+        back: Its rows that go back, if they were looked for; else they are here.
     """
-    stamps = [n for n in schema.ANCHORS.get(piece.table, ()) if n in piece.columns]
-    if not stamps or piece.rows < _FEWEST:
+    stamps = _stamps(piece)
+    if not stamps:
         return
-    found, span_ms = _backwards(piece, stamps)
-    if len(found) > min(_MOST, max(2, round(_SHARE * piece.rows))):
+    found = (back or _backwards(piece, stamps)).found
+    if not found or len(found) > min(_MOST, max(2, round(_SHARE * piece.rows))):
         return
     steps = [j for j in found if not j.alone]
     strays = [j for j in found if j.alone]
-    if any(j.back_ms <= _DAY_MS for j in strays) or not found:
+    if any(j.back_ms <= _DAY_MS for j in strays):
         return  # such as an export in the order of the calls' ends
     longest = max((j.back_ms for j in steps), default=0)
+    span_ms = _span(piece, stamps)
     often = len(steps) > 2 + span_ms / (30 * _DAY_MS)
     if longest > _STEP_MS or longest * _SPAN > span_ms or often:
         return
-    shown = [f"{j.name} at {_instant(j.here)}" for j in found[:_SHOWN]]
+    named = schema.key(piece.table) in piece.columns
+    nameless = "a row without id" if named else "a row"
+    shown = [f"{j.name or nameless} at {_instant(j.here)}" for j in found[:_SHOWN]]
     note = DataNote(
         table=piece.table,
         kind="clock-jumps",
@@ -111,36 +170,33 @@ def jumps(display: str, piece: Converted) -> Iterator[Jumps]:
     yield Jumps(note=note, doubled=tuple((j.here, j.above) for j in steps))
 
 
-def _backwards(piece: Converted, stamps: Sequence[str]) -> tuple[list[_Jump], int]:
-    """Return the rows that go back by more than a minute, and the usual span."""
+def _stamps(piece: Converted) -> list[str]:
+    """Return the columns that date a piece, if it has rows enough for an order."""
+    anchors = schema.ANCHORS.get(piece.table, ()) if piece.rows >= _FEWEST else ()
+    return [name for name in anchors if name in piece.columns]
+
+
+def _backwards(piece: Converted, stamps: Sequence[str]) -> Backwards:
+    """Read a piece for the rows that go back."""
     key = schema.key(piece.table)
-    named = key if key in piece.columns else None
-    name = pl.col(named).cast(pl.String) if named else pl.lit("a row")
+    name = pl.col(str(key)).cast(pl.String) if key in piece.columns else None
     at = pl.coalesce(stamps).cast(pl.Int64)
-    rows = piece.frame.select(at=at, name=name).filter(pl.col("at").is_not_null())
-    beside = rows.with_columns(
-        before=pl.col("at").shift(2),
-        above=pl.col("at").shift(1),
-        below=pl.col("at").shift(-1),
-    )
-    back = beside.filter(pl.col("above") - pl.col("at") > _MINUTE_MS).head(_MOST + 1)
-    # A wrong year at the edge makes no long export: tenths of its rows make the span.
-    middle = rows.select(
-        low=pl.col("at").quantile(0.1), high=pl.col("at").quantile(0.9)
-    )
-    jumps_, span = pl.collect_all([back, middle], engine="streaming")
-    low, high = span.row(0)
-    found = [
-        _Jump(
-            name=row["name"] or "a row without id",
-            before=row["before"],
-            above=row["above"],
-            here=row["at"],
-            below=row["below"],
-        )
-        for row in jumps_.to_dicts()
-    ]
-    return found, round((high - low) / 0.8) if low is not None else 0
+    rows = piece.frame.select(at=at, name=pl.lit(None) if name is None else name)
+    back = Backwards()
+    for part in parts(rows, ("at", "name"), in_order=True):
+        back.take(part)
+    return back
+
+
+def _span(piece: Converted, stamps: Sequence[str]) -> int:
+    """Return how long an export usually is, in milliseconds.
+
+    A wrong year at the edge makes no long export: tenths of its rows make the span.
+    """
+    at = pl.coalesce(stamps).cast(pl.Int64).drop_nulls()
+    ends = piece.frame.select(low=at.quantile(0.1), high=at.quantile(0.9))
+    low, high = ends.collect(engine="streaming").row(0)
+    return round((high - low) / 0.8) if low is not None else 0
 
 
 def _instant(ms: int) -> str:

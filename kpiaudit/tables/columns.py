@@ -75,6 +75,7 @@ class Converted:
         notes: Kind, count and sentence of what was met.
         lazy: Whether `frame` reads from disk.
         order: Order of day and month, if the file told it.
+        filled: Columns that are known to hold something; others may as well.
     """
 
     table: str
@@ -86,6 +87,7 @@ class Converted:
     notes: list[tuple[str, int, str]] = field(default_factory=list)
     lazy: bool = False
     order: Order | None = None
+    filled: frozenset[str] = frozenset()
 
 
 @dataclass(kw_only=True)

@@ -16,6 +16,8 @@ from kpiaudit.tables.sentence import SHOWN
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import polars as pl
+
     from kpiaudit.tables.dataset import Frame
 
 _ENOUGH = 20  # rows a day or hour, below which its absence may be chance
@@ -27,14 +29,34 @@ _OLD = {"tickets": 5 * 365}  # a backlog holds tickets that were opened years ag
 _LONE = 0.001  # share of rows
 
 
-def days(table: str, frame: Frame) -> Iterator[DataNote]:
+def by_hour(frame: Frame) -> Frame:
+    """Count the rows `n` of a dated table by `day` and `hour`."""
+    return (
+        frame.filter(~nw.col("day").is_null())
+        .group_by("day", "hour")
+        .agg(n=nw.len())
+        .sort("day", "hour")
+    )
+
+
+def by_team(frame: Frame) -> Frame:
+    """Count the rows `n` of a dated table by `team_id` and `day`."""
+    return (
+        frame.filter(~nw.col("team_id").is_null() & ~nw.col("day").is_null())
+        .group_by("team_id", "day")
+        .agg(n=nw.len())
+        .sort("team_id", "day")
+    )
+
+
+def days(table: str, by_hour: pl.DataFrame) -> Iterator[DataNote]:
     """Note days and hours without rows, an end within a day, and instants far off.
 
     Args:
         table: Canonical table.
-        frame: Its rows, with `day` and `hour`.
+        by_hour: Its rows by `day` and `hour`.
     """
-    hours = _hours(frame)
+    hours = _hours(by_hour)
     far = _far(table, hours)
     if far:
         yield _lone(table, hours, far)
@@ -89,7 +111,7 @@ def near(table: str, frame: Frame) -> tuple[int, int] | None:
         table: Canonical table.
         frame: Rows of a canonical table, with `at_ms`, `day` and `hour`.
     """
-    hours = _hours(frame)
+    hours = _hours(collect({"": by_hour(frame)})[""])
     rest = set(hours) - _far(table, hours)
     if not rest:
         return None
@@ -99,16 +121,9 @@ def near(table: str, frame: Frame) -> tuple[int, int] | None:
     return int(low), int(high)
 
 
-def _hours(frame: Frame) -> dict[int, dict[int, int]]:
-    """Count rows by day and hour."""
-    by_hour = (
-        frame.filter(~nw.col("day").is_null())
-        .group_by("day", "hour")
-        .agg(n=nw.len())
-        .sort("day", "hour")
-    )
+def _hours(by_hour: pl.DataFrame) -> dict[int, dict[int, int]]:
     hours: dict[int, dict[int, int]] = {}
-    for day, hour, n in collect({"": by_hour})[""].select("day", "hour", "n").rows():
+    for day, hour, n in by_hour.select("day", "hour", "n").rows():
         hours.setdefault(day, {})[hour] = n
     return hours
 
@@ -227,25 +242,15 @@ def _from_first_full_day(count: dict[int, int]) -> dict[int, int]:
     return {day: n for day, n in count.items() if day >= first}
 
 
-def teams(table: str, frame: Frame, columns: frozenset[str]) -> Iterator[DataNote]:
+def teams(table: str, by_team: pl.DataFrame) -> Iterator[DataNote]:
     """Note teams without a row on days on which they usually have many.
 
     Args:
         table: Canonical table.
-        frame: Its rows, with `day`.
-        columns: Columns that hold anything.
+        by_team: Its rows by `team_id` and `day`.
     """
-    if not {"team_id", "day"} <= columns:
-        return
-    by_team = (
-        frame.filter(~nw.col("team_id").is_null() & ~nw.col("day").is_null())
-        .group_by("team_id", "day")
-        .agg(n=nw.len())
-        .sort("team_id", "day")
-    )
-    size = collect({"": by_team})[""]
     teams: dict[str, dict[int, int]] = {}
-    for team, day, n in zip(*(size[c].to_list() for c in size.columns), strict=True):
+    for team, day, n in by_team.select("team_id", "day", "n").rows():
         teams.setdefault(team, {})[day] = n
     # Days without anybody are no team's: they are noted for the whole table.
     floor = {day for count in teams.values() for day in count}

@@ -14,8 +14,8 @@ import polars as pl
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-_ROWS = 250_000
-"""Rows of a part: some 30 MB of ten columns."""
+_ROWS = 500_000
+"""Rows of a part: some 60 MB of ten columns."""
 _GROUPS = 100_000
 """Groups that are kept apart, part by part, before they are added up."""
 

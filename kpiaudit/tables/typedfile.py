@@ -74,6 +74,7 @@ def convert_frame(
         unreadable={c.name: c.unreadable for c in columns if c.unreadable},
         notes=[*cols.notes_of(columns), *cols.left_out(gone, target)],
         lazy=True,
+        filled=frozenset(c.column.name for c in cells if c.sure and c.column.filled),
     )
 
 

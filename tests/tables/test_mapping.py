@@ -182,7 +182,7 @@ def test_of_records_delivered_again_the_newest_is_kept(tmp_path):
 
 @pytest.mark.parametrize("name", ["export.csv", "export.parquet"])
 def test_an_old_state_that_has_come_back_is_the_newest(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("kpiaudit.tables.assemble._MANY", 1)
+    monkeypatch.setattr("kpiaudit.tables.copies._MANY", 1)
     data = "Id,A,Upd\n1,open,1\n1,shut,2\n1,open,3\n2,shut,1\n2,shut,2\n"
     (tmp_path / "export.csv").write_text(data)
     pl.read_csv(tmp_path / "export.csv").write_parquet(tmp_path / "export.parquet")

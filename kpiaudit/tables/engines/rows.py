@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import narwhals as nw
 
 from kpiaudit.tables import schema
-from kpiaudit.tables.assemble import duplicate_ids, duplicate_rows, names_of_row
+from kpiaudit.tables.copies import duplicate_ids, duplicate_rows, names_of_row
 from kpiaudit.tables.engine import collect, counted
 
 if TYPE_CHECKING:
