@@ -136,6 +136,14 @@ def test_repeat_calls_are_asked_about_only_of_those_who_stand_out():
     assert (again[3:] == 1.0).all()
 
 
+def test_two_choices_of_peers_that_agree_lose_nothing_for_looking_twice():
+    plain = np.array([0.01, 0.6, 0.001, np.nan])
+    chosen = np.array([0.01, 0.001, 0.6, 0.001])
+    got = repeats.looked(plain, chosen)
+    np.testing.assert_allclose(got[:3], [0.01, 0.002, 0.002], rtol=0.02)
+    assert repeats.looked(plain, None) is plain
+
+
 @pytest.mark.parametrize("again", [np.nan, 0.5, 0.01, 1e-6])
 @pytest.mark.parametrize("chosen", [True, False])
 def test_what_is_needed_against_peers_is_what_is_kept(again, chosen):
