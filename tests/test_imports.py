@@ -89,14 +89,18 @@ def test_a_scan_never_loads_scipy_stats() -> None:
     assert "scipy" in _loaded_by(code)
 
 
-def test_the_command_puts_off_the_fortran_generator_until_it_is_asked_for() -> None:
+def test_the_command_puts_off_spare_parts_of_numpy_until_they_are_asked_for() -> None:
     code = (
         "import sys\n"
-        "from kpiaudit.cli.starting import without_f2py\n"
-        "without_f2py()\n"
+        "from kpiaudit.cli.starting import without_spare_numpy\n"
+        "without_spare_numpy()\n"
         "import scipy.special\n"
-        "assert 'numpy.f2py.crackfortran' not in sys.modules\n"
+        "spare = ('f2py.crackfortran', 'testing._private', 'polynomial.polynomial')\n"
+        "assert not {f'numpy.{n}' for n in spare} & set(sys.modules)\n"
         "import numpy.f2py\n"
-        "assert numpy.f2py.get_include()"
+        "from numpy.testing import assert_array_equal\n"
+        "assert numpy.f2py.get_include()\n"
+        "assert_array_equal(numpy.strings.upper(['a']), ['A'])\n"
+        "assert numpy.polynomial.polynomial.polyval(2, [1, 3]) == 7\n"
     )
     assert "scipy" in _loaded_by(code)

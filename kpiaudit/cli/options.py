@@ -69,9 +69,9 @@ class Choice:
 
     def read(self) -> tuple[Rule, ...]:
         """Read the rules."""
-        from kpiaudit.cli.starting import without_f2py
+        from kpiaudit.cli.starting import without_spare_numpy
 
-        without_f2py()
+        without_spare_numpy()
         from kpiaudit.rulebook import read_rules
 
         return read_rules(self.rules, select=self.select, ignore=self.ignore)

@@ -9,6 +9,8 @@ from importlib.util import LazyLoader, find_spec, module_from_spec
 
 _OBJECTS = 50_000
 """New objects between two looks; Python's own number is 700."""
+_SPARE = ("f2py", "testing", "ctypeslib", "polynomial", "rec", "char", "strings")
+"""Parts of numpy that are modules of their own, such as its Fortran generator."""
 
 
 def single_threaded() -> None:
@@ -35,19 +37,20 @@ def seldom_collecting() -> None:
     gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
 
 
-def without_f2py() -> None:
-    """Put off numpy's Fortran generator, which scipy imports and nobody here needs.
+def without_spare_numpy() -> None:
+    """Put off parts of numpy that scipy imports by name, and nobody here needs.
 
-    It is there as soon as anybody asks for something in it.
+    Each is there as soon as anybody asks for something in it.
     """
     import numpy as np
 
-    name = "numpy.f2py"
-    spec = None if name in sys.modules else find_spec(name)
-    if spec is None or spec.loader is None:
-        return
-    spec.loader = LazyLoader(spec.loader)
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    np.f2py = module
+    for part in _SPARE:
+        name = f"numpy.{part}"
+        spec = None if name in sys.modules else find_spec(name)
+        if spec is None or spec.loader is None:
+            continue
+        spec.loader = LazyLoader(spec.loader)
+        module = module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        setattr(np, part, module)
