@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from functools import cache
@@ -104,9 +105,12 @@ def preset_text(name: str) -> str:
 
 def no_preset(name: str, names: Sequence[str]) -> RuleError:
     """Return what is to be said of the name of a preset that does not exist."""
+    platform = {n.partition("-")[0]: n for n in names}
+    start = next(iter(difflib.get_close_matches(name.lower(), platform, n=1)), name)
+    alike = [n for n in names if n.startswith(start.partition("-")[0].lower())]
+    near = f" Those for it are {', '.join(alike)}." if alike else guess(name, names)
     return RuleError(
-        f"There is no preset '{name}'.{guess(name, names)} Presets are "
-        f"{', '.join(names) or 'none'}."
+        f"There is no preset '{name}'.{near} 'kpiaudit presets' lists all {len(names)}."
     )
 
 
