@@ -43,6 +43,7 @@ class Assembled:
         columns: Those that hold anything.
         lazy: Whether it reads from disk.
         most: Rows of all pieces; some may have been left out since.
+        size: Bytes that it takes in memory; 0 where it reads from disk.
         keyless: Whether row numbers serve as ids, in a file at least.
         unsettled: Whether rows may stand twice, and nobody has looked up to now: on
             disk, that is asked together with everything else.
@@ -55,18 +56,22 @@ class Assembled:
     columns: tuple[str, ...]
     lazy: bool
     most: int = 0
+    size: int = 0
     keyless: bool = False
     unsettled: bool = False
     derived: dict[str, str] = field(default_factory=dict)
     notes: list[tuple[str, int, str]] = field(default_factory=list)
 
 
-def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
+def assemble(
+    table: str, pieces: Sequence[tuple[str, Converted]], taken: int = 0
+) -> Assembled:
     """Put the pieces of a table together, and take out what was delivered twice.
 
     Args:
         table: Which.
         pieces: Name of the file and its piece.
+        taken: Bytes of memory that other tables take already.
 
     Returns:
         The table. Where it is `unsettled`, rows may still stand twice.
@@ -86,7 +91,7 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
         done.columns = (key, *done.columns)
     _say_differing(pieces, done)
     # What fits is read and cast once, not by every later query.
-    done.lazy = done.lazy and not _fits(done)
+    done.lazy = done.lazy and not _fits(done, taken)
     if not done.lazy:
         done.frame = done.frame.collect(engine="streaming").lazy()
     if not done.keyless and key and PIECE in done.frame.collect_schema():
@@ -102,11 +107,13 @@ def assemble(table: str, pieces: Sequence[tuple[str, Converted]]) -> Assembled:
     return done
 
 
-def _fits(done: Assembled) -> bool:
-    """Say whether a table would take at most half of what may stay in memory."""
+def _fits(done: Assembled, taken: int) -> bool:
+    """Say whether a table takes at most half of what may be in memory, and is left."""
     head = done.frame.head(_SAMPLE).collect(engine="streaming")
-    size = head.estimated_size() / max(head.height, 1) * done.most
-    return size <= memory_bytes() / 2
+    size = int(head.estimated_size() / max(head.height, 1) * done.most)
+    fits = size <= min(memory_bytes() // 2, memory_bytes() - taken)
+    done.size = size if fits else 0
+    return fits
 
 
 def _named(piece: Converted) -> Converted:

@@ -45,6 +45,7 @@ class _Parts:
     period: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     doubled: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    taken: int = 0
 
 
 def build(
@@ -130,7 +131,8 @@ def _add(
     around: tuple[list[DataNote], str, Period],
 ) -> None:
     notes, timezone, period = around
-    done = assemble(table, pieces)
+    done = assemble(table, pieces, parts.taken)
+    parts.taken += done.size
     back = Backwards() if told_by_order(pieces) else None
     seen = look(done, timezone, period, back)
     if seen.alike and settle(done):

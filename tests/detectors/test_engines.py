@@ -96,7 +96,7 @@ def test_only_the_columns_that_a_rule_uses_are_read(
     data: Dataset, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A small table would be held in memory, and its plan would name no file.
-    monkeypatch.setattr(assemble, "_fits", lambda _: False)
+    monkeypatch.setattr(assemble, "_fits", lambda *_: False)
     path = tmp_path / "calls.parquet"
     rows = collect({"": data.table("calls")})[""].drop("at_ms", "day", "hour")
     rows.write_parquet(path)

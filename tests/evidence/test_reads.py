@@ -100,7 +100,7 @@ def test_a_file_is_not_read_more_often_than_it_was(
     counted(ordered(load([calls])))
     assert sum(reads) <= SMALL
     reads.clear()
-    monkeypatch.setattr(assemble, "_fits", lambda _: False)
+    monkeypatch.setattr(assemble, "_fits", lambda *_: False)
     data = ordered(load([calls], only=columns_of(read_rules())))
     loading = sum(reads)
     together = counted(data)

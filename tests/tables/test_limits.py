@@ -177,3 +177,18 @@ def test_yaml_bombs_are_refused(tmp_path):
         mapping = file(tmp_path, "map.yaml", text.encode())
         with pytest.raises(RuleError, match=said):
             load([calls], mapping=mapping)
+
+
+def test_tables_in_memory_stay_within_the_budget_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"a number {i:08d} of a customer with a long name" for i in range(4_000)]
+    for table, key in (("calls", "call_id"), ("tickets", "ticket_id"),
+                       ("handovers", "order_id")):  # fmt: skip
+        frame = pl.DataFrame({key: names, "agent_id": "A1", "customer_id": names})
+        frame.write_parquet(tmp_path / f"{table}.parquet")
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", "0.9")
+    data = load([tmp_path])
+    plans = [data.table(t).to_native().explain() for t in ("calls", "tickets")]
+    assert ["SCAN" in plan for plan in plans] == [False, False]
+    assert "SCAN" in data.table("handovers").to_native().explain()
