@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit import audit
-from kpiaudit.evidence import assemble, corroborate, placebo, power, restating
+from kpiaudit.evidence import assemble, corroborate, counting, placebo, power, restating
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.tables.load import load
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 PAGE_MIB = 4096 / 2**20
 STAGES = (
-    (audit, "_discover"),
-    (audit, "_summarize"),
+    (counting, "discover"),
+    (counting, "summarize"),
     (audit, "_test"),
     (assemble, "add_findings"),
     (power, "smallest_of"),

@@ -16,6 +16,7 @@ from kpiaudit.detectors import _short_calls_count as count
 from kpiaudit.detectors import _short_calls_explain as explain
 from kpiaudit.detectors import _short_calls_find as finds
 from kpiaudit.detectors import _short_calls_floor as floors
+from kpiaudit.detectors import _short_calls_look as look
 from kpiaudit.detectors import _short_calls_placebo as placebo
 from kpiaudit.detectors import _short_calls_questions as questions
 from kpiaudit.detectors import _short_calls_words as words
@@ -185,15 +186,15 @@ class ShortCalls(Detector):
 
     def discover(self, data: Dataset) -> Mapping[str, Frame]:
         out = {
-            "whole": count.whole(data, self._windows),
+            "whole": look.whole(data, self._windows),
             "lengths": written.lengths(data, outbound=False),
         }
         if data.has("calls.at_ms"):
             kinds = ["site_id", "trunk"]
             kinds = ["", *(kind for kind in kinds if data.has(f"calls.{kind}"))]
-            out |= count.blocks(data, self._windows, kinds)
+            out |= look.blocks(data, self._windows, kinds)
         if data.has("calls.customer_id"):
-            out["numbers"] = count.numbers(
+            out["numbers"] = look.numbers(
                 data, self._windows, least=self.silent_calls, most=500
             )
         return out | incentives.discover(data)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 
-from kpiaudit import audit
+from kpiaudit.evidence import counting as stages
 from kpiaudit.evidence.runs import Run, cannot_run
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.tables import assemble
@@ -84,8 +84,8 @@ def counted(data: Dataset) -> list[Run]:
     """Count all that the rules count, and test nothing."""
     runs = [Run(rule=rule, data=data) for rule in read_rules()]
     active = [run for run in runs if cannot_run(run) is None]
-    audit._discover(active, str)
-    audit._summarize(active, str)
+    stages.discover(active, str)
+    stages.summarize(active, str)
     return active
 
 
@@ -106,7 +106,7 @@ def test_a_file_is_not_read_more_often_than_it_was(
     together = counted(data)
     assert loading <= LOADING
     assert sum(reads) - loading <= COUNTING
-    monkeypatch.setattr(audit, "_MANY_ROWS", 0)
+    monkeypatch.setattr(stages, "_MANY_ROWS", 0)
     for alone, before in zip(counted(data), together, strict=True):
         assert alone.summaries.keys() == before.summaries.keys()
         for name, summary in alone.summaries.items():

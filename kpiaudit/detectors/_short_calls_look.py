@@ -1,0 +1,122 @@
+"""The first stage of short-calls: outages, and numbers that call again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import narwhals as nw
+
+from kpiaudit.detectors._short_calls_count import (
+    BLOCKS_MS,
+    Windows,
+    calls,
+    flag,
+    has,
+    whole_number,
+)
+from kpiaudit.tables.neighbours import Sequence, standing_out
+from kpiaudit.tables.sharing import nothing, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Several
+
+    from kpiaudit.tables.dataset import Dataset, Frame
+
+
+def blocks(data: Dataset, windows: Windows, kinds: Several[str]) -> dict[str, Frame]:
+    """Count, per block of time and place, the agents with short calls at once."""
+    frame = calls(data, windows).filter(nw.col("handled") == 1)
+    dated: dict[str, Frame] = {}
+    for kind in kinds:
+        place = nw.lit("") if not kind else nw.col(kind).fill_null("")
+        for number, length in enumerate(BLOCKS_MS):
+            start = nw.col("at_ms") - nw.col("at_ms") % length
+            dated[f"blocks:{kind}:{number}"] = frame.with_columns(
+                place=place, start=start
+            )
+    # Three agents with short calls are three short calls: few blocks have them, and
+    # only these are counted agent by agent.
+    some = settled(
+        {
+            name: rows.group_by("place", "start")
+            .agg(all_calls=nw.len(), all_short=nw.col("short").sum())
+            .filter(nw.col("all_short") >= 3)
+            .filter(nw.col("all_short") * 5 >= whole_number("all_calls"))
+            .select("place", "start")
+            for name, rows in dated.items()
+        }
+    )
+    return {name: _by_block(rows, some[name]) for name, rows in dated.items()}
+
+
+def _by_block(dated: Frame, some: Frame) -> Frame:
+    """Return the blocks in which calls of several agents at once are short."""
+    if nothing(some):
+        dated = dated.head(0)
+    each = (
+        dated.join(some, on=["place", "start"], how="inner")
+        .group_by("place", "start", "agent_id")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(hit=flag(nw.col("short") > 0), calls=whole_number("calls"))
+        .group_by("place", "start")
+        .agg(
+            calls=nw.col("calls").sum(),
+            short=nw.col("short").sum(),
+            agents=nw.len(),
+            hit=nw.col("hit").sum(),
+        )
+    )
+    several = (nw.col("hit") >= 3) & (nw.col("hit") * 2 >= nw.col("agents"))
+    return each.filter(several & (nw.col("short") * 5 >= nw.col("calls"))).sort(
+        "place", "start"
+    )
+
+
+def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
+    """Count calls, short ones and agents of numbers that stand out by either."""
+    frame = calls(data, windows).filter(
+        (nw.col("handled") == 1) & ~nw.col("customer_id").is_null()
+    )
+    # Few numbers stand out; only these are counted agent by agent.
+    how = Sequence(
+        per="customer_id",
+        at="at_ms",
+        id="call_id",
+        mark="short",
+        horizon_ms=0,
+        order=data.orders.get("calls"),
+    )
+    some = standing_out(frame, how, least=least, most=most)
+    return (
+        frame.join(some, on="customer_id", how="inner")
+        .group_by("customer_id", "agent_id")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(hit=flag(nw.col("short") > 0), calls=whole_number("calls"))
+        .group_by("customer_id")
+        .agg(
+            calls=nw.col("calls").sum(),
+            short=nw.col("short").sum(),
+            hit=nw.col("hit").sum(),
+        )
+        .filter((nw.col("short") >= least) | (nw.col("calls") >= most))
+        .sort("customer_id")
+    )
+
+
+def whole(data: Dataset, windows: Windows) -> Frame:
+    """Return one row: handled calls, short ones, first and last instant."""
+    frame = calls(data, windows).filter(nw.col("handled") == 1)
+    timed = has(data, "at_ms")
+    return (
+        frame.with_columns(
+            all_of=nw.lit(1), at=nw.col("at_ms") if timed else nw.lit(0).cast(nw.Int64)
+        )
+        .group_by("all_of")
+        .agg(
+            calls=nw.len(),
+            short=nw.col("short").sum(),
+            first=nw.col("at").min(),
+            last=nw.col("at").max(),
+        )
+        .sort("all_of")
+    )
