@@ -185,6 +185,8 @@ def _backwards(piece: Converted, stamps: Sequence[str]) -> Backwards:
     back = Backwards()
     for part in parts(rows, ("at", "name"), in_order=True):
         back.take(part)
+        if back.too_many:
+            break
     return back
 
 

@@ -6,7 +6,10 @@ Counts of parts can be added up, so that no row has to wait.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import Queue
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -34,13 +37,49 @@ def parts(
     # In the frame's own order: another one is a step in which parts wait.
     read = frame.select(n for n in frame.collect_schema().names() if n in wanted)
     some = False
-    for part in read.collect_batches(
-        chunk_size=_ROWS, maintain_order=in_order, engine="streaming"
-    ):
+    for part in _batches(read, in_order=in_order):
         some = True
         yield part
     if not some:
         yield read.collect_schema().to_frame()
+
+
+def _batches(frame: pl.LazyFrame, *, in_order: bool) -> Iterator[pl.DataFrame]:
+    """Yield what a frame gives, and raise what stops it.
+
+    Where a damaged file makes polars panic, its own `collect_batches` ends as if the
+    file did.
+    """
+    waiting: Queue[pl.DataFrame | None] = Queue(maxsize=1)
+    enough = Event()
+
+    def take(part: pl.DataFrame) -> bool:
+        waiting.put(part)
+        return enough.is_set()
+
+    def read() -> None:
+        try:
+            frame.sink_batches(
+                take, chunk_size=_ROWS, maintain_order=in_order, engine="streaming"
+            )
+        finally:
+            waiting.put(None)
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        ended = False
+        try:
+            while not ended:
+                part = waiting.get()
+                ended = part is None
+                if part is not None:
+                    yield part
+        finally:
+            enough.set()
+            # The reader waits for room, and ends with None whatever happens.
+            while not ended:
+                ended = waiting.get() is None
+        reading.result()
 
 
 def roots(wanted: Iterable[pl.Expr]) -> set[str]:

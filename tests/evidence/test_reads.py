@@ -76,6 +76,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     watch(pl.LazyFrame, "collect")
     watch(pl.LazyFrame, "collect_batches")
+    watch(pl.LazyFrame, "sink_batches")
     watch(pl, "collect_all")
     return reads
 
