@@ -14,7 +14,7 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from kpiaudit.tables.order import NEVER, ROW, Columns, Order, Part, at_row, beside
+from kpiaudit.tables.order import NEVER, ROW, Columns, Held, Order, Part, beside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -186,11 +186,11 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
 _BEFORE = f"{ROW}before"
 
 
-def _laid(native: pl.LazyFrame, said: Columns) -> pl.LazyFrame:
+def _laid(native: pl.LazyFrame, said: dict[str, Held]) -> pl.LazyFrame:
     """Lay values beside the rows; null for milliseconds below zero, as for none."""
     gaps = [pl.col(name) for name in said if name.endswith("_ms")]
     return native.with_columns(
-        at_row(values).alias(name) for name, values in said.items()
+        held.look().alias(name) for name, held in said.items()
     ).with_columns(pl.when(gap >= 0).then(gap).cast(pl.Int64) for gap in gaps)
 
 
@@ -288,7 +288,9 @@ def with_next_contact(data: Dataset) -> Dataset:
     )
 
 
-def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> Columns:
+def _next_contacts(
+    native: pl.LazyFrame, data: Dataset, order: Order
+) -> dict[str, Held]:
     """Return the column of the next contacts, a row per call; -1 for none."""
     counts = native.filter(pl.col("customer_id").is_not_null())
     if data.has("calls.direction"):
@@ -301,7 +303,7 @@ def _next_contacts(native: pl.LazyFrame, data: Dataset, order: Order) -> Columns
         contact = (flags[part.row] > 0) & (part.at != NEVER)
         contact[contact] = _first_legs(group[contact], part.id[contact])
         at, owner = part.at[contact], group[contact]
-        over = ends[part.row]
+        over = ends.at(part.row)
         # The first contact of a customer after each row's place, then on to its end.
         spot = np.cumsum(contact)
         early = over < part.at

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -93,7 +93,7 @@ class Order:
         self._wanted = {"who": per, "at": begun, "id": hashed}
         self._parts: list[Part] | list[Path] | None = None
         self.rows = 0
-        self.beside: Columns = {}
+        self.beside: dict[str, Held] = {}
 
     def count(self) -> int:
         """Count the table's rows."""
@@ -117,19 +117,15 @@ class Order:
         with ThreadPoolExecutor(min(pl.thread_pool_size(), _THREADS)) as pool:
             yield from pool.map(ask, parts)
 
-    def ends(self) -> NDArray[np.int64]:
+    def ends(self) -> Held:
         """Return when each record was over, by position in the table, in ms.
 
         Where the order is on disk so are they.
         """
-        if isinstance(next(iter(self._sort()), None), Part):
-            out = np.empty(self.rows, np.int64)
-        else:
-            path = spill_folder() / "ends.npy"
-            with room(path):
-                out = np.lib.format.open_memmap(path, "w+", np.int64, (self.rows,))
-        _fill({"end": out}, self._frame.select(ROW, end=self._over))
-        return out
+        on_disk = not isinstance(next(iter(self._sort()), None), Part)
+        held = Held.of(self.rows, np.int64(NEVER), on_disk=on_disk)
+        _fill({"end": held}, self._frame.select(ROW, end=self._over))
+        return held
 
     def forget(self) -> None:
         """Let the memory go; the next question sorts anew."""
@@ -146,7 +142,10 @@ class Order:
 
     def _in_memory(self) -> list[Part]:
         raw = {name: np.empty(self.rows, kind) for name, kind in _RAW.items()}
-        _fill(raw, self._frame.select(ROW, **self._wanted))
+        _fill(
+            {n: Held(values=v) for n, v in raw.items()},
+            self._frame.select(ROW, **self._wanted),
+        )
         packed = Packed.of(raw["who"], raw["at"])
 
         def part(ends: tuple[int, int]) -> Part:
@@ -201,12 +200,12 @@ class Order:
         return np.asarray(rank[at], dtype=np.int64)
 
 
-def _fill(arrays: Mapping[str, NDArray[Any]], frame: pl.LazyFrame) -> None:
-    """Read columns into arrays, each value at the place that `ROW` says."""
+def _fill(columns: Mapping[str, Held], frame: pl.LazyFrame) -> None:
+    """Read columns, each value to the place that `ROW` says."""
     for batch in frame.collect_batches(chunk_size=_BATCH, engine="streaming"):
         place = batch[ROW].to_numpy()
-        for name, values in arrays.items():
-            values[place] = batch[name].to_numpy()
+        for name, held in columns.items():
+            held.put(place, batch[name].to_numpy())
 
 
 def _part(order: NDArray[np.intp], raw: Mapping[str, NDArray[Any]]) -> Part:
@@ -273,12 +272,63 @@ def _loaded(path: Path) -> Part:
     return Part(**{name: np.load(path / f"{name}.npy") for name in _NAMES})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A column of a table by the position of its rows, in memory or on disk.
+
+    What is on disk is mapped for one question at a time: else all of it would stay.
+
+    Args:
+        values: Shape (n_rows,), or the file that holds them.
+    """
+
+    values: NDArray[Any] | Path
+
+    @classmethod
+    def of(cls, rows: int, value: Any, *, on_disk: bool) -> Held:
+        """Return a column that holds one value everywhere."""
+        if not on_disk:
+            return cls(values=np.full(rows, value))
+        path = spill_folder() / "column.npy"
+        with room(path):
+            kind = np.asarray(value).dtype
+            np.lib.format.open_memmap(path, "w+", kind, (rows,))[:] = value
+        return cls(values=path)
+
+    def at(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Return the values of some rows."""
+        return np.asarray(self._open("r")[rows])
+
+    def put(self, rows: NDArray[Any], values: NDArray[Any]) -> None:
+        """Set the values of some rows."""
+        self._open("r+")[rows] = values
+
+    def _open(self, mode: Literal["r", "r+"]) -> NDArray[Any]:
+        if isinstance(self.values, np.ndarray):
+            return self.values
+        mapped: NDArray[Any] = np.load(self.values, mmap_mode=mode)
+        return mapped
+
+    def look(self) -> pl.Expr:
+        """Return the value at each row's position, from a frame with `ROW`.
+
+        Unlike a frame that is laid beside the table it waits for nothing in memory, and
+        what was left out before is not looked up.
+        """
+
+        def look(rows: pl.Series) -> pl.Series:
+            return pl.Series(rows.name, self.at(rows.to_numpy()))
+
+        kind = pl.Series(self._open("r")[:0]).dtype
+        return pl.col(ROW).map_batches(look, return_dtype=kind, is_elementwise=True)
+
+
 def beside(
     order: Order,
     ask: Callable[[Part], tuple[NDArray[np.uint32], Columns]],
     *,
     empty: Mapping[str, Any],
-) -> Columns:
+) -> dict[str, Held]:
     """Return what the order says of a table's rows, by their position in it.
 
     Args:
@@ -291,39 +341,14 @@ def beside(
         third of `spill.memory_bytes`, on disk.
     """
     size = order.count() * sum(np.asarray(v).itemsize for v in empty.values())
-    if size <= memory_bytes() // _SHARE:
-        whole = {n: np.full(order.rows, v) for n, v in empty.items()}
-    else:
-        folder = spill_folder()
-        whole = {n: _filled(folder / f"{n}.npy", order, v) for n, v in empty.items()}
+    on_disk = size > memory_bytes() // _SHARE
+    whole = {n: Held.of(order.rows, v, on_disk=on_disk) for n, v in empty.items()}
 
     def put(part: Part) -> None:
         rows, said = ask(part)
         for name, values in said.items():
-            whole[name][rows] = values
+            whole[name].put(rows, values)
 
     for _ in order.each(put):
         pass
     return whole
-
-
-def _filled(path: Path, order: Order, value: Any) -> NDArray[Any]:
-    with room(path):
-        shape, kind = (order.rows,), np.asarray(value).dtype
-        out = np.lib.format.open_memmap(path, "w+", kind, shape)
-        out[:] = value
-    return out
-
-
-def at_row(values: NDArray[Any]) -> pl.Expr:
-    """Return the value at each row's position in its table, from a frame with `ROW`.
-
-    Unlike a frame that is laid beside the table it waits for nothing in memory, and
-    what was left out before is not looked up.
-    """
-
-    def look(rows: pl.Series) -> pl.Series:
-        return pl.Series(rows.name, values[rows.to_numpy()])
-
-    kind = pl.Series(values[:0]).dtype
-    return pl.col(ROW).map_batches(look, return_dtype=kind, is_elementwise=True)
