@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from kpiaudit.tables.order import NEVER, ROW, Columns, Held, Order, Part, beside
+from kpiaudit.tables.parts import parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -213,7 +214,7 @@ def _flags(frame: pl.LazyFrame, order: Order, mark: str | None) -> NDArray[np.ui
         flag += (pl.col(mark) == 1).fill_null(value=False).cast(pl.UInt8)
     out = np.zeros(order.count(), dtype=np.uint8)
     wanted = frame.select(ROW, flag=flag)
-    for batch in wanted.collect_batches(chunk_size=1_000_000, engine="streaming"):
+    for batch in parts(wanted):
         out[batch[ROW].to_numpy()] = batch["flag"].to_numpy()
     return out
 

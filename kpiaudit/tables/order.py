@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from kpiaudit.tables.packed import Packed
+from kpiaudit.tables.parts import parts
 from kpiaudit.tables.spill import memory_bytes, room, spill_folder
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _SHARE = 3
 """Of the budget for tables: the order is needed beside whatever else is counted."""
 _NAMES = ("row", "at", "id", "first")
 _THREADS = 4
-_BATCH = 500_000
 
 
 Columns = dict[str, "NDArray[Any]"]
@@ -159,7 +159,7 @@ class Order:
         folder = spill_folder()
         pile = _Pile(several, folder)
         wanted = self._frame.select(ROW, **self._wanted)
-        for batch in wanted.collect_batches(chunk_size=_BATCH, engine="streaming"):
+        for batch in parts(wanted):
             pile.add(batch)
         out = []
         for number in range(several):
@@ -202,7 +202,7 @@ class Order:
 
 def _fill(columns: Mapping[str, Held], frame: pl.LazyFrame) -> None:
     """Read columns, each value to the place that `ROW` says."""
-    for batch in frame.collect_batches(chunk_size=_BATCH, engine="streaming"):
+    for batch in parts(frame):
         place = batch[ROW].to_numpy()
         for name, held in columns.items():
             held.put(place, batch[name].to_numpy())

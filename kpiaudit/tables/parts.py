@@ -24,18 +24,22 @@ _GROUPS = 100_000
 
 
 def parts(
-    frame: pl.LazyFrame, wanted: Collection[str], *, in_order: bool = False
+    frame: pl.LazyFrame,
+    wanted: Collection[str] | None = None,
+    *,
+    in_order: bool = False,
 ) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table, some at a time.
 
     Args:
         frame: The table; one without rows gives one part without rows.
-        wanted: Its columns that are read.
+        wanted: Its columns that are read; None stands for all.
         in_order: Whether the parts have to come in the table's order, which costs
             memory.
     """
     # In the frame's own order: another one is a step in which parts wait.
-    read = frame.select(n for n in frame.collect_schema().names() if n in wanted)
+    names = frame.collect_schema().names()
+    read = frame.select(n for n in names if wanted is None or n in wanted)
     some = False
     for part in _batches(read, in_order=in_order):
         some = True
