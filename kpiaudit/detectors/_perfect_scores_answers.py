@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 MIN_DAYS = 10
 """Fewer days with answers than this are one good fortnight, not a habit."""
 
-_TOGETHER = 0.7
+_TOGETHER = 0.5
 """How far honest answers to the two questions may go together: both count top scores
-with a sign, and contented customers may answer sooner."""
+with a sign, and contented customers may answer sooner. Normal scores of honest agents
+correlate by .2, by .5 where one in six is a novice in every respect (300 centres)."""
 
 _HABITS = 0.5
-"""How far honest answers by two signs may go together: quick customers, one desk."""
+"""How far honest answers by two signs may go together: quick customers, one desk. They
+do by .2 where some are novices in every respect, who are the first to be reported by
+mistake if no more than that is allowed."""
+
+_WAYS = np.array([1.0, 2.0, 3.0])
+"""Shares of the ways to ask the first question: many top scores, which an excellent
+agent has as well; gathered at any sign; gathered at a rare one, where coached answers
+are not lost among the honest ones."""
 
 _TRACES = tuple(SIGNS.index(name) for name in ("fast", "device", "gift"))
 """Signs that one coached answer may bear; trouble is counted on other answers."""
@@ -139,7 +147,7 @@ def _first(rate: tuple[Outcome, ...], min_excess: float) -> FloatArray:
     lifted = many.effect > min_excess
     asked = [each.p_value for each in gathered]
     other = [np.where(lifted | np.isnan(each), each, 1.0) for each in asked]
-    p = cauchy(np.stack([many.p_value, *other]), np.ones(len(rate)))
+    p = cauchy(np.stack([many.p_value, *other]), _WAYS[: len(rate)])
     return np.where(np.isnan(many.p_value), np.nan, p)
 
 
@@ -218,6 +226,7 @@ def _breaking(
     # The conjunction's p-value is the larger one, scaled by who competes for it.
     larger = np.maximum(told.first, told.second)
     scale = np.maximum(larger / np.maximum(p_value, 1e-300), 1.0)
+    shares = _WAYS[: len(first)] / _WAYS[: len(first)].sum()
 
     def at(outcome: Outcome, row: int, threshold: float) -> float:
         if outcome.breaking_point is None:
@@ -228,7 +237,12 @@ def _breaking(
         out = []
         for row in rows.tolist():
             level = min(threshold * float(scale[row]), 0.5)
-            own = _fmax([at(each, row, level / len(first)) for each in first])
+            own = _fmax(
+                [
+                    at(each, row, level * share)
+                    for each, share in zip(first, shares, strict=True)
+                ]
+            )
             if driver[row] >= 0:
                 sign = second[SIGNS[int(driver[row])]]
                 own = float(np.fmin(own, at(sign, row, level / asked[row])))

@@ -67,7 +67,8 @@ class PerfectScores(Detector):
        beyond honest differences between agents and days that cluster; or, where agents
        differ too much for that, more than usual, and gathered among the answers that
        were fast, from a shared device or beside a discount, more than peers' are, or
-       among those alone that were from a shared device or beside a discount.
+       among those alone that were from a shared device or beside a discount. Of
+       these ways the last counts most and the first least: excellent agents have many.
     2. At least one of four signs, each held against peers' top scores so that good
        service does not bring it about: answers within two minutes of the invitation;
        answers from a device or address that served several of the agent's customers and

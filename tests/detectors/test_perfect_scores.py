@@ -281,6 +281,20 @@ def test_top_scores_that_gather_where_signs_are_rare_are_seen_among_many_fast_on
     assert not (rare.p_value[:-1] <= 0.05).any()
 
 
+def test_eight_coached_answers_among_eighty_are_enough():
+    tops = dict.fromkeys(("top", "timed_top", "known_top", "followed_top"), 56)
+    columns = counted(**tops, gift_top=14, fast_top=12)["counts"].columns
+    usual = {"signed": 25, "signed_top": 16, "rare": 6, "rare_top": 4}
+    coached = {"signed": 41, "signed_top": 32, "rare": 14, "rare_top": 14}
+    marked = {k: np.array([usual[k]] * 19 + [coached[k]]) for k in usual}
+    # A rate that is only raised, and top scores that gather beside credits.
+    row = asked_of({"counts": Summary(columns=columns | marked)})
+    q = q_values(row.outcome.p_value)
+    assert row.outcome.extra["rate_p"][-1] > 0.05
+    assert q[-1] <= 0.05
+    assert not (q[:-1] <= 0.05).any()
+
+
 def test_many_who_coach_do_not_hide_each_other():
     columns = {k: v.copy() for k, v in counted()["counts"].columns.items()}
     rng = np.random.default_rng(8)
