@@ -77,8 +77,8 @@ def usable_calls(
     return frame.filter(~nw.col("day").is_null()) if days else frame
 
 
-def seconds(data: Dataset, measures: Several[str], since_day: int | None) -> Frame:
-    """Count calls per whole second, for each measure of length that there is."""
+def seconds(data: Dataset, measure: str, since_day: int | None) -> Frame:
+    """Count calls per whole second of a measure of length."""
     keys = ("measure", "period", "site_id", "queue", "second")
     # What is the same in every row is no key: two keys take half the time of five.
     fixed = {
@@ -91,24 +91,20 @@ def seconds(data: Dataset, measures: Several[str], since_day: int | None) -> Fra
     for name in ("site_id", "queue"):
         if has(data, name):
             del fixed[name]
-    by = [name for name in keys[1:] if name not in fixed]
-    parts = []
-    for measure in measures:
-        calls = usable_calls(data, measure, since_day)
-        longest = nw.when(nw.col("second") > LONGEST_S).then(LONGEST_S)
-        calls = calls.with_columns(
+    longest = nw.when(nw.col("second") > LONGEST_S).then(LONGEST_S)
+    return (
+        usable_calls(data, measure, since_day)
+        .with_columns(
             second=longest.otherwise(nw.col("second")).cast(nw.Int64),
             even=flag(nw.col("parity") == 0),
             odd=flag(nw.col("parity") == 1),
         )
-        parts.append(
-            calls.group_by(*by)
-            .agg(even=nw.col("even").sum(), odd=nw.col("odd").sum())
-            .with_columns(measure=nw.lit(measure), **fixed)
-            .select(*keys, "even", "odd")
-        )
-    frame = parts[0] if len(parts) == 1 else nw.concat(parts, how="vertical")
-    return frame.sort(*keys)
+        .group_by(*(name for name in keys[1:] if name not in fixed))
+        .agg(even=nw.col("even").sum(), odd=nw.col("odd").sum())
+        .with_columns(measure=nw.lit(measure), **fixed)
+        .select(*keys, "even", "odd")
+        .sort(*keys)
+    )
 
 
 def blocks(data: Dataset, measure: str, since_day: int | None) -> Frame:

@@ -207,7 +207,10 @@ class DurationCap(Detector):
             measures = [self.measure]
         elif data.has("calls.hold_s"):
             measures = ["talk", "talk+hold"]
-        frames = {"seconds": counts.seconds(data, measures, self.since_day)}
+        frames = {
+            f"seconds:{measure}": counts.seconds(data, measure, self.since_day)
+            for measure in measures
+        }
         frames["lengths"] = written.lengths(data, since_day=self.since_day)
         if self.cap_s is None and data.has("calls.day"):
             frames["blocks"] = counts.blocks(data, measures[-1], self.since_day)
@@ -215,7 +218,9 @@ class DurationCap(Detector):
 
     def find(self, summaries: Summaries) -> Found:
         found = first.found(
-            summaries["seconds"],
+            Summary.together(
+                [rows for name, rows in summaries.items() if name.startswith("seconds")]
+            ),
             search.Blocks.of(summaries["blocks"]) if "blocks" in summaries else None,
             cap_s=self.cap_s,
             window=self.window,

@@ -29,6 +29,7 @@ from kpiaudit.detectors.base import (
     param,
 )
 from kpiaudit.detectors.sources import SCHEMES
+from kpiaudit.tables.order import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -327,6 +328,8 @@ class ShortCalls(Detector):
         if kind == "agent":
             frame = frame.filter(nw.col("agent_id") == who)
         columns: list[Any] = sorted(data.columns["calls"])
+        if data.orders.get("calls"):
+            columns.append(ROW)
         flagged = frame.filter((nw.col("short") == 1) & (nw.col("again") == 0))
         control = frame.filter(nw.col("short") == 0)
         return {

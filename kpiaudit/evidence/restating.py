@@ -47,36 +47,58 @@ def restate(runs: Sequence[Run]) -> None:
     """
     found = [run for run in runs if run.findings]
     named = ((str(number), _flagged(run)) for number, run in enumerate(found))
-    keys = settled({number: key for number, key in named if key is not None})
+    flagged = {number: rows for number, rows in named if rows is not None}
+    keys = settled(
+        {
+            number: rows.select(*_KEYS).unique()
+            for number, rows in flagged.items()
+            if not _numbered(found[int(number)], rows)
+        }
+    )
     wanted = {
         f"{number}/{name}": frame
-        for number, key in keys.items()
-        for name, frame in _frames(found[int(number)], key).items()
+        for number, rows in flagged.items()
+        for name, frame in _frames(found[int(number)], rows, keys.get(number)).items()
     }
-    read = {n: Summary.of(f) for n, f in collect(wanted).items()} if wanted else {}
+    # Each by itself, unless they are read off one sum: what they share would wait.
+    turns = [wanted] if keys else [{name: frame} for name, frame in wanted.items()]
+    each = [collect(turn) for turn in turns if turn]
+    read = {n: Summary.of(f) for one in each for n, f in one.items()}
     for number, run in enumerate(found):
         own = f"{number}/"
         add(run, {n.removeprefix(own): s for n, s in read.items() if n.startswith(own)})
 
 
 def _flagged(run: Run) -> Frame | None:
-    """Return what names the flagged records; None where nothing is to be counted."""
+    """Return the flagged records; None where nothing is to be counted."""
     data = run.data
     if not run.rule.detector.restates or not data.has(
         "calls.agent_id", "calls.call_id", "calls.at_ms", "calls.talk_s"
     ):
         return None
-    chosen = run.rule.detector.records(data, ("floor", "all"), run.found)["flagged"]
-    return chosen.select(*_KEYS).unique()
+    return run.rule.detector.records(data, ("floor", "all"), run.found)["flagged"]
 
 
-def _frames(run: Run, chosen: Frame) -> dict[str, Frame]:
-    """Return what has to be counted, per agent and queue."""
+def _numbered(run: Run, rows: Frame) -> bool:
+    """Say whether records stand by their place in a table that was sorted."""
+    return bool(run.data.orders.get("calls")) and neighbours.numbered(rows)
+
+
+def _frames(run: Run, rows: Frame, keys: Frame | None) -> dict[str, Frame]:
+    """Return what has to be counted, per agent and queue.
+
+    Args:
+        run: A rule with findings.
+        rows: Its flagged records.
+        keys: What names them among all calls; None where they stand by their place.
+    """
+    if keys is None:
+        whole, flagged = _base(run, [run.data.table("calls"), rows])
+        return {"whole": _summed(whole), "flagged": _summed(flagged)}
     one = nw.lit(1).cast(nw.Int64)
-    marked = _base(run).join(chosen.with_columns(mine=one), on=list(_KEYS), how="left")
-    marked = marked.with_columns(
-        mine=nw.col("mine").fill_null(0), square=nw.col("tenths") * nw.col("tenths")
-    )
+    marked = _base(run, [run.data.table("calls")])[0]
+    marked = marked.join(keys.with_columns(mine=one), on=list(_KEYS), how="left")
+    marked = marked.with_columns(mine=nw.col("mine").fill_null(0))
     # Both are summed up at once: read twice, all rows would wait in memory.
     sums = once(
         marked.with_columns(**{f"my_{n}": nw.col(n) * nw.col("mine") for n in _SUMMED})
@@ -89,6 +111,14 @@ def _frames(run: Run, chosen: Frame) -> dict[str, Frame]:
         )
     )
     return {"whole": _told(sums, ""), "flagged": _told(sums, "my_")}
+
+
+def _summed(frame: Frame) -> Frame:
+    """Sum up rows per agent and queue."""
+    sums = frame.group_by("agent_id", "queue").agg(
+        calls=nw.len(), **{n: nw.col(n).sum() for n in _SUMMED}
+    )
+    return _told(sums, "")
 
 
 _SUMMED = ("tenths", "square", "offered", "in_time", "known", "quiet")
@@ -111,15 +141,19 @@ def _told(sums: Frame, mine: str) -> Frame:
     )
 
 
-def _base(run: Run) -> Frame:
-    """Return a row per answered call with what the KPIs are made of."""
+def _base(run: Run, frames: Sequence[Frame]) -> list[Frame]:
+    """Return a row per answered call with what the KPIs are made of.
+
+    Args:
+        run: A rule with findings.
+        frames: All calls, and perhaps some of them.
+    """
     data = run.data
     zero = nw.lit(0).cast(nw.Int64)
     parts = [c for c in ("talk_s", "hold_s", "wrap_s") if data.has(f"calls.{c}")]
     handle = sum((nw.col(c).fill_null(0.0) for c in parts[1:]), nw.col("talk_s"))
-    frame = data.table("calls").filter(
-        ~nw.col("agent_id").is_null() & ~nw.col("talk_s").is_null()
-    )
+    answered = ~nw.col("agent_id").is_null() & ~nw.col("talk_s").is_null()
+    frames = [frame.filter(answered) for frame in frames]
     waited = data.has("calls.wait_s")
     wait = nw.col("wait_s")
     known, quiet = zero, zero
@@ -133,21 +167,25 @@ def _base(run: Run) -> Frame:
             horizon_ms=span,
             order=data.orders.get("calls"),
         )
-        frame = neighbours.with_neighbours(frame, how)
+        frames = neighbours.with_neighbours_too(frames, how)
         there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
         known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
-    return frame.select(
-        "agent_id",
-        "call_id",
-        "at_ms",
-        queue=nw.col("queue").fill_null("") if data.has("calls.queue") else nw.lit(""),
-        # Whole tenths of a second: a sum of floats depends on their order.
-        tenths=(handle * 10).round().cast(nw.Int64),
-        offered=flag(~wait.is_null()) if waited else zero,
-        in_time=flag(wait <= IN_TIME_S) if waited else zero,
-        known=known,
-        quiet=quiet,
-    )
+    tenths = (handle * 10).round().cast(nw.Int64)
+    queue = nw.col("queue").fill_null("") if data.has("calls.queue") else nw.lit("")
+    return [
+        frame.select(
+            *_KEYS,
+            queue=queue,
+            # Whole tenths of a second: a sum of floats depends on their order.
+            tenths=tenths,
+            square=tenths * tenths,
+            offered=flag(~wait.is_null()) if waited else zero,
+            in_time=flag(wait <= IN_TIME_S) if waited else zero,
+            known=known,
+            quiet=quiet,
+        )
+        for frame in frames
+    ]
 
 
 def add(run: Run, collected: Mapping[str, Summary]) -> None:

@@ -18,6 +18,8 @@ from kpiaudit.tables.order import NEVER, ROW, Columns, Held, Order, Part, beside
 from kpiaudit.tables.parts import parts
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence as Several
+
     from numpy.typing import NDArray
 
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -105,6 +107,31 @@ def with_neighbours(frame: Frame, how: Sequence) -> Frame:
     return with_windows(frame, how)
 
 
+def numbered(frame: Frame) -> bool:
+    """Say whether a frame's rows stand by their place in a table: polars, `ordered`."""
+    native = frame.to_native()
+    return isinstance(native, pl.LazyFrame) and ROW in native.collect_schema()
+
+
+def with_neighbours_too(frames: Several[Frame], how: Sequence) -> list[Frame]:
+    """Add them to a frame, and to others that hold some of its rows.
+
+    Args:
+        frames: The rows that follow each other; then, if these are `numbered`, others.
+        how: As in `with_neighbours`; with an order, if there are others.
+
+    Raises:
+        ValueError: There are others, and no order tells where their rows stand.
+    """
+    if len(frames) == 1:
+        return [with_neighbours(frames[0], how)]
+    if how.order is None:
+        raise ValueError("without an order rows are told apart by nothing")
+    native = [frame.to_native() for frame in frames]
+    said = _said(native[0], how, how.order)
+    return [nw.from_native(_laid(rows, said)) for rows in native]
+
+
 def with_windows(frame: Frame, how: Sequence) -> Frame:
     """Do it with windows, on any engine."""
     order = (how.at,) if how.id is None else (how.at, how.id)
@@ -152,6 +179,11 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
         own = Order(numbered, per=pl.col(how.per).hash(), at=how.at, id=how.id)
         found = with_sorted(numbered, replace(how, order=own))
         return found.drop(ROW).rename({_BEFORE: ROW}, strict=False)
+    return _laid(native, _said(native, how, order))
+
+
+def _said(native: pl.LazyFrame, how: Sequence, order: Order) -> dict[str, Held]:
+    """Return how far the rows of a frame are from their neighbours."""
     flags = _flags(native, order, how.mark)
 
     def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
@@ -180,8 +212,7 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
         "next_same": np.int8(0),
         "mark_gap_ms": np.int32(-1),
     }
-    said = beside(order, ask, empty=empty)
-    return _laid(native, said).with_columns(pl.col("next_same").cast(pl.Int64))
+    return beside(order, ask, empty=empty)
 
 
 _BEFORE = f"{ROW}before"
@@ -189,10 +220,10 @@ _BEFORE = f"{ROW}before"
 
 def _laid(native: pl.LazyFrame, said: dict[str, Held]) -> pl.LazyFrame:
     """Lay values beside the rows; null for milliseconds below zero, as for none."""
-    gaps = [pl.col(name) for name in said if name.endswith("_ms")]
-    return native.with_columns(
-        held.look().alias(name) for name, held in said.items()
-    ).with_columns(pl.when(gap >= 0).then(gap).cast(pl.Int64) for gap in gaps)
+    laid = native.with_columns(held.look().alias(name) for name, held in said.items())
+    gaps = {n: pl.when(pl.col(n) >= 0).then(n) for n in said if n.endswith("_ms")}
+    whole = {name: gaps.get(name, pl.col(name)).cast(pl.Int64) for name in said}
+    return laid.with_columns(**whole)
 
 
 _MARKED = 2
