@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors import _incentives as incentives
-from kpiaudit.tables.neighbours import Sequence, with_neighbours
+from kpiaudit.tables.neighbours import REACH_MS, Sequence, with_neighbours
 from kpiaudit.tables.sharing import narrow, once, settled
 
 if TYPE_CHECKING:
@@ -108,14 +108,20 @@ def followed(data: Dataset, windows: Windows, found: Found) -> Frame:
     if shared:
         named = named & ~customer.is_in(shared)
     frame = frame.with_columns(named=flag(named))
-    # A shared number's callers are told apart here, but not in the common order.
-    order = None if shared else data.orders.get("calls")
+    # A shared number's callers are told apart here, but not in the common order, and
+    # windows longer than the order reaches need the caller's name.
+    far = _horizon_ms(windows) > REACH_MS
+    order = None if shared or far else data.orders.get("calls")
     if order is None:
         # Callers without a number are customers of their own: null would be one.
         alone = nw.concat_str([nw.lit("\x00"), nw.col("call_id")])
         caller = nw.when(named).then(customer).otherwise(alone)
         frame = frame.with_columns(caller=caller)
     return _handled(_sequence(frame, data, windows, last[1], order), data, found)
+
+
+def _horizon_ms(windows: Windows) -> int:
+    return max(LONGEST_MS, windows.redial_ms, windows.episode_ms)
 
 
 def _sequence(
@@ -132,7 +138,7 @@ def _sequence(
         at="at_ms",
         id="call_id",
         mark="short",
-        horizon_ms=max(LONGEST_MS, windows.redial_ms, windows.episode_ms),
+        horizon_ms=_horizon_ms(windows),
         order=order,
     )
     frame = with_neighbours(frame.with_columns(end_ms=end), how)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from kpiaudit.tables.dataset import Dataset, Frame
 
-_LONGEST_MS = 2**31 - 1
+REACH_MS = 2**31 - 1
+"""Longest horizon of the kernel, 24 days; beyond it windows are asked."""
 CONTACT = "next_contact_ms"
 """Column with the time from a call's end to its customer's next contact."""
 
@@ -102,7 +103,7 @@ def with_neighbours(frame: Frame, how: Sequence) -> Frame:
         horizon). Rows of a customer are ordered by instant, then id.
     """
     native = frame.to_native()
-    if isinstance(native, pl.LazyFrame) and how.horizon_ms <= _LONGEST_MS:
+    if isinstance(native, pl.LazyFrame) and how.horizon_ms <= REACH_MS:
         return nw.from_native(with_sorted(native, how))
     return with_windows(frame, how)
 
@@ -350,7 +351,7 @@ def _next_contacts(
             left, here = (x[owner[here] == group[left]] for x in (left, here))
             after = at[here] - over[left]
             done = after > 0
-            near = done & (after <= _LONGEST_MS)
+            near = done & (after <= REACH_MS)
             gap[left[near]] = after[near]
             left = left[~done]
             spot[left] += 1

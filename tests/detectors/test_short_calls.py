@@ -16,6 +16,7 @@ from kpiaudit.stats.multiplicity import q_values
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.engine import collect
+from kpiaudit.tables.neighbours import ordered
 
 START_MS = 1_772_409_600_000  # 2026-03-02T00:00Z
 DAY_MS = 86_400_000
@@ -296,6 +297,17 @@ def test_legs_of_one_call_are_no_redial_and_unfinished_windows_do_not_count():
     counts = counted(dataset(frame))[0]["counts"]
     assert counts.ints("short_redialled").sum() == 0
     assert counts.ints("short_known").tolist() == [1, 0, 0]
+
+
+def test_a_redial_may_come_later_than_the_common_order_reaches():
+    frame = centre(gamers=(2,), strength=0.2, agents=8)
+    far = replace(DETECTOR, redial_s=30 * 86_400.0)
+    alone, _ = counted(dataset(frame), far)
+    data = ordered(dataset(frame))
+    assert data.orders
+    for name, summary in counted(data, far)[0].items():
+        for column, values in summary.columns.items():
+            assert values.tolist() == alone[name][column].tolist()
 
 
 @pytest.mark.parametrize(
