@@ -12,6 +12,7 @@ from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
 from kpiaudit.tables import neighbours
 from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.order import ROW
 from kpiaudit.tables.sharing import once, settled
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _frames(run: Run, rows: Frame, keys: Frame | None) -> dict[str, Frame]:
         keys: What names them among all calls; None where they stand by their place.
     """
     if keys is None:
-        whole, flagged = _base(run, [run.data.table("calls"), rows])
+        # The windows below two caps may share calls: each counts once.
+        once_each = rows.unique([ROW])
+        whole, flagged = _base(run, [run.data.table("calls"), once_each])
         return {"whole": _summed(whole), "flagged": _summed(flagged)}
     one = nw.lit(1).cast(nw.Int64)
     marked = _base(run, [run.data.table("calls")])[0]

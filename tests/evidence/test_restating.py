@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import narwhals as nw
 import numpy as np
+import polars as pl
 import pytest
 
 from kpiaudit.detectors._survey_selection_restate import response_rate
 from kpiaudit.detectors.base import Summary
 from kpiaudit.evidence import restating
 from kpiaudit.findings import Effect, Finding, Restated, Severity, Subject
+from kpiaudit.tables.dataset import Dataset
+from kpiaudit.tables.engine import collect
+from kpiaudit.tables.neighbours import ordered
 
 
 def finding(agent: str = "A", excess: tuple[float, float, float] = (40, 30, 50)):
@@ -107,3 +112,28 @@ def test_who_was_left_out_would_have_answered_like_others_with_trouble():
     assert item.restated == pytest.approx(200 / 600)
     assert item.low < item.restated < item.high
     assert "between 23% and 45%" in item.assumption
+
+
+def test_a_record_that_was_flagged_twice_counts_once():
+    calls = pl.DataFrame(
+        {
+            "call_id": [f"C{i}" for i in range(40)],
+            "agent_id": ["A", "B"] * 20,
+            "customer_id": [f"X{i % 7}" for i in range(40)],
+            "at_ms": np.arange(40) * 60_000,
+            "talk_s": np.arange(40.0),
+        }
+    )
+    data = ordered(
+        Dataset(
+            frames={"calls": nw.from_native(calls.lazy())},
+            columns={"calls": frozenset(calls.columns)},
+            period={"calls": (0, 39 * 60_000)},
+        )
+    )
+    rows = data.table("calls").filter(nw.col("talk_s") < 10)
+    twice = nw.concat([rows, rows], how="vertical")
+    told = collect(restating._frames(SimpleNamespace(data=data), twice, None))
+    assert told["whole"]["calls"].to_list() == [20, 20]
+    assert told["flagged"]["calls"].to_list() == [5, 5]
+    assert told["flagged"]["handle_ms"].to_list() == [200, 250]
