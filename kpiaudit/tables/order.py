@@ -163,7 +163,7 @@ class Order:
             pile.add(batch)
         out = []
         for number in range(several):
-            raw = pile.take(number)
+            raw = _by_row(pile.take(number))
             packed = Packed.of(raw["who"], raw["at"])
             order = packed.order((0, len(raw["who"])), raw["who"], raw["at"], raw["id"])
             part = _part(order, raw)
@@ -206,6 +206,15 @@ def _fill(columns: Mapping[str, Held], frame: pl.LazyFrame) -> None:
         place = batch[ROW].to_numpy()
         for name, held in columns.items():
             held.put(place, batch[name].to_numpy())
+
+
+def _by_row(raw: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Put rows into the table's order: polars reads ahead, and legs may tie in all."""
+    row = raw["row"]
+    if (row[1:] > row[:-1]).all():
+        return raw
+    order = np.argsort(row)
+    return {name: values[order] for name, values in raw.items()}
 
 
 def _part(order: NDArray[np.intp], raw: Mapping[str, NDArray[Any]]) -> Part:

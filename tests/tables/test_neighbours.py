@@ -153,6 +153,32 @@ def test_one_sort_serves_rows_that_were_left_out_and_what_is_on_disk(
     assert_frame_equal(with_sorted(some, shared).drop(order_.ROW).collect(), own)
 
 
+def test_legs_that_tie_stand_in_the_order_of_the_table_on_disk_too(monkeypatch) -> None:
+    legs = pl.DataFrame(
+        {
+            "call_id": [f"C{i // 3}" for i in range(90)],
+            "customer_id": [f"X{i // 3 % 7}" for i in range(90)],
+            "at_ms": [i // 3 * 1000 for i in range(90)],
+        }
+    ).with_row_index(order_.ROW)
+
+    def rows() -> list[int]:
+        own = order_.Order(
+            legs.lazy(), per=pl.col("customer_id").hash(), at="at_ms", id="call_id"
+        )
+        return [row for part in own.parts() for row in part.row.tolist()]
+
+    once = rows()
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", "0.001")
+
+    def late_first(frame: pl.LazyFrame) -> list[pl.DataFrame]:
+        whole = frame.collect()
+        return [whole[at : at + 10] for at in (80, 20, 0, 10, 70, 60, 30, 50, 40)]
+
+    monkeypatch.setattr(order_, "parts", late_first)
+    assert rows() == once
+
+
 def test_customers_stand_out_by_the_same_counts_in_both_forms() -> None:
     data = ordered(_calls(5))
     frame = data.table("calls").filter(~nw.col("customer_id").is_null())
