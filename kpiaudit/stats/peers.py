@@ -137,6 +137,10 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
         log_odds = rates.at(other.subject[mine], labels[mine]) + some.offset
         phi = question.phi[rows]
         at = kinds.place[rows]
+        moved = fit.shared.moved(
+            some, log_odds, rows, fit.spread, phi=phi, peers=fit.peers[at]
+        )
+        log_odds = log_odds - moved * changed[rows][some.subject]
         fresh = _measured(fit, some, log_odds, replace(question, phi=phi), at)
         return planted.measured(
             outcome,
@@ -202,6 +206,7 @@ class _Fit:
     """The honest spread, and what it was learnt from; `odds` are peers', per row.
 
     Subjects with the same counts in the only stratum share a row: `alike` tells which.
+    `shared` is what each adds to the others' rates.
     """
 
     alike: Alike
@@ -214,6 +219,7 @@ class _Fit:
     phi: FloatArray
     peers: FloatArray
     odds: FloatArray
+    shared: planted.Shared
 
 
 def _counts(
@@ -255,7 +261,7 @@ def _fit(
 ) -> _Fit:
     """Fit the honest spread, with peers weighed by how far they are trusted."""
     learn = question.peers
-    log_odds, peers = peer_log_odds(counts, trust, spread=width)
+    log_odds, peers, own_rate = peer_log_odds(counts, trust, spread=width)
     k, n = counts.per_subject(counts.k), counts.per_subject(counts.n)
     alike = Alike.of(counts, k, n, question.phi)
     first, place = alike.first, alike.place
@@ -284,6 +290,12 @@ def _fit(
         phi=phi[first],
         peers=peers[first],
         odds=log_odds - counts.offset,
+        shared=planted.Shared(
+            excess=trust * (k - m0),
+            trust=trust,
+            information=float(trust @ v0),
+            own_rate=own_rate,
+        ),
     )
 
 

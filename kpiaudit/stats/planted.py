@@ -7,15 +7,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit
 
-from kpiaudit.stats.predictive import Model, p_values
-from kpiaudit.stats.yardstick import Yardstick
+from kpiaudit.stats.predictive import Model, log_odds_ratio, p_values
+from kpiaudit.stats.yardstick import Yardstick, lifted_by
 
 if TYPE_CHECKING:
     from kpiaudit.stats.odds import Tables
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
     from kpiaudit.stats.reference import Counts
     from kpiaudit.stats.response import Response
+    from kpiaudit.stats.spread import Spread
 
 _BLOCK = 256
 
@@ -64,6 +66,66 @@ class Rates:
         key = self.subject * len(labels) + np.searchsorted(labels, self.stratum)
         order = np.argsort(key, kind="stable")
         return key[order], order
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What each subject adds to the rates by which all the others are measured.
+
+    Args:
+        excess: Events beyond the peers' rate as far as it was trusted, per subject.
+        trust: Weight as a peer, per subject.
+        information: Variance of all subjects' trusted events.
+        own_rate: Part of a stratum's own rate in what its peers give; 0 where there is
+            a single stratum, whose rate moves for all alike.
+    """
+
+    excess: FloatArray
+    trust: FloatArray
+    information: float
+    own_rate: float
+
+    def moved(
+        self,
+        counts: Counts,
+        log_odds: FloatArray,
+        rows: IntArray,
+        spread: Spread,
+        *,
+        phi: FloatArray,
+        peers: FloatArray,
+    ) -> FloatArray:
+        """Return by how much other counts of some subjects raise the others' rates.
+
+        By so much the others then seem lower, and the honest distribution with them;
+        each subject counts as the only one with other counts.
+
+        Args:
+            counts: The other counts, numbered as `rows`.
+            log_odds: Of peers, per row of the counts.
+            rows: Which subjects these are.
+            spread: The honest spread, by which they are trusted as peers or not.
+            phi: Their variance over the binomial one.
+            peers: Variance of their log-odds that is due to the peers being few.
+
+        Returns:
+            Log-odds per row of the counts.
+        """
+        if self.own_rate == 0.0:
+            return np.zeros(len(log_odds))
+        p = expit(log_odds)
+        k, n, mean, variance = (
+            counts.per_subject(each)
+            for each in (counts.k, counts.n, counts.n * p, counts.n * p * (1.0 - p))
+        )
+        # A normal likelihood tells well enough who is trusted.
+        width = np.sqrt(phi / np.maximum(variance, 1e-9) + peers)
+        gap = spread.grid.points - log_odds_ratio(k, n, mean)[:, None]
+        likelihood = np.exp(-0.5 * (gap / width[:, None]) ** 2)
+        known = (self.trust[rows] > 0.0) * (1.0 - lifted_by(spread, likelihood))
+        change = known * (k - mean) - self.excess[rows]
+        moved: FloatArray = self.own_rate * change / max(self.information, 1.0)
+        return moved[counts.subject]
 
 
 def null_moments(

@@ -50,7 +50,7 @@ class Counts:
 
 def peer_log_odds(
     counts: Counts, trust: FloatArray, *, spread: float
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, float]:
     """Return what peers give per row, and the variance of that per subject.
 
     Each stratum's rate is that of the other subjects there, shrunken towards the rate
@@ -63,8 +63,9 @@ def peer_log_odds(
         spread: Standard deviation between honest subjects, log-odds.
 
     Returns:
-        Log-odds per row including the row's offset, and the variance of the subject's
-        mean log-odds that is due to the peers being few, shape (n_subjects,).
+        Log-odds per row including the row's offset; the variance of the subject's
+        mean log-odds that is due to the peers being few, shape (n_subjects,); and the
+        part of a stratum's own rate in what its peers give, on average, in [0, 1].
 
     Source:
         Efron & Morris (1975), JASA 70:311-319 (shrinking several rates together);
@@ -77,7 +78,7 @@ def peer_log_odds(
     p = expit(base + counts.offset)
     if counts.n_strata == 1:
         # The location of the spread absorbs any error here, so nothing is added.
-        return base + counts.offset, np.zeros(counts.n_subjects)
+        return base + counts.offset, np.zeros(counts.n_subjects), 0.0
     sum_k, sum_m = counts.per_stratum(k), counts.per_stratum(n * p)
     sum_v = counts.per_stratum(n * p * (1.0 - p))
     present = np.bincount(
@@ -94,13 +95,15 @@ def peer_log_odds(
     gap = _leave_out(sum_k[s] - k_own, sum_m[s] - m_own, weight)
     peers = np.maximum(present[s] - 1.0, 1e-9)
     precision = 1.0 / (1.0 / weight + spread**2 / peers)
-    log_odds = base + counts.offset + gap * precision / (precision + prior)
+    kept = precision / (precision + prior)
+    log_odds = base + counts.offset + gap * kept
     variance = 1.0 / (precision + prior)
     share = counts.n * p * (1.0 - p)
     total = np.maximum(counts.per_subject(share), 1e-300)
     part = share / total[counts.subject]
     cell_part = _own(counts, part)
-    return log_odds, counts.per_subject(part * cell_part * variance)
+    own_rate = float(share @ kept / max(float(share.sum()), 1e-300))
+    return log_odds, counts.per_subject(part * cell_part * variance), own_rate
 
 
 def _solve(counts: Counts, k: FloatArray, n: FloatArray) -> float:

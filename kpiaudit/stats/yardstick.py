@@ -65,10 +65,8 @@ def without_each(
     """
     if max(len(likelihood), subjects) > ALONE:
         # One among so many hardly moves the posterior.
-        whole = likelihood @ spread.everybody + 1e-280
-        plain = float(spread.weight.sum(axis=0) @ (1.0 - SHARE))
-        lifted = np.clip(1.0 - plain * (likelihood @ spread.honest) / whole, 0.0, 1.0)
-        return _yardstick(spread, spread.weight.sum(axis=1)[None, :], lifted)
+        weight = spread.weight.sum(axis=1)[None, :]
+        return _yardstick(spread, weight, lifted_by(spread, likelihood))
     # Nobody who is left out can bring back what all others rule out this clearly.
     seen = spread.weight.sum(axis=1) > _RULED_OUT
     masses = spread.masses[seen]
@@ -89,6 +87,14 @@ def without_each(
     if learnt is not None:
         weight[~learnt] = spread.weight.sum(axis=1)
     return _yardstick(spread, weight / weight.sum(axis=1, keepdims=True), lifted)
+
+
+def lifted_by(spread: Spread, likelihood: FloatArray) -> FloatArray:
+    """Return the probability that each subject was lifted, all hypotheses averaged."""
+    whole = likelihood @ spread.everybody + 1e-280
+    plain = float(spread.weight.sum(axis=0) @ (1.0 - SHARE))
+    out: FloatArray = 1.0 - plain * (likelihood @ spread.honest) / whole
+    return np.clip(out, 0.0, 1.0)
 
 
 def _yardstick(spread: Spread, weight: FloatArray, lifted: FloatArray) -> Yardstick:

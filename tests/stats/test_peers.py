@@ -289,3 +289,28 @@ def test_honest_centres_of_thirty_are_seldom_accused(family: str) -> None:
         p = np.sort(centre(seed, 0.3 * theta, trials=500, rate=0.3).p_value)
         flagged += bool(np.any(p <= 0.05 * np.arange(1, 31) / 30))
     assert flagged <= 5
+
+
+def test_by_a_kept_yardstick_other_counts_move_the_others_rates_too():
+    rng = np.random.default_rng(5)
+    agents, queues = 16, 3
+    subject = np.repeat(np.arange(agents), queues)
+    stratum = np.tile(np.arange(queues), agents)
+    trials = np.full(len(subject), 600)
+    theta = -3.0 + 0.2 * rng.standard_normal(agents)[subject]
+    events = rng.binomial(trials, 1 / (1 + np.exp(-theta)))
+
+    def p_of(counts, agent):
+        asked = excess(subject, stratum, counts, trials, n_subjects=agents)
+        return asked.p_value[agent]
+
+    with held.keeping() as kept:
+        p_of(events, 0)
+    gaps = []
+    for agent in range(agents):
+        more = events + np.where(subject == agent, events // 2, 0)
+        fresh = stats.norm.isf(p_of(more, agent))
+        with held.against(kept):
+            gaps.append(stats.norm.isf(p_of(more, agent)) - fresh)
+    # With the others' rates left as they were, the mean was -0.067.
+    assert np.mean(gaps) == pytest.approx(0.0, abs=0.03)
