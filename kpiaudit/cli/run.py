@@ -14,9 +14,9 @@ from kpiaudit.cli import streams
 from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
 from kpiaudit.cli.starting import (
-    reading_less_ahead,
     seldom_collecting,
     single_threaded,
+    tuned_polars,
 )
 
 COMMANDS = {
@@ -111,7 +111,7 @@ def run() -> NoReturn:
     streams.complete()
     seldom_collecting()
     single_threaded()
-    reading_less_ahead()
+    tuned_polars()
     status, message = run_interruptibly(_work)
     _say(message)
     sys.exit(status)

@@ -21,12 +21,18 @@ def single_threaded() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def reading_less_ahead() -> None:
-    """Ask polars to decode two groups of rows ahead, not eight, unless told else.
+def tuned_polars() -> None:
+    """Ask polars for less memory and time on large tables, unless told else.
 
-    At ten million calls that is 150 MiB less at the peak, and costs no time.
+    It decodes two groups of rows ahead, not eight: 150 MiB less at the peak of ten
+    million calls, at no cost of time. And it keeps more groups at hand while it counts
+    (agents by day, and the like): rows of groups that are not at hand wait in memory,
+    at a hundred million calls for gigabytes. Both are settings of polars that other
+    versions may not know.
     """
     os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "2")
+    for name in ("POLARS_HOT_TABLE_SIZE", "POLARS_MAX_HOT_TABLE_SIZE"):
+        os.environ.setdefault(name, str(2**20))
 
 
 def seldom_collecting() -> None:
