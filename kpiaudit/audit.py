@@ -27,11 +27,10 @@ from kpiaudit.findings import Report, RuleStatus, Selection
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import held, multiplicity
 from kpiaudit.tables import schema
-from kpiaudit.tables.dataset import local_day
+from kpiaudit.tables.dataset import ROW, local_day
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.load import load
 from kpiaudit.tables.neighbours import ordered
-from kpiaudit.tables.order import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

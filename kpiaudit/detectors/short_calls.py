@@ -29,7 +29,7 @@ from kpiaudit.detectors.base import (
     param,
 )
 from kpiaudit.detectors.sources import SCHEMES
-from kpiaudit.tables.order import ROW
+from kpiaudit.tables.dataset import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,8 +11,8 @@ import numpy as np
 from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
 from kpiaudit.tables import neighbours
+from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.engine import collect, flag
-from kpiaudit.tables.order import ROW
 from kpiaudit.tables.sharing import once, settled
 
 if TYPE_CHECKING:

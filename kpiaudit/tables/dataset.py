@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kpiaudit.tables.order import Order
     from kpiaudit.tables.source import Source, Stamp
 
+ROW = "__row__"
+"""Column with the position of a row in its table, from 0 on, where it was sorted."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"

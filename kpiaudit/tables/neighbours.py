@@ -14,7 +14,8 @@ import narwhals as nw
 import numpy as np
 import polars as pl
 
-from kpiaudit.tables.order import NEVER, ROW, Columns, Held, Order, Part, beside
+from kpiaudit.tables.dataset import ROW
+from kpiaudit.tables.order import NEVER, Columns, Held, Order, Part, beside
 from kpiaudit.tables.parts import parts
 
 if TYPE_CHECKING:

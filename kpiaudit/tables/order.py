@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import polars as pl
 
+from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.packed import Packed
 from kpiaudit.tables.parts import parts
 from kpiaudit.tables.spill import memory_bytes, room, spill_folder
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ROW = "__row__"
-"""Column with the position of a row in its table, from 0 on."""
 NEVER = -(2**62)
 """Instant of rows that have none: no mask is carried along."""
 PART = 4_000_000
