@@ -317,7 +317,8 @@ def records(run: Run, finding: Finding) -> dict[str, pl.DataFrame]:
     key = schema.key(run.rule.detector.table)
     return {
         label: rows.drop(ROW, strict=False).sort(
-            [c for c in ("at_ms", key, "agent_id") if c in rows.columns]
+            [c for c in ("at_ms", key, "agent_id") if c in rows.columns],
+            maintain_order=True,
         )
         for label, rows in collect(frames).items()
     }

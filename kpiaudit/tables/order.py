@@ -298,9 +298,12 @@ class Held:
         if not on_disk:
             return cls(values=np.full(rows, value))
         path = spill_folder() / "column.npy"
-        with room(path):
-            kind = np.asarray(value).dtype
-            np.lib.format.open_memmap(path, "w+", kind, (rows,))[:] = value
+        said = {"descr": np.asarray(value).dtype.str, "fortran_order": False}
+        # Written, not mapped: where the disk is full this is an error, no signal.
+        with room(path), path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {**said, "shape": (rows,)})
+            for low in range(0, rows, PART):
+                np.full(min(PART, rows - low), value).tofile(file)
         return cls(values=path)
 
     def at(self, rows: NDArray[Any]) -> NDArray[Any]:
