@@ -109,6 +109,8 @@ def no_preset(name: str, names: Sequence[str]) -> RuleError:
     start = next(iter(difflib.get_close_matches(name.lower(), platform, n=1)), name)
     alike = [n for n in names if n.startswith(start.partition("-")[0].lower())]
     near = f" Those for it are {', '.join(alike)}." if alike else guess(name, names)
+    if len(alike) == 1:
+        near = f" Did you mean '{alike[0]}'?"
     return RuleError(
         f"There is no preset '{name}'.{near} 'kpiaudit presets' lists all {len(names)}."
     )

@@ -19,7 +19,7 @@ def test_a_preset_is_printed_as_it_ships(run: Run) -> None:
 def test_a_preset_that_is_none_is_bad_usage_with_a_guess(run: Run) -> None:
     done = run("presets", "five9")
     assert done.returncode == 2
-    assert "There is no preset 'five9'. Those for it are five9-call-log." in done.stderr
+    assert "no preset 'five9'. Did you mean 'five9-call-log'?" in done.stderr
 
 
 def test_a_misspelt_platform_names_its_presets(run: Run) -> None:
