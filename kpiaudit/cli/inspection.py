@@ -181,12 +181,17 @@ def _rules(
             continue
         weaker = [name for name in rule.detector.uses if name not in found.present]
         if weaker:
-            listed = ", ".join(_first(list(_more(weaker, tables)), rule))
+            listed = ", ".join(_first(list(further(weaker, tables)), rule))
             yield from _wrapped(f"It would see more with {listed}.", "       ")
 
 
-def _more(names: Sequence[str], tables: set[str]) -> Iterator[str]:
-    """Name columns of tables that are there, and whole tables that are not."""
+def further(names: Sequence[str], tables: set[str]) -> Iterator[str]:
+    """Name columns of tables that are there, and whole tables that are not.
+
+    Args:
+        names: Columns as `table.column`.
+        tables: Those that are there.
+    """
     yield from (_meant(n) for n in names if n.partition(".")[0] in tables)
     absent = dict.fromkeys(n.partition(".")[0] for n in names)
     for table in (t for t in absent if t not in tables):

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit.cli.inspect import columns_given, columns_missing
+from kpiaudit.cli.inspection import further
 from kpiaudit.outputs.clean import visible
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def _rules(reports: Sequence[FileReport], rules: Sequence[Rule]) -> Iterator[str
     yield "# Rules that can run on these files:"
     for rule in rules:
         if not lacking[rule.id]:
-            more = [name for name in rule.detector.uses if name not in present]
+            absent = [name for name in rule.detector.uses if name not in present]
+            more = list(further(absent, {n.partition(".")[0] for n in present}))
             weaker = f" (would see more with {', '.join(more)})" if more else ""
             yield from _comment(f"{rule.id}{weaker}", indent="  ")
     if any(lacking.values()):

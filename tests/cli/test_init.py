@@ -64,7 +64,7 @@ def test_it_works_on_the_sample_data(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "kpiaudit.yaml").read_text()
     assert "are skipped" not in text
-    assert "survey-selection (would see more with calls.ticket_id)" in text
+    assert "survey-selection (would see more with calls.ticket_id (ticket that" in text
 
 
 def test_every_setting_stands_in_it_and_every_example_is_valid(
