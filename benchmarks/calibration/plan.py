@@ -68,7 +68,11 @@ def _honest(name: str) -> list[tuple[Cell, int]]:
 def _wide(name: str) -> list[tuple[Cell, int]]:
     """Return centres whose agents differ more, and variants of one detector."""
     found = [
-        (Cell(detector=name, agents=size, family=family, sd=0.3), 25)
+        # Novices are the hardest: three standard deviations off in everything.
+        (
+            Cell(detector=name, agents=size, family=family, sd=0.3),
+            100 if family == "novices" else 25,
+        )
         for family in FAMILIES
         for size in (30, 120)
     ]
