@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +48,22 @@ class Counts:
         sums = np.bincount(self.stratum, weights=values, minlength=self.n_strata)
         return np.asarray(sums, dtype=np.float64)
 
+    def per_cell(self, values: FloatArray) -> FloatArray:
+        """Return per row the sum of its subject's values in its stratum."""
+        if self._cell is None:
+            return values
+        sums = np.bincount(self._cell, weights=values)
+        return np.asarray(sums[self._cell], dtype=np.float64)
+
+    @cached_property
+    def _cell(self) -> IntArray | None:
+        """Number subjects' strata per row; None where every row has its own."""
+        key = self.subject * self.n_strata + self.stratum
+        if (key[1:] > key[:-1]).all():
+            return None
+        keys, cell = np.unique(key, return_inverse=True)
+        return None if len(keys) == len(key) else cell.astype(np.int64)
+
 
 def peer_log_odds(
     counts: Counts, trust: FloatArray, *, spread: float
@@ -86,7 +103,7 @@ def peer_log_odds(
     ) ** 2 / np.maximum(_squares(counts, n), 1e-300)
     shift, noise = _log_ratio(sum_k, sum_m, sum_v)
     between = _between(shift, noise + spread**2 / np.maximum(present, 1.0))
-    k_own, m_own, v_own = (_own(counts, x) for x in (k, n * p, n * p * (1.0 - p)))
+    k_own, m_own, v_own = (counts.per_cell(x) for x in (k, n * p, n * p * (1.0 - p)))
     s = counts.stratum
     rest_v = np.maximum(sum_v[s] - v_own, 0.0)
     # A prior worth 1 / between of information, centred on the common rate.
@@ -101,7 +118,7 @@ def peer_log_odds(
     share = counts.n * p * (1.0 - p)
     total = np.maximum(counts.per_subject(share), 1e-300)
     part = share / total[counts.subject]
-    cell_part = _own(counts, part)
+    cell_part = counts.per_cell(part)
     own_rate = float(share @ kept / max(float(share.sum()), 1e-300))
     return log_odds, counts.per_subject(part * cell_part * variance), own_rate
 
@@ -121,20 +138,9 @@ def _solve(counts: Counts, k: FloatArray, n: FloatArray) -> float:
     return base
 
 
-def _cell(counts: Counts) -> IntArray:
-    key = counts.subject * counts.n_strata + counts.stratum
-    return np.asarray(np.unique(key, return_inverse=True)[1], dtype=np.int64)
-
-
-def _own(counts: Counts, values: FloatArray) -> FloatArray:
-    """Return per row the sum of its subject's values in its stratum."""
-    cell = _cell(counts)
-    return np.asarray(np.bincount(cell, weights=values)[cell], dtype=np.float64)
-
-
 def _squares(counts: Counts, n: FloatArray) -> FloatArray:
     """Return per stratum the sum of squared trials of subjects."""
-    own = _own(counts, n)
+    own = counts.per_cell(n)
     return counts.per_stratum(n * own)
 
 
