@@ -89,6 +89,25 @@ def test_a_scan_never_loads_scipy_stats() -> None:
     assert "scipy" in _loaded_by(code)
 
 
+def test_the_special_functions_are_loaded_when_somebody_is_tested(tmp_path) -> None:
+    calls = tmp_path / "calls.csv"
+    calls.write_text(
+        "call_id,agent_id,talk_s\n"
+        + "".join(f"{i},A{i % 50},{i % 90 + 1}\n" for i in range(200))
+    )
+    code = (
+        "import kpiaudit, sys\n"
+        f"report = kpiaudit.scan({str(calls)!r})\n"
+        "assert 'short-calls' in {r.id for r in report.rules if r.status == 'ran'}\n"
+        "assert 'scipy.special' not in sys.modules\n"
+        "import numpy as np\n"
+        "from kpiaudit.stats.tails import upper_tail\n"
+        "assert upper_tail(*np.array([[1.0], [1.0], [1.0]])).round(3) == [0.632]\n"
+        "assert 'scipy.special' in sys.modules"
+    )
+    assert "scipy" in _loaded_by(code)
+
+
 def test_the_command_puts_off_spare_parts_of_numpy_until_they_are_asked_for() -> None:
     code = (
         "import sys\n"

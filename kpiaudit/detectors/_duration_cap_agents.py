@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betainc, expit, ndtr
+import scipy as sp
 
 from kpiaudit.detectors import _duration_cap_masked as masked
 from kpiaudit.detectors import _duration_cap_repeats as repeats
@@ -217,7 +217,7 @@ def own_drop(
     if over.sum() + beyond.sum() < 0.02 * (below.sum() + near.sum()):
         return np.full(len(near), np.nan)  # the platform ends calls here
     slope = np.log((below + 1) / (beyond + 1)) / 5
-    p = expit(np.clip(slope, -1.0, 1.0))
+    p = sp.special.expit(np.clip(slope, -1.0, 1.0))
     n = near + over
     return np.asarray(at_least(near, n, p))
 
@@ -246,7 +246,7 @@ def own_change(
     difference = np.log(cells[0] / cells[1]) - np.log(cells[2] / cells[3])
     phi = 1.0 if dispersion is None else dispersion
     z = difference / np.sqrt(phi * sum(1 / c for c in cells))
-    return np.where(old["near"] + old_rest < 20, np.nan, ndtr(-z))
+    return np.where(old["near"] + old_rest < 20, np.nan, sp.special.ndtr(-z))
 
 
 def summed(index: IntArray, values: FloatArray, size: int) -> FloatArray:
@@ -372,10 +372,10 @@ def more_often(
     """
     p, base = (k + 0.5) / (n + 1), (k_base + 0.5) / (n_base + 1)
     variance = p * (1 - p) / (n + 1) + ratio**2 * base * (1 - base) / (n_base + 1)
-    return float(ndtr(-(p - ratio * base) / np.sqrt(variance)))
+    return float(sp.special.ndtr(-(p - ratio * base) / np.sqrt(variance)))
 
 
 def at_least(k: FloatArray, n: FloatArray, p: FloatArray | float) -> FloatArray:
     """Return P(at least k of n) with probability p each."""
-    tail = betainc(np.maximum(k, 1.0), np.maximum(n - k, 0.0) + 1.0, p)
+    tail = sp.special.betainc(np.maximum(k, 1.0), np.maximum(n - k, 0.0) + 1.0, p)
     return np.asarray(np.where(k > 0, tail, 1.0))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr
+import scipy as sp
 
 from kpiaudit.detectors._duration_cap_agents import (
     GUARD,
@@ -239,7 +239,7 @@ def _curve_below(counts: IntArray, place: _Place, min_relative: float) -> Bunchi
         low=seen - usual - half + blank,
         high=seen - usual + half + blank,
         z=z + blank,
-        p_value=ndtr(-z) + blank,
+        p_value=sp.special.ndtr(-z) + blank,
         share=np.full(len(calls), np.nan),
         relative=(seen - usual) / np.maximum(usual, 1e-9) + blank,
         dispersion=curves.dispersion + blank,
@@ -285,7 +285,7 @@ def sharpness(counts: IntArray, place: _Place, min_relative: float) -> FloatArra
     variance = both.dispersion * (usual[0] * (1 + min_relative) + _HUMP**2 * usual[1])
     fit = 0.25 * ((both.high - both.low) / 3.92) ** 2
     z = (contrast - min_relative * usual[0]) / np.sqrt(np.maximum(variance + fit, 1.0))
-    return np.asarray(np.where(np.isnan(both.p_value), 1.0, ndtr(-z)))
+    return np.asarray(np.where(np.isnan(both.p_value), 1.0, sp.special.ndtr(-z)))
 
 
 def _median(
@@ -372,4 +372,4 @@ def _change(
     half = [(b.high - b.low) / 3.92 for b in (after, old)]
     error = np.sqrt(half[0] ** 2 + (scale * half[1]) ** 2)
     z = (after.excess - scale * old.excess) / np.maximum(error, 1e-9)
-    return np.where(np.isnan(old.p_value), np.nan, ndtr(-z))
+    return np.where(np.isnan(old.p_value), np.nan, sp.special.ndtr(-z))

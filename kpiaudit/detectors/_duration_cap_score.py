@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy as sp
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._duration_cap_counts import BEYOND, NEAR
@@ -95,7 +95,7 @@ def followed(raw: Outcome, score: Outcome | None) -> Outcome:
     """
     if score is None:
         return raw
-    z = np.clip(-ndtri(score.p_value), _BOTTOM, _TOP)
+    z = np.clip(-sp.special.ndtri(score.p_value), _BOTTOM, _TOP)
     inner = raw.breaking_point
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
@@ -113,7 +113,7 @@ def followed(raw: Outcome, score: Outcome | None) -> Outcome:
 
 def _together(p_value: FloatArray, z: FloatArray) -> FloatArray:
     """Return p-values of either question; as they were where z is nan."""
-    both = ndtr((ndtri(p_value) - z) / np.sqrt(2.0))
+    both = sp.special.ndtr((sp.special.ndtri(p_value) - z) / np.sqrt(2.0))
     best = np.fmin(p_value / (1.0 - _SHARE), both / _SHARE)
     return np.asarray(np.where(np.isnan(z), p_value, np.minimum(best, 1.0)))
 
@@ -123,5 +123,7 @@ def _needed(threshold: float, z: float) -> float:
     if np.isnan(z):
         return threshold
     alone = threshold * (1.0 - _SHARE)
-    both = float(ndtr(np.sqrt(2.0) * ndtri(threshold * _SHARE) + z))
+    both = float(
+        sp.special.ndtr(np.sqrt(2.0) * sp.special.ndtri(threshold * _SHARE) + z)
+    )
     return max(alone, both)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
+import scipy as sp
 
 from kpiaudit.stats import multiplicity
 
@@ -66,7 +66,7 @@ def _clearest(found: Found, number: int, pile: Pile | None) -> tuple[float, floa
     # the floor's own p-value is against the pile-up that does not count, not against 0
     error = max(float(floor.high[0] - floor.low[0]) / 3.92, 1e-9)
     relative, z = float(floor.extra["relative"][0]), float(floor.effect[0]) / error
-    return (relative, float(ndtr(-z))) if np.isfinite(z) else (0.0, 1.0)
+    return (relative, float(sp.special.ndtr(-z))) if np.isfinite(z) else (0.0, 1.0)
 
 
 def _clock(cap: Cap) -> str:

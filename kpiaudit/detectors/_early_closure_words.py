@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv
+import scipy as sp
 
 from kpiaudit.detectors import _early_closure_explain as explain
 from kpiaudit.detectors.base import Account
@@ -253,7 +253,11 @@ def _restated(row: Row) -> Restated | None:
     near, back = row.value("near_known"), row.value("near_bounced")
     if due <= 0.0 or near <= 0.0:
         return None
-    share = 1.0 if back >= near else float(betaincinv(back + 1.0, near - back, 0.975))
+    share = (
+        1.0
+        if back >= near
+        else float(sp.special.betaincinv(back + 1.0, near - back, 0.975))
+    )
     most = max(share * near, _piled(row))
     least = max(row.value("low"), 0.0)
     return Restated(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy as sp
 
 from kpiaudit.detectors._perfect_scores_count import STRATA
 from kpiaudit.detectors._perfect_scores_questions import SIGNS, rates, signs
@@ -154,10 +154,10 @@ def _first(rate: tuple[Outcome, ...], min_excess: float) -> FloatArray:
 def _added(each: FloatArray) -> FloatArray:
     """Add up normal scores of signs that go together; nan where none is known."""
     known = ~np.isnan(each)
-    z = -ndtri(np.clip(np.where(known, each, 0.5), 1e-300, 1.0 - 1e-12))
+    z = -sp.special.ndtri(np.clip(np.where(known, each, 0.5), 1e-300, 1.0 - 1e-12))
     n = known.sum(axis=0)
     spread = np.sqrt(np.maximum(n * (1.0 - _HABITS) + _HABITS * n**2, 1.0))
-    return np.asarray(np.where(n > 0, ndtr(-z.sum(axis=0) / spread), np.nan))
+    return np.asarray(np.where(n > 0, sp.special.ndtr(-z.sum(axis=0) / spread), np.nan))
 
 
 def _stacked(second: Mapping[str, Outcome], size: int) -> FloatArray:

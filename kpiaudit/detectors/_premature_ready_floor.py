@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betainc, stdtr
+import scipy as sp
 
 from kpiaudit.detectors._premature_ready_count import SIDE
 from kpiaudit.stats import bunching
@@ -72,7 +72,9 @@ def test(
     if int(used.sum()) < _MIN_AGENTS or np.isnan(error) or piled is None:
         return None
     freedom = float(used.sum()) - 1.0
-    p_contrast = float(stdtr(freedom, (np.log(min_ratio) - log_ratio) / error))
+    p_contrast = float(
+        sp.special.stdtr(freedom, (np.log(min_ratio) - log_ratio) / error)
+    )
     p_median, above = _median(counted, used, min_ratio)
     observed = float(counted.total("near_long").sum())
     trials = float(counted.total("near_known").sum())
@@ -222,7 +224,7 @@ def _extra_wait(counted: Counted) -> float:
 
 def _upper(k: FloatArray, n: FloatArray, p: FloatArray) -> FloatArray:
     """Return the binomial probability of k or more in n."""
-    tail = betainc(np.maximum(k, 1.0), np.maximum(n - k + 1.0, 1.0), p)
+    tail = sp.special.betainc(np.maximum(k, 1.0), np.maximum(n - k + 1.0, 1.0), p)
     return np.where(k <= 0.0, 1.0, tail)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv
+import scipy as sp
 
 from kpiaudit.detectors import _premature_ready_explain as explain
 from kpiaudit.detectors import _premature_ready_offset as offset
@@ -333,7 +333,11 @@ def _restated(row: Row) -> Restated | None:
     near, long = row.value("near_known"), row.value("near_long")
     if orders <= 0.0 or near <= 0.0:
         return None
-    share = 1.0 if long >= near else float(betaincinv(long + 1.0, near - long, 0.975))
+    share = (
+        1.0
+        if long >= near
+        else float(sp.special.betaincinv(long + 1.0, near - long, 0.975))
+    )
     most = share * near
     extra = row.outcome.extra
     if "near_expected" in extra and "near" in extra:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit
+import scipy as sp
 
 from kpiaudit.detectors.base import Summary
 from kpiaudit.stats import replicate
@@ -134,7 +134,7 @@ class Redrawn:
             self._new[events] = drawn
             return theta
         size = len(self.names)
-        weight = np.asarray(number * expit(odds), dtype=np.float64)
+        weight = np.asarray(number * sp.special.expit(odds), dtype=np.float64)
         total = np.bincount(self.agent, weights=weight, minlength=size)
         left = np.bincount(self.agent, weights=number, minlength=size) - total
         own = np.log(np.clip(total / np.maximum(left, 1e-9), 1e-9, 1e9))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy as sp
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._short_calls_questions import MIN_DAYS, NAMES
@@ -115,16 +115,18 @@ def combined(p_values: FloatArray, score: FloatArray | None = None) -> FloatArra
     """
     asked = ~np.isnan(p_values)
     number = asked.sum(axis=0)
-    scores = np.clip(-ndtri(np.where(asked, p_values, 0.5)), _BOTTOM, _TOP)
+    if not (number >= 2).any():
+        return np.full(number.shape, np.nan)
+    scores = np.clip(-sp.special.ndtri(np.where(asked, p_values, 0.5)), _BOTTOM, _TOP)
     tied = np.where(number == 2, _TWO_ALONE, _DEPENDENCE)
     total = np.sum(scores * asked, axis=0)
     square = number + number * (number - 1) * tied
     if score is not None:
         told = ~np.isnan(score)
-        more = np.clip(-ndtri(np.where(told, score, 0.5)), _BOTTOM, _TOP)
+        more = np.clip(-sp.special.ndtri(np.where(told, score, 0.5)), _BOTTOM, _TOP)
         total = total + _SCORE_WEIGHT * more * told
         square = square + _SCORE_WEIGHT**2 * told
-    p = ndtr(-total / np.maximum(np.sqrt(square), 1.0))
+    p = sp.special.ndtr(-total / np.maximum(np.sqrt(square), 1.0))
     out: FloatArray = np.where(number >= 2, p, np.nan)
     return out
 
@@ -242,9 +244,11 @@ def unanswered(outcome: Outcome, ids: Any) -> tuple[str, ...]:
     if any(name not in outcome.extra for name in names):
         return ()
     brief, shape, again = (outcome.extra[name] for name in names)
-    clear = ndtr(-_CLEAR)
-    some = (brief <= clear) & (shape <= clear) & (again >= 0.5)
-    some &= outcome.p_value > _NAMED
+    some = (again >= 0.5) & (outcome.p_value > _NAMED)
+    if not some.any():
+        return ()
+    clear = sp.special.ndtr(-_CLEAR)
+    some &= (brief <= clear) & (shape <= clear)
     return tuple(
         f"agent {ids[i]}: {outcome.observed[i]:,.0f} short calls of "
         f"{outcome.trials[i]:,.0f}, far more than peers would give, but callers ring "

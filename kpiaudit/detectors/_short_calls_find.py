@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import bdtrc
+import scipy as sp
 
 from kpiaudit.detectors._short_calls_count import BLOCKS_MS
 
@@ -54,7 +54,9 @@ def _outages(
         # Every block of the period had its chance, in each look and at each place.
         looks = len(names) * max(span_ms / length, 1.0)
         looks *= 1.0 if not kind else 10.0
-        tail = bdtrc(short - 1.0, rows.ints("calls"), min(max(base, 1e-6), 0.5))
+        tail = sp.special.bdtrc(
+            short - 1.0, rows.ints("calls"), min(max(base, 1e-6), 0.5)
+        )
         share = short / np.maximum(calls, 1.0)
         hit = (tail * looks < _FALSE_BLOCKS) & (
             share >= min(max(_OUTAGE_TIMES * base, 0.2), 0.8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import bdtrc
+import scipy as sp
 
 from kpiaudit.detectors._short_calls_count import DENSITY_S
 from kpiaudit.stats.curves import poisson_fit
@@ -156,7 +156,7 @@ def _sign(values: FloatArray) -> float:
 
 def _tail(count: int, size: int, share: float) -> float:
     """Return P(at least `count` of `size`) if each is one with this probability."""
-    return float(bdtrc(count - 1, size, share)) if count else 1.0
+    return float(sp.special.bdtrc(count - 1, size, share)) if count else 1.0
 
 
 def _median_interval(values: FloatArray) -> tuple[float, float]:
@@ -164,7 +164,7 @@ def _median_interval(values: FloatArray) -> tuple[float, float]:
     ordered = np.sort(values)
     n = len(ordered)
     rank = np.arange(n)
-    below = 1.0 - bdtrc(rank, n, 0.5)
+    below = 1.0 - sp.special.bdtrc(rank, n, 0.5)
     cut = int((below <= 0.025).sum())
     return float(ordered[cut]), float(ordered[n - 1 - cut])
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy as sp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,9 @@ def _milder(outcome: Outcome, tables: Tables, hidden: FloatArray) -> FloatArray:
     )
     n = np.maximum(outcome.trials, 1.0)
     rate = np.clip(np.nan_to_num(outcome.expected) / n, 1e-9, 1.0 - 1e-9)
-    return np.asarray(n * (rate - expit(logit(rate) - lower)), dtype=np.float64)
+    return np.asarray(
+        n * (rate - sp.special.expit(sp.special.logit(rate) - lower)), dtype=np.float64
+    )
 
 
 def _raised(outcome: Outcome, by: FloatArray) -> Outcome:

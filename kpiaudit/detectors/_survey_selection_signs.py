@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy as sp
 
 from kpiaudit.detectors import _survey_selection_hidden as hidden
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
@@ -228,13 +228,15 @@ def _added(
         noise = 1.0 / np.maximum(np.nan_to_num(information[sign]), 1e-9)
         # What a sign can tell is known from its margins, whoever was invited.
         weight = np.where(tested, 1.0 / np.sqrt(noise + _HABIT**2), 0.0)
-        score = -ndtri(np.clip(np.where(tested, p[sign], 0.5), 1e-300, 1.0 - 1e-12))
+        score = -sp.special.ndtri(
+            np.clip(np.where(tested, p[sign], 0.5), 1e-300, 1.0 - 1e-12)
+        )
         total += weight * score
         squares += weight**2
         weights += weight
     spread = np.sqrt((1.0 - _TOGETHER) * squares + _TOGETHER * weights**2)
     some = weights > 0.0
-    added = ndtr(-total / np.where(some, spread, 1.0))
+    added = sp.special.ndtr(-total / np.where(some, spread, 1.0))
     return np.asarray(np.where(some, added, np.nan), dtype=np.float64)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import gammaln
+import scipy as sp
 
 from kpiaudit.errors import TableError
 from kpiaudit.outputs.csv import cell
@@ -236,7 +236,11 @@ def _fisher(a: int, n: int, b: int, m: int) -> float:
     counts = np.arange(max(a, marked - m), min(n, marked) + 1, dtype=np.float64)
 
     def log_choose(top: float, low: Any) -> Any:
-        return gammaln(top + 1) - gammaln(low + 1) - gammaln(top - low + 1)
+        return (
+            sp.special.gammaln(top + 1)
+            - sp.special.gammaln(low + 1)
+            - sp.special.gammaln(top - low + 1)
+        )
 
     logs = log_choose(n, counts) + log_choose(m, marked - counts)
     return float(min(1.0, np.exp(logs - log_choose(n + m, marked)).sum()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import narwhals as nw
 import numpy as np
-from scipy.special import bdtrc
+import scipy as sp
 
 from kpiaudit.detectors.base import Summary, Tested, Verdicts
 from kpiaudit.evidence import power
@@ -127,7 +127,8 @@ def fires(placebo: Mapping[str, PlaceboRuns]) -> tuple[str, ...]:
     return tuple(
         name
         for name, item in placebo.items()
-        if item.flagged and float(bdtrc(item.flagged - 1, item.runs, RELIABLE)) <= SURE
+        if item.flagged
+        and float(sp.special.bdtrc(item.flagged - 1, item.runs, RELIABLE)) <= SURE
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, ndtri
+import scipy as sp
 
 from kpiaudit.findings import SmallestDetectable
 from kpiaudit.stats import held, multiplicity
@@ -201,7 +201,9 @@ def search(
         got = np.array([p[agent] for agent in chosen])
         seen = ~np.isnan(got)
         shares = np.concatenate([shares, np.log(tried[seen])])
-        fresh = ndtri(mark) - ndtri(np.clip(got[seen], 1e-300, 1 - 1e-9))
+        fresh = sp.special.ndtri(mark) - sp.special.ndtri(
+            np.clip(got[seen], 1e-300, 1 - 1e-9)
+        )
         scores = np.concatenate([scores, fresh])
         first += together
         known = crossing(shares, scores)
@@ -265,21 +267,21 @@ def crossing(shares: FloatArray, scores: FloatArray) -> Crossing:
         -0.5 * ((scores - mean) / sd) ** 2 - np.log(sd),
         np.where(
             scores > 0,
-            log_ndtr((mean - _REACH) / sd),
-            log_ndtr((-_REACH - mean) / sd),
+            sp.special.log_ndtr((mean - _REACH) / sd),
+            sp.special.log_ndtr((-_REACH - mean) / sd),
         ),
     ).sum(axis=1)
     log -= 0.5 * (np.log(width[:, 0] / 0.25) / 0.6) ** 2
     log -= 0.5 * (np.log(sd[:, 0] / 0.3) / 0.6) ** 2
     weight = np.exp(log - log.max())
     weight /= weight.sum()
-    found = at[:, 0] + float(ndtri(POWER)) * width[:, 0]
+    found = at[:, 0] + float(sp.special.ndtri(POWER)) * width[:, 0]
     middle = float(weight @ found)
     doubt = float(np.sqrt(weight @ (found - middle) ** 2))
     # What is not known about the line is doubt about the next plant as well.
     grid = np.linspace(np.log(_LOWEST) - 0.5, np.log(4.0), 400)
     seen = weight > weight.max() * 1e-4
-    power = weight[seen] @ ndtr((grid - at[seen]) / width[seen])
+    power = weight[seen] @ sp.special.ndtr((grid - at[seen]) / width[seen])
     share = float(np.interp(POWER * weight[seen].sum(), power, grid))
     half = max(2.0 * doubt, _NEAR)
     limits = np.log(_LOWEST), np.log(_HIGHEST)

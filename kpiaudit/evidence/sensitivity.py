@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy as sp
 
 from kpiaudit.evidence import power
 
@@ -191,7 +191,10 @@ def _together(run: Run, ids: list[str], marks: Mapping[str, float]) -> power.Mea
         known = p[~np.isnan(p)]
         if not len(known):
             return -9.0
-        return float(ndtri(mark) - ndtri(np.clip(np.median(known), 1e-300, 1 - 1e-9)))
+        return float(
+            sp.special.ndtri(mark)
+            - sp.special.ndtri(np.clip(np.median(known), 1e-300, 1 - 1e-9))
+        )
 
     def measure(shares: Mapping[str, float], seed: int) -> dict[str, float]:
         ((name, share),) = shares.items()
@@ -210,6 +213,6 @@ def _together(run: Run, ids: list[str], marks: Mapping[str, float]) -> power.Mea
             if tested.kind == "agent":
                 p = p[np.isin(tested.ids.astype(str), ids)]
             best = max(best, score(p, marks[tested.kind]))
-        return {name: float(ndtr(-best))}
+        return {name: float(sp.special.ndtr(-best))}
 
     return measure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaln
+import scipy as sp
 
 from kpiaudit.stats import multiplicity
 
@@ -94,7 +94,11 @@ def _hypergeometric_tail(k: int, size: int, hits: int, total: int) -> float:
     def log_choose(n: FloatArray | float, r: FloatArray | float) -> FloatArray:
         top = np.asarray(n, dtype=np.float64)
         low = np.asarray(r, dtype=np.float64)
-        value: FloatArray = gammaln(top + 1) - gammaln(low + 1) - gammaln(top - low + 1)
+        value: FloatArray = (
+            sp.special.gammaln(top + 1)
+            - sp.special.gammaln(low + 1)
+            - sp.special.gammaln(top - low + 1)
+        )
         return value
 
     ks = np.arange(k, min(size, hits) + 1, dtype=np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import bdtr, stdtr, stdtrit
+import scipy as sp
 
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import odds_ratio
@@ -54,10 +54,10 @@ def changed(before: Tables, after: Tables, *, min_ratio: float = 1.25) -> Outcom
     own = float(weight @ (y - mean) ** 2) / free
     sd = float(np.sqrt(max(own, 1.0) / weight.sum()))
     allowed = -np.log(min_ratio)
-    by_mean = float(stdtr(free, (mean - allowed) / sd))
+    by_mean = float(sp.special.stdtr(free, (mean - allowed) / sd))
     above = int((y >= allowed).sum())
-    by_median = float(bdtr(above, len(y), 0.5))
-    half = float(stdtrit(free, 0.975)) * sd
+    by_median = float(sp.special.bdtr(above, len(y), 0.5))
+    half = float(sp.special.stdtrit(free, 0.975)) * sd
     ends = np.array([mean, mean - half, mean + half])
     trouble, invited = float(after.trouble.sum()), float(after.both.sum())
     at = float(odds_ratio(after, np.zeros_like(after.subject), 1).log[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr, ndtri, owens_t
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
@@ -112,8 +112,8 @@ def lifted(first: FloatArray, second: FloatArray, *, together: float) -> FloatAr
     >>> lifted(np.array([1e-9]), np.array([0.3]), together=0.0).round(2)
     array([0.09])
     """
-    scores = [np.clip(-ndtri(p), -_SCORE, _SCORE) for p in (first, second)]
-    total = ndtr(-(scores[0] + scores[1]) / np.sqrt(2.0 * (1.0 + together)))
+    scores = [np.clip(-sp.special.ndtri(p), -_SCORE, _SCORE) for p in (first, second)]
+    total = sp.special.ndtr(-(scores[0] + scores[1]) / np.sqrt(2.0 * (1.0 + together)))
     return np.asarray(np.maximum(joint(second, second, together=together), total))
 
 
@@ -184,7 +184,7 @@ def breaking_point(
 def _passes_again(p: FloatArray, together: float) -> FloatArray:
     """Return the chance of a second p-value this small, given a first one."""
     level = np.clip(p, 1e-300, 1.0 - 1e-12)
-    z = ndtri(level)
+    z = sp.special.ndtri(level)
     slope = np.sqrt((1.0 - together) / (1.0 + together))
-    joint = ndtr(z) - 2.0 * owens_t(z, slope)
+    joint = sp.special.ndtr(z) - 2.0 * sp.special.owens_t(z, slope)
     return np.asarray(np.clip(joint / level, 0.0, 1.0), dtype=np.float64)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv, betaln, gammaln
+import scipy as sp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -219,8 +219,8 @@ def contrast(events: float, records: float, honest: Innocent) -> Contrast:
         Skellam (1948), JRSS B 10:257-261 (the beta-binomial distribution).
     """
     rate, weight = honest.rate, honest.weight
-    own = betaincinv(events + 0.5, records - events + 0.5, _GRID)
-    theirs = betaincinv(rate * weight, (1 - rate) * weight, _GRID)
+    own = sp.special.betaincinv(events + 0.5, records - events + 0.5, _GRID)
+    theirs = sp.special.betaincinv(rate * weight, (1 - rate) * weight, _GRID)
     low, high = np.quantile(np.subtract.outer(own, theirs), [0.025, 0.975])
     ratios = np.divide.outer(own, np.maximum(theirs, 1e-9))
     ratio_low, ratio_high = np.quantile(ratios, [0.025, 0.975])
@@ -308,8 +308,14 @@ def _stake(e_value: FloatArray) -> FloatArray:
 def _log_pmf(k: FloatArray, n: float, rate: float, weight: float) -> FloatArray:
     """Return log P(K = k) of a beta-binomial count."""
     a, b = max(rate * weight, 1e-9), max((1 - rate) * weight, 1e-9)
-    ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    out: FloatArray = ways + betaln(k + a, n - k + b) - betaln(a, b)
+    ways = (
+        sp.special.gammaln(n + 1)
+        - sp.special.gammaln(k + 1)
+        - sp.special.gammaln(n - k + 1)
+    )
+    out: FloatArray = (
+        ways + sp.special.betaln(k + a, n - k + b) - sp.special.betaln(a, b)
+    )
     return out
 
 

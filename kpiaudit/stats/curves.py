@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy as sp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,7 +181,7 @@ def _fit_one(bins: Bins, columns: FloatArray, *, degree: int, penalty: int) -> C
     gradient = in_window @ design
     counts = bins.counts * weights
     fitted = mean * weights
-    deviance = 2 * (special.xlogy(counts, counts) - special.xlogy(counts, mean))
+    deviance = 2 * (sp.special.xlogy(counts, counts) - sp.special.xlogy(counts, mean))
     deviance = (deviance - 2 * (counts - fitted)).sum(axis=1)
     n_columns = columns.shape[1] + penalty
     return Curves(

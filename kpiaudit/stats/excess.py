@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+import scipy as sp
 
 from kpiaudit.stats.curves import Bins, Curves, fit_curves, pick, put, select, take
 
@@ -214,7 +214,7 @@ def _test(
 
 def _tail(count: FloatArray, shape: FloatArray, success: FloatArray) -> FloatArray:
     """Give P(X >= count) of a negative binomial, also between whole counts."""
-    inside = special.betainc(np.maximum(count, 1e-12), shape, success)
+    inside = sp.special.betainc(np.maximum(count, 1e-12), shape, success)
     return np.asarray(np.where(count > 0, inside, 1.0))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betainc
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray
@@ -78,7 +78,7 @@ def many(
     shows = used & (second >= calm + np.log(ratios[1]))
     shows &= first >= np.quantile(first[used], _CALM) + np.log(ratios[0])
     k, n = float(shows.sum()), float(used.sum())
-    p = 1.0 if k <= 0.0 else float(betainc(k, n - k + 1.0, _FEW))
+    p = 1.0 if k <= 0.0 else float(sp.special.betainc(k, n - k + 1.0, _FEW))
     return Many(p_value=p, showing=shows, used=used)
 
 

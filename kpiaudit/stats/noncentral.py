@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammaln
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -118,10 +118,10 @@ def _tables(
     log_weight = np.where(
         weight > 0.0,
         np.log(np.maximum(weight, 1e-300))
-        - gammaln(a + 1.0)
-        - gammaln(row - a + 1.0)
-        - gammaln(column - a + 1.0)
-        - gammaln(total - row - column + a + 1.0)
+        - sp.special.gammaln(a + 1.0)
+        - sp.special.gammaln(row - a + 1.0)
+        - sp.special.gammaln(column - a + 1.0)
+        - sp.special.gammaln(total - row - column + a + 1.0)
         + log_odds * a,
         -np.inf,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtri
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -89,7 +89,7 @@ class OddsRatio:
 
     def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
         """Return the ends of the odds ratio's interval at this level."""
-        half = float(ndtri(0.5 + level / 2.0)) * np.sqrt(self.variance)
+        half = float(sp.special.ndtri(0.5 + level / 2.0)) * np.sqrt(self.variance)
         return np.exp(self.log - half), np.exp(self.log + half)
 
 

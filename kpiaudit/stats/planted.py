@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit
+import scipy as sp
 
 from kpiaudit.stats.predictive import Model, log_odds_ratio, p_values
 from kpiaudit.stats.yardstick import Yardstick, lifted_by
@@ -113,7 +113,7 @@ class Shared:
         """
         if self.own_rate == 0.0:
             return np.zeros(len(log_odds))
-        p = expit(log_odds)
+        p = sp.special.expit(log_odds)
         k, n, mean, variance = (
             counts.per_subject(each)
             for each in (counts.k, counts.n, counts.n * p, counts.n * p * (1.0 - p))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+import scipy as sp
 
 from kpiaudit.stats.tails import fast_upper_tail
 
@@ -151,12 +151,12 @@ def excess_interval(
     k, n, phi = model.k[rows], np.maximum(model.n[rows], 1.0), model.phi[rows]
     a, b = k / phi + 0.5, (n - k) / phi + 0.5
     own = k / n
-    own_low = np.where(k > 0.0, betaincinv(a, b, alpha), 0.0)
-    own_high = np.where(k < n, betaincinv(a, b, 1.0 - alpha), 1.0)
+    own_low = np.where(k > 0.0, sp.special.betaincinv(a, b, alpha), 0.0)
+    own_high = np.where(k < n, sp.special.betaincinv(a, b, 1.0 - alpha), 1.0)
     weights = model.weights(rows)
     base = np.sum(weights * model.mean[rows], axis=1) / n
     variance = np.sum(weights * model.variance[rows], axis=1)
-    extra = ndtri(1.0 - alpha) ** 2 * model.peers[rows] * (variance / n) ** 2
+    extra = sp.special.ndtri(1.0 - alpha) ** 2 * model.peers[rows] * (variance / n) ** 2
     honest = model.yardstick.honest
     honest = honest if len(honest) == 1 else weights
     ends = quantiles(model.grid, honest, (alpha, 1.0 - alpha))

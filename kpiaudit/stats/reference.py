@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -92,7 +92,7 @@ def peer_log_odds(
     a = trust[counts.subject]
     k, n = a * counts.k, a * counts.n
     base = _solve(counts, k, n)
-    p = expit(base + counts.offset)
+    p = sp.special.expit(base + counts.offset)
     if counts.n_strata == 1:
         # The location of the spread absorbs any error here, so nothing is added.
         return base + counts.offset, np.zeros(counts.n_subjects), 0.0
@@ -126,11 +126,11 @@ def peer_log_odds(
 def _solve(counts: Counts, k: FloatArray, n: FloatArray) -> float:
     """Return the common log-odds at which expected events equal the observed ones."""
     events, trials = float(k.sum()), float(n.sum())
-    base = float(logit((events + 0.5) / (trials + 1.0)))
+    base = float(sp.special.logit((events + 0.5) / (trials + 1.0)))
     if not counts.offset.any():
         return base
     for _ in range(12):
-        p = expit(base + counts.offset)
+        p = sp.special.expit(base + counts.offset)
         step = (events + 0.5 - (n @ p) * (trials + 1.0) / max(trials, 1.0)) / max(
             float(n @ (p * (1.0 - p))), 0.1
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -29,7 +29,7 @@ def events(
         Williams (1975), Biometrics 31(4), 949-952 (the beta-binomial; its variance is
         binomial times 1 + (n - 1) rho).
     """
-    p = np.clip(expit(log_odds), 1e-6, 1.0 - 1e-6)
+    p = np.clip(sp.special.expit(log_odds), 1e-6, 1.0 - 1e-6)
     size = float(trials[trials > 0].mean()) if (trials > 0).any() else 1.0
     rho = min(max(dispersion - 1.0, 0.0) / max(size - 1.0, 1.0), 0.3)
     if rho > 1e-6:
@@ -42,7 +42,7 @@ def rates(stratum: IntArray, k: IntArray, n: IntArray) -> FloatArray:
     """Return everybody's log-odds in each row's stratum, shape (n_rows,)."""
     events = np.bincount(stratum, weights=k) + 0.5
     trials = np.bincount(stratum, weights=n) + 1.0
-    out: FloatArray = logit(events / trials)[stratum]
+    out: FloatArray = sp.special.logit(events / trials)[stratum]
     return out
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import gammainc, ndtr
+import scipy as sp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,9 +52,9 @@ def _table(skewness: float) -> FloatArray:
     """
     z = np.arange(2 * _TABLE_SD * _STEPS_PER_SD + 2) / _STEPS_PER_SD - _TABLE_SD
     if skewness == 0.0:
-        return np.asarray(ndtr(z), dtype=np.float64)
+        return np.asarray(sp.special.ndtr(z), dtype=np.float64)
     a = 4.0 / skewness**2
-    return np.asarray(gammainc(a, np.maximum(a + z * np.sqrt(a), 0.0)))
+    return np.asarray(sp.special.gammainc(a, np.maximum(a + z * np.sqrt(a), 0.0)))
 
 
 def _look_up(table: FloatArray, x: FloatArray, tau: FloatArray) -> FloatArray:
@@ -160,7 +160,7 @@ def lifts() -> FloatArray:
     grid = Grid.around(0.0)
     gap = np.maximum(grid.edges[None, :] - grid.points[:, None], 0.0)
     ones = np.ones((len(grid.points), 1))
-    inner = [gammainc(shape, gap / scale) for shape, scale in _LIFTS]
+    inner = [sp.special.gammainc(shape, gap / scale) for shape, scale in _LIFTS]
     out = np.stack([np.diff(np.hstack([0 * ones, i, ones])) for i in inner])
     out.flags.writeable = False
     return out

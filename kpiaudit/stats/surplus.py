@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+import scipy as sp
 
 from kpiaudit.stats.predictive import quantile
 from kpiaudit.stats.reference import Counts
@@ -114,11 +114,11 @@ class Surplus:
             difference from two separate intervals).
         """
         alpha = (1.0 - level) / 2.0
-        z = float(ndtri(1.0 - alpha))
+        z = float(sp.special.ndtri(1.0 - alpha))
         k, n, phi = self.missing[rows], self.trials[rows], self.phi[rows]
         a, b = k / phi + 0.5, (n - k) / phi + 0.5
-        own_low = n * np.where(k > 0.0, betaincinv(a, b, alpha), 0.0)
-        own_high = n * np.where(k < n, betaincinv(a, b, 1.0 - alpha), 1.0)
+        own_low = n * np.where(k > 0.0, sp.special.betaincinv(a, b, alpha), 0.0)
+        own_high = n * np.where(k < n, sp.special.betaincinv(a, b, 1.0 - alpha), 1.0)
         honest = self.honest if len(self.honest) == 1 else self.honest[rows]
         honest = np.broadcast_to(honest, (len(rows), honest.shape[1]))
         base = np.sum(honest * self.mean[rows], axis=1)

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import betainc, gammainc, ndtr, ndtri
+import scipy as sp
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray
@@ -42,17 +42,17 @@ def upper_tail(k: FloatArray, mean: FloatArray, variance: FloatArray) -> FloatAr
     out = np.ones(k.shape)
     some = k > 0.5
     near = some & (np.abs(gap) <= _POISSON * mean)
-    out[near] = gammainc(k[near], mean[near])
+    out[near] = sp.special.gammainc(k[near], mean[near])
     below = some & ~near & (gap < 0.0)
     if below.any():
         m, g, x = mean[below], -gap[below], k[below]
         # Past the end of the matched binomial the tail goes to zero smoothly.
         rest = np.maximum(m * m / g - x + 1.0, 1e-6)
-        out[below] = betainc(x, rest, np.minimum(g / m, 1.0))
+        out[below] = sp.special.betainc(x, rest, np.minimum(g / m, 1.0))
     above = some & ~near & (gap > 0.0)
     if above.any():
         m, g, x = mean[above], gap[above], k[above]
-        out[above] = betainc(x, m * m / g, g / (m + g))
+        out[above] = sp.special.betainc(x, m * m / g, g / (m + g))
     return out
 
 
@@ -74,7 +74,7 @@ def fast_upper_tail(
     # Skewness of small counts makes their far tail much fatter than the normal's.
     hard = exact & (z > -7.0) & (z < 9.0 + 20.0 / np.sqrt(mean + 0.1))
     if z.shape[1] <= _STENCIL * _STRIDE:
-        out = np.asarray(ndtr(-z), dtype=np.float64)
+        out = np.asarray(sp.special.ndtr(-z), dtype=np.float64)
         counts = np.broadcast_to(k, mean.shape)
         out[hard] = upper_tail(counts[hard], mean[hard], variance[hard])
     else:
@@ -109,9 +109,9 @@ def _between(
     )
     # At its ends a tail says nothing about the score, but the normal's is near.
     told = (tail > 1e-290) & (tail < 1.0 - 1e-12)
-    score[needed] = np.where(told, -ndtri(tail), score[needed])
+    score[needed] = np.where(told, -sp.special.ndtri(tail), score[needed])
     along = score @ _interpolation(z.shape[1])
-    return np.asarray(ndtr(-np.where(hard, along, z)), dtype=np.float64)
+    return np.asarray(sp.special.ndtr(-np.where(hard, along, z)), dtype=np.float64)
 
 
 @cache
