@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from kpiaudit.evidence import (
 from kpiaudit.evidence.costs import add_costs, read_costs
 from kpiaudit.evidence.runs import Run, cannot_run, limited
 from kpiaudit.findings import Report, RuleStatus, Selection
+from kpiaudit.frozen import frozen
 from kpiaudit.rulebook import columns_of, read_rules
 from kpiaudit.stats import held, multiplicity
 from kpiaudit.tables import schema
@@ -48,7 +49,7 @@ def _silent(_: str) -> None:
     """Say nothing."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Audit:
     """A report, and the runs behind it for whoever asks for records."""
 

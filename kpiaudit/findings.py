@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from kpiaudit.frozen import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,7 +46,7 @@ class Subject:
     team_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Effect:
     """An estimate with its interval, in `unit`; None where it can't be computed."""
 
@@ -56,7 +58,7 @@ class Effect:
     unit: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Evidence:
     """A number behind a finding, with its name and unit; `text` is a sentence."""
 
@@ -66,7 +68,7 @@ class Evidence:
     text: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Explanation:
     """An innocent explanation and how far the data rule it out.
 
@@ -88,7 +90,7 @@ class Explanation:
     rests_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Corroboration:
     """What another source says about exactly the flagged records.
 
@@ -112,7 +114,7 @@ class Corroboration:
     voice: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Restated:
     """The KPI as reported and as it would have been without the pattern."""
 
@@ -125,7 +127,7 @@ class Restated:
     assumption: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cost:
     """Harm in money; for a team, queue or floor, never for a person."""
 
@@ -136,7 +138,7 @@ class Cost:
     basis: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RestsOn:
     """A column that a finding rests on, who wrote it, and for what it was used."""
 
@@ -145,7 +147,7 @@ class RestsOn:
     role: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Histogram:
     """Counts in equal bins, for findings whose evidence is a shape.
 
@@ -166,7 +168,7 @@ class Histogram:
     unit: str = "s"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Selection:
     """Selection across rules (Benjamini & Bogomolov 2014): level left for this rule."""
 
@@ -175,7 +177,7 @@ class Selection:
     level: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Suppressed:
     """Why and until which day a finding does not count for the exit status."""
 
@@ -183,7 +185,7 @@ class Suppressed:
     until: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Gone:
     """A finding of the baseline that this run does not have.
 
@@ -200,7 +202,7 @@ class Gone:
     tested: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Compared:
     """What the report was compared with, and what is no longer there."""
 
@@ -208,7 +210,7 @@ class Compared:
     gone: tuple[Gone, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Finding:
     """One pattern at one subject; the fields are those of the report's contract."""
 
@@ -248,7 +250,7 @@ class Finding:
     suppressed: Suppressed | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SmallestDetectable:
     """The effect that the data at hand would show with the stated power."""
 
@@ -257,7 +259,7 @@ class SmallestDetectable:
     power: float = 0.8
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class PlaceboRuns:
     """How often a placebo was run, and how often it would have been reported."""
 
@@ -265,7 +267,7 @@ class PlaceboRuns:
     flagged: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RuleStatus:
     """What became of a rule: that it ran, or why it could not.
 
@@ -308,7 +310,7 @@ class RuleStatus:
     selection: Selection | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DataNote:
     """Something about the data itself, with a count and where to look.
 
@@ -328,7 +330,7 @@ class DataNote:
     examples: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Input:
     """One table that was read from one path.
 
@@ -353,7 +355,7 @@ class Input:
     period_end: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Report:
     """Everything that a scan says, in a stable order."""
 

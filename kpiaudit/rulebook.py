@@ -7,7 +7,7 @@ import datetime
 import math
 import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import yaml
 from kpiaudit.detectors import catalogue, sources
 from kpiaudit.errors import RuleError, guess
 from kpiaudit.findings import Severity
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.plain_yaml import read_yaml
 
@@ -30,7 +31,7 @@ _MAX_BYTES = 1_000_000
 _Fast = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rule:
     """A detector, tuned.
 

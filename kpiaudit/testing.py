@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from kpiaudit.audit import audit
 from kpiaudit.errors import DetectorError
+from kpiaudit.frozen import frozen
 from kpiaudit.rulebook import Rule
 from kpiaudit.tables import schema
 from kpiaudit.tables.engine import collect
@@ -35,7 +36,7 @@ HEADINGS = (
 _NOMINAL = 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Checked:
     """What `check_detector` measured.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 
 from kpiaudit.cli.writing import say
 from kpiaudit.errors import RuleError, guess
+from kpiaudit.frozen import frozen
 
 FILE = "kpiaudit.yaml"
 _WITHOUT = {
@@ -67,7 +68,7 @@ VARIABLES = {
 """What the environment may say; another name with our prefix is most likely a slip."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Configuration:
     """What a configuration file says; empty if there is none.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kpiaudit.cli import completing
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.dataset import Dataset
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Source:
     """What is to be loaded, as the command line says it."""
 
@@ -59,7 +59,7 @@ class Source:
         return load(self.paths, engine=self.engine, only=only, **self.keywords())
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Choice:
     """Which rules are to run, as the command line says it."""
 

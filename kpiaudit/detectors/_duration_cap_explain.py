@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from kpiaudit.detectors import _duration_cap_agents as agents
 from kpiaudit.detectors._places import place
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Corroboration, Effect, Explanation
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._duration_cap_find import Cap
@@ -72,7 +72,7 @@ EXPLAIN = (
 _MIN_THERE = 30  # calls of others at the same place
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Near:
     """A flagged row, the cutoff that it is about, and the detector's windows.
 

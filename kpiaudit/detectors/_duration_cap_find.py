@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from kpiaudit.detectors._duration_cap_search import (
     propose,
     unsearched,
 )
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.bunching import excess_below
 from kpiaudit.stats.cutoffs import find_cutoffs
 from kpiaudit.stats.heaping import free_seconds, rounding
@@ -39,7 +40,7 @@ _BETTER = 3.0  # standard errors by which talk alone has to stand out more
 _TYPICAL_S = 420  # where the smallest pile-up is stated
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Windows:
     """Where the windows around a cutoff lie, in whole seconds.
 
@@ -57,7 +58,7 @@ class Windows:
     width: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Layout:
     """Sites whose systems round durations, and cut calls, alike.
 
@@ -89,7 +90,7 @@ class Layout:
         return Windows(low=high - width - unit, high=high, width=width)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cap:
     """A cutoff to test.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from kpiaudit.detectors._duration_cap_agents import (
 )
 from kpiaudit.detectors._duration_cap_cuts import LONGEST_S, flattened
 from kpiaudit.detectors._duration_cap_find import bin_width, histogram
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.bunching import excess_below
 from kpiaudit.stats.curves import Bins, fit_curves
 from kpiaudit.stats.excess import Bunching
@@ -42,7 +42,7 @@ _MIN_CURVE = 200  # calls below the window, to continue a curve from there
 _BEFORE, _ROOM = 150, 60  # seconds of the curve below, and needed above the cutoff
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Pile:
     """What a curve says about a queue or the floor at one cutoff.
 
@@ -62,7 +62,7 @@ class Pile:
     curve: FloatArray
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Place:
     """Where the curve is drawn: windows and bins of one cutoff on some sites."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import peers
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _SWAPPED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Counts:
     """Calls around a cutoff, one row per agent and stratum.
 

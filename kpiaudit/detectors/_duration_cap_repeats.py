@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import contrast, multiplicity
 from kpiaudit.stats.contrast import Innocent, Peers
 
@@ -34,7 +34,7 @@ _OWN_SPREAD = 0.04
 end near the cutoff, against those that end around it: sd 0.2."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Repeats:
     """Calls near a cutoff and around it, and how many were followed by another one.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import peers
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _FEW_AGENTS = 60  # of whom too few to learn an honest spread well from one cuto
 _MOST_PAIRS = 800  # of agent and cutoff, from which the honest spread is learned
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Blocks:
     """Calls per agent and block of seconds.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
 from kpiaudit.detectors import _early_closure_events as events
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import NEVER, Along, upcoming
 
@@ -55,7 +55,7 @@ COUNTS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Windows:
     """What the counting needs from the parameters.
 

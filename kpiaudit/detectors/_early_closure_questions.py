@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import conjunction, peers, selection
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
@@ -33,7 +34,7 @@ _WEAK_BOUNCE, _WEAK_NEAR = 1.5, 1.1
 was due: the other questions that are left, a hasty habit answers with yes as well."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Limits:
     """The hypotheses: what an honest agent may still show.
 
@@ -56,7 +57,7 @@ class Limits:
     min_near: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Counted:
     """The summaries with agents numbered in their order."""
 

@@ -7,13 +7,13 @@ Without a table `incentives` or a target in `kpis` nothing is read or asked.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 
 from kpiaudit.findings import Evidence, RestsOn
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import held
 from kpiaudit.stats.gradient import Cells, gradient
 from kpiaudit.stats.standing import Target
@@ -44,7 +44,7 @@ _PERIODS = frozenset({"day", "week", "month", "quarter"})
 _MOST_BY_HOUR = 2_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Scheme:
     """What was paid for, or agreed as a target.
 

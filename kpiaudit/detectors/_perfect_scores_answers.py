@@ -6,7 +6,7 @@ so each agent is asked two questions, and the larger p-value decides.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import scipy as sp
 
 from kpiaudit.detectors._perfect_scores_count import STRATA
 from kpiaudit.detectors._perfect_scores_questions import SIGNS, rates, signs
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.conjunction import both, lifted
 from kpiaudit.stats.multiplicity import cauchy
 
@@ -50,7 +51,7 @@ _RAISED = 0.2
 _FIELDS = ("trials", "observed", "expected", "ratio", "ratio_low", "ratio_high")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Answers:
     """P-values of both questions: `first` per agent, `each` per sign and agent."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ COUNTS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Windows:
     """Lengths and sizes that the counting needs.
 

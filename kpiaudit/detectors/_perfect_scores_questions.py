@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kpiaudit.detectors._perfect_scores_count import STRATA
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import peers, selection
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
@@ -37,7 +38,7 @@ _POOLED = ("administered_by",)
 _BY_CHANNEL = ("contact", "channel", "administered_by")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cells:
     """The counts with agents numbered, and their days where there are days.
 

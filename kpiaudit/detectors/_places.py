@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Summary
@@ -20,7 +21,7 @@ _FEW_OTHERS = 4
 _TEN_TO_ONE = float(np.log(10.0))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Place:
     """An agent at the place of most events, the agent elsewhere, others there.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ COUNTS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Windows:
     """What the counting needs from the parameters.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import conjunction, peers, selection
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables
@@ -32,7 +33,7 @@ them a newcomer, named somebody; with .3, 6 did."""
 _KEYS = ("pair", "agent_id", "clock")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Limits:
     """The hypotheses: what an honest agent may still show.
 
@@ -53,7 +54,7 @@ class Limits:
     min_days: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Counted:
     """The summaries of one pair, with agents numbered in their order."""
 
@@ -106,7 +107,7 @@ class Counted:
         return np.asarray(days, dtype=np.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Answers:
     """What the two questions gave for one pair of stamp and later instant.
 

@@ -15,6 +15,7 @@ import numpy as np
 import scipy as sp
 
 from kpiaudit.detectors.base import Summary
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import replicate
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Habit:
     """How honest agents differ in one link of a chain.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import scipy as sp
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._short_calls_questions import MIN_DAYS, NAMES
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.detectors._short_calls_questions import Asked, Question
@@ -35,7 +36,7 @@ _CHOSEN_SHARE = 2.0 / 3.0
 _STEPS = 8
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Answer:
     """P-values of one question, and the outcomes that they come from.
 
@@ -177,7 +178,7 @@ def combine(asked: Asked, score: Outcome | None = None) -> Outcome:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Look:
     """Answers that are added up, and the share of the error rate that they get."""
 

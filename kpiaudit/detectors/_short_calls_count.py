@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.neighbours import REACH_MS, Sequence, with_neighbours
 from kpiaudit.tables.sharing import narrow, once, settled
 
@@ -32,7 +32,7 @@ DENSITY_S = 60
 """Durations below this many seconds are counted second by second."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Windows:
     """Lengths that the counting needs, in the units of the parameters.
 

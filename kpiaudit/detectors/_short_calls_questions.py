@@ -8,11 +8,11 @@ Hanging up raises all three.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import peers
 from kpiaudit.stats.dispersion import day_dispersion
 
@@ -30,7 +30,7 @@ _LARGE_QUEUE = 200
 """Short calls with a known customer from which a queue has a redial rate of its own."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Question:
     """Events of trials per row of counts, and who is asked with whom as peers.
 
@@ -99,7 +99,7 @@ class Question:
         return sums.astype(np.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Asked:
     """What was asked, and the answers with everybody as peers.
 
@@ -175,7 +175,7 @@ def _added(rows: Summary, names: tuple[str, ...]) -> IntArray:
     return out
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Days:
     """Counts per agent and day, where the export has days."""
 

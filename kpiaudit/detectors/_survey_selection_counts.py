@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
 from kpiaudit.detectors._survey_selection_log import flag, invitations, log, total
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import Along, highest_before, stepped
 
@@ -36,7 +36,7 @@ LENGTH_S = 180
 LENGTH_STEP_S = 5
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Windows:
     """Thresholds of the signs of trouble.
 

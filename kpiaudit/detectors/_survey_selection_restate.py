@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kpiaudit.findings import Evidence, Restated
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.odds import OddsRatio, Tables, odds_ratio
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Score:
     """The mean score as answered and weighted to the mix of all contacts."""
 

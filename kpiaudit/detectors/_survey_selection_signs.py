@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import scipy as sp
 
 from kpiaudit.detectors import _survey_selection_hidden as hidden
 from kpiaudit.detectors._survey_selection_counts import INDEPENDENT, OWN, STRATA
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import peers, selection
 from kpiaudit.stats.many import Many, log_odds, many
 from kpiaudit.stats.multiplicity import cauchy
@@ -49,7 +49,7 @@ _RATIOS = ("ratio", "ratio_low", "ratio_high")
 _OWN_FIELDS = ("odds_ratio", "odds_low", "odds_high")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cells:
     """The summary of cells with agents and strata numbered.
 
@@ -102,7 +102,7 @@ class Cells:
         return tuple(name for name in ORDER if name in self.counts)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Question:
     """How much trouble a test needs, and which excess is still allowed."""
 

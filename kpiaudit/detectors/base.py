@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from kpiaudit.detectors.summary import Summary
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +59,7 @@ def param(default: Any, *, unit: str, doc: str, low: float | None = None) -> Any
     return field(default=default, metadata={"unit": unit, "doc": doc, "low": low})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Explain:
     """An innocent explanation, what is asked about it, and what then happens.
 
@@ -78,7 +79,7 @@ class Explain:
     then: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Alternative:
     """What innocent records look like, so that other sources can tell the difference.
 
@@ -108,7 +109,7 @@ class Alternative:
 Summaries: TypeAlias = "Mapping[str, Summary]"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Tested:
     """The outcome for one kind of subject, with the subjects' ids in its order.
 
@@ -127,7 +128,7 @@ class Tested:
     unit: str = "contacts"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Verdicts:
     """What a detector's test gives back for one rule.
 
@@ -146,7 +147,7 @@ class Verdicts:
     skipped: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Row:
     """One flagged subject, with everything that its wording may draw on.
 
@@ -182,7 +183,7 @@ class Row:
         return float(array[self.index])
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Account:
     """A flagged row in words and figures; the scan makes a `Finding` of it.
 

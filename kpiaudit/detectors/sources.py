@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from kpiaudit.frozen import frozen
 
 MINUTE_MS = 60_000
 DAY_MS = 1440 * MINUTE_MS
@@ -30,7 +31,7 @@ SCHEMES: tuple[str, ...] = (
 """Columns that say who is paid for what, for rules that ask whether it shows."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Source:
     """Another table's answer about flagged records.
 

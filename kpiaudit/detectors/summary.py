@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +22,7 @@ _ORIGIN = ("origin", "")
 """Where a part keeps the summary and the rows that it was taken from."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Summary:
     """A collected summary: few rows, sorted, as numpy columns.
 

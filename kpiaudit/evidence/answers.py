@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import contrast as stats
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ FEWEST_EVENTS = 5
 """Times that something must have followed, over both; else it hardly ever happens."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cells:
     """Counts per agent, queue and hour, as arrays of one length.
 
@@ -144,7 +145,7 @@ class Cells:
         return self.rows.once("flagged", lambda: self.whose(~self.control))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Answer:
     """What one source says about one finding."""
 
@@ -207,7 +208,7 @@ def _own_control(
     return replace(peers, rate=rate, weight=weight, events=events, records=records)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Heard:
     """What other sources were asked about a rule's records, and their counts.
 

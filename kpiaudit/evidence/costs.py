@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from kpiaudit.errors import RuleError, guess
 from kpiaudit.findings import Cost
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,7 +26,7 @@ _Range = tuple[float, float, float]
 """Value, lower and upper end."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class UnitCosts:
     """What one of each costs the company; None where that is not said.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy as sp
 
 from kpiaudit.errors import TableError
+from kpiaudit.frozen import frozen
 from kpiaudit.outputs.csv import cell
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _KINDS = ("queue", "category", "channel")
 _TIMES = ("started_at", "opened_at", "placed_at")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sheet:
     """A blind sheet, and the key that stays with whoever asked for it.
 
@@ -68,7 +68,7 @@ class Sheet:
     control: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Score:
     """What listening said.
 

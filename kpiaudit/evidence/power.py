@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import scipy as sp
 
 from kpiaudit.findings import SmallestDetectable
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, multiplicity
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Measure(Protocol):
         """Plant these shares and return the agents' p-values; nan is untestable."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sized:
     """Agents of one size, and the share that would be found with 80 % power.
 
@@ -214,7 +214,7 @@ def search(
     return float(np.exp(known.share))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Crossing:
     """Where planted agents begin to be found, as far as is known.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -10,6 +10,7 @@ import numpy as np
 
 from kpiaudit.detectors.base import Summary
 from kpiaudit.findings import Restated
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import neighbours
 from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.engine import collect, flag
@@ -32,7 +33,7 @@ _KEYS = ("call_id", "agent_id", "at_ms")
 _SUMS = ("calls", "handle_ms", "handle_sq", "offered", "in_time", "known", "quiet")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Sums:
     """Sums over some subject's calls, and over the flagged ones among them."""
 

@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors.base import Verdicts
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.held import Yardsticks
 from kpiaudit.tables.dataset import local_day
 
@@ -74,7 +75,7 @@ class Run:
     unheard: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Roster:
     """Team and period of every agent; the team is the one with most records."""
 

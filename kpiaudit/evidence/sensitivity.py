@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
 
 from kpiaudit.evidence import power
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ _RUNS = 10
 _CHECKS = 12
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Many:
     """Agents who do it at the same time.
 
@@ -42,7 +42,7 @@ class Many:
     floor: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sensitivity:
     """What one rule could find.
 

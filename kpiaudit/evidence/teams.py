@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import multiplicity
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ CLUSTERED = 0.01
 """Largest chance that flagged agents fall so unevenly on teams by themselves."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cluster:
     """A team in which flagged agents pile up.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit.errors import RuleError
 from kpiaudit.findings import SCHEMA, Severity
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,7 @@ _MAX_BYTES = 200_000_000
 """A report of a hundred thousand findings has half as much."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Known:
     """A finding of the earlier run: its identity and its magnitude.
 
@@ -41,7 +42,7 @@ class Known:
     accepted: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Baseline:
     """What an earlier run said.
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from kpiaudit.errors import RuleError, guess
+from kpiaudit.frozen import frozen
 
 _KEYS = ("finding", "reason", "until", "up_to")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Suppression:
     """A finding that somebody has looked at and accepted until a day.
 

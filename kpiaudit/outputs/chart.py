@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from kpiaudit.frozen import frozen
 from kpiaudit.outputs.words import amount
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ HEIGHT = 7
 AS_EXPECTED, MORE, FEWER = "█", "▒", "·"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Bins:
     """A histogram with neighbouring bins merged until it fits."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kpiaudit.frozen import frozen
 from kpiaudit.outputs.rule_words import known_share, selection_line
 from kpiaudit.outputs.words import (
     amount,
@@ -44,7 +44,7 @@ _NO_CERTIFICATE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Item:
     """A label and what stands beside it, a sentence a line."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.yardstick import ALONE
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _ARRAYS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Alike:
     """Subjects of whom the same is known.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.excess import Bunching as Bunching  # noqa: PLC0414  # for callers
 from kpiaudit.stats.excess import measure_bins, of_all_calls
 from kpiaudit.stats.heaping import Heap, free_seconds, rounding, used_share
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, IntArray
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Frame:
     """Where the window and the curve lie, in values relative to the cutoff."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,7 +35,7 @@ MOST_WEIGHT = _KEPT_BACK + (1.0 - _KEPT_BACK) * _MOST
 _GRID = (np.arange(100) + 0.5) / 100
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Innocent:
     """Share of records followed by something, were the innocent explanation true.
 
@@ -53,7 +54,7 @@ class Innocent:
     records: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Contrast:
     """How much more often something followed than innocent explanations would have it.
 
@@ -119,7 +120,7 @@ def innocent(
     return peers.innocent(mine=mine, size=size, members=members)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Peers:
     """What peers' equivalent records say, whoever's own mix it is asked for.
 

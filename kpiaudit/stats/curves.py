@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,7 @@ _TOLERANCE = 1e-5  # Newton doubles the digits: the step after is far smaller
 _PATIENCE = 3  # degrees without improvement before a histogram is left alone
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Curves:
     """Fitted curves, one per histogram.
 
@@ -44,7 +46,7 @@ class Curves:
     degree: NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Bins:
     """Counts in bins, and what is to be done with each bin.
 

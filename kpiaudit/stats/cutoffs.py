@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.excess import Bunching, measure_bins, of_all_calls
 from kpiaudit.stats.heaping import free_seconds, rounding, used_share
 
@@ -24,7 +25,7 @@ _ROUND_BONUS = 0.5  # ... worth this many standard errors when choosing
 _INTERESTING = 3.0  # standard errors in the half that chooses
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cutoff:
     """A duration below which calls pile up.
 
@@ -54,7 +55,7 @@ class Cutoff:
     tested_on: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Search:
     """What the scan of one half needs."""
 

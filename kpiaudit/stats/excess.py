@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.curves import Bins, Curves, fit_curves, pick, put, select, take
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _EVIDENT = 3.0  # standard errors from which the missing mass above is modelled 
 _NORMAL_95 = 1.959963984540054
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Bunching:
     """Excess mass at a cutoff, of one or many histograms.
 

@@ -6,11 +6,12 @@ Each subject is compared with itself, within the same period and stratum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.odds import Tables, odds_ratio
 from kpiaudit.stats.selection import withheld
@@ -29,7 +30,7 @@ _MARGIN = 1.0
 thresholds overlap, and the real one loses to chance often."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cells:
     """Counts per subject, day, hour and stratum, in any order.
 

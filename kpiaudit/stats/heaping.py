@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import gcd, lcm
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,7 @@ UNITS = (5, 6, 10, 15, 30, 60)
 _MINUTE = 60
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Heap:
     """A unit to which part of the durations is rounded.
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Yardsticks:
     """The yardsticks of one test, in the order in which it fitted them."""
 
@@ -35,7 +37,7 @@ class Yardsticks:
     answers: list[_Answer] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Kept:
     """One fitted comparison.
 
@@ -50,7 +52,7 @@ class _Kept:
     measure: Measure
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Answer:
     """What was asked once, of counts that planting may leave alone."""
 

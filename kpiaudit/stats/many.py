@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray
@@ -20,7 +21,7 @@ _MASKED = 0.01
 _FEWEST = 6
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Many:
     """How many subjects show both, and who.
 

@@ -7,11 +7,12 @@ reference odds ratio form an exponential family in that deviation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -22,7 +23,7 @@ _DENSE = 12.0
 _CHUNK = 4_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Corners:
     """Summed corner counts of each subject's tables, as functions of the deviation.
 

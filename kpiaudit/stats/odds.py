@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -16,7 +17,7 @@ def _sums(index: IntArray, values: FloatArray, size: int) -> FloatArray:
     return np.asarray(np.bincount(index, values, minlength=size), dtype=np.float64)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Tables:
     """A 2 x 2 table per subject and stratum: trouble against invitation.
 
@@ -80,7 +81,7 @@ class Tables:
         return _sums(self.subject, values, self.n_subjects)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class OddsRatio:
     """Logged Mantel-Haenszel odds ratios and their variances; nan where undefined."""
 

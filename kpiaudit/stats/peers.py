@@ -7,11 +7,12 @@ events, averaged over everything that the peers leave open about the honest spre
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, planted
 from kpiaudit.stats.alike import Alike
 from kpiaudit.stats.asymmetry import asymmetry
@@ -190,7 +191,7 @@ def _measured(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Question:
     """Who the peers are, how noisy all are, and which excess is still allowed."""
 
@@ -201,7 +202,7 @@ class _Question:
     about: BoolArray | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Fit:
     """The honest spread, and what it was learnt from; `odds` are peers', per row.
 

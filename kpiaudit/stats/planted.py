@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.predictive import Model, log_odds_ratio, p_values
 from kpiaudit.stats.yardstick import Yardstick, lifted_by
 
@@ -24,7 +25,7 @@ _BLOCK = 256
 Moments = tuple["FloatArray", "FloatArray"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rates:
     """Log-odds that peers give per subject and stratum.
 
@@ -68,7 +69,7 @@ class Rates:
         return key[order], order
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Shared:
     """What each subject adds to the rates by which all the others are measured.
 

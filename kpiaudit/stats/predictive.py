@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.tails import fast_upper_tail
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _CAP = 50.0
 _BLOCK = 512
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Model:
     """Moments of every subject's count along the grid, and its honest distribution."""
 

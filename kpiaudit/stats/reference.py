@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
@@ -16,7 +17,7 @@ _BETWEEN_PRIOR = 0.3
 """Standard deviation of strata on the log-odds scale where two or three show little."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Counts:
     """Rows of counts, already sorted out.
 

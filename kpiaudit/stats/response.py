@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +23,7 @@ _DENSE = 4
 """Numbers per row of counts up to which tables of subjects and bins pay."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Response:
     """Expected events of a subject as smooth functions of one added log-odds.
 

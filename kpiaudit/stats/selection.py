@@ -7,11 +7,12 @@ more than honest subjects differ.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, planted, predictive
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import odds_ratio, peers_log_odds
@@ -153,7 +154,7 @@ def _measured(
     return replace(out, extra={**out.extra, "within": within})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Question:
     """How noisy the counts are, which excess is allowed, and what honest peers are."""
 
@@ -165,7 +166,7 @@ class _Question:
     averaged: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Fit:
     """The honest spread, every subject on the grid, and who may be tested."""
 
@@ -177,7 +178,7 @@ class _Fit:
     rates: planted.Rates
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Moments:
     """What subjects' tables say along the grid.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ _LIFTS = ((2.0, 0.45), (16.0, 1.1 / 16.0), (16.0, 1.65 / 16.0))
 """Gamma densities (shape, scale) of a lift: of any size; about x3; about x5."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Shape:
     """A family of honest spreads: its cdf in units of the width, and its prior."""
 
@@ -122,7 +123,7 @@ def _shapes() -> tuple[Shape, ...]:
 SHAPES = _shapes()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Grid:
     """Points on the log-odds scale, dense in the middle, and the edges between them."""
 

@@ -8,11 +8,11 @@ of log-odds, so that a shape is nothing but a row of cell masses.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.shapes import SHAPES, Grid, lifts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _SHARE_PRIOR = np.array(
 """Share of lifted subjects and kind of their lift, and how likely beforehand."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Spread:
     """The posterior of the honest spread, on a set of hypotheses.
 
@@ -115,7 +115,7 @@ class Spread:
         return float(self.weight[mine].sum())
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Lattice:
     """Where the posterior of one shape is looked for: centres and half-widths."""
 
@@ -220,7 +220,7 @@ def _near(spread: Spread, shape: int, grid: Grid) -> _Lattice:
     return _Lattice.around(spread, shape, moved)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Evidence:
     """Likelihoods of subjects, and those of subjects lifted in each way.
 
@@ -257,7 +257,7 @@ def _in_pairs(values: FloatArray) -> FloatArray:
     return np.concatenate([means, values[..., even:]], axis=-1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Boxes:
     """Where the posterior of every shape is looked for, one entry per shape."""
 
@@ -300,7 +300,7 @@ class _Boxes:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Look:
     """Hypotheses of all shapes on one lattice each, shape (shapes, hypotheses)."""
 

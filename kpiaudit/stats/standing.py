@@ -7,10 +7,11 @@ contacts before the hour, what is left from the subject's own earlier pace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +30,7 @@ _LATE_START = 0.1
 """Share of a period that may be missing at the start of the data."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Target:
     """A threshold that pays.
 
@@ -52,7 +53,7 @@ class Target:
     last: int = 2**31
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Hours:
     """Work per subject and hour, sorted by both; each hour once.
 
@@ -73,7 +74,7 @@ class Hours:
     n_subjects: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Standing:
     """What the score said before each hour.
 
@@ -158,7 +159,7 @@ def _step(threshold: float) -> float:
     return 0.1 * threshold
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Usual:
     """What a subject had shown before the day of each row.
 
@@ -200,7 +201,7 @@ class _Usual:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Floor:
     """The median subject, and the usual course of a day."""
 

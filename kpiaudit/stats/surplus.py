@@ -8,12 +8,12 @@ subject's contacts without trouble, which the pattern leaves alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy as sp
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.predictive import quantile
 from kpiaudit.stats.reference import Counts
 from kpiaudit.stats.response import Response
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.shapes import Grid
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Surplus:
     """Missing contacts with trouble, and what would be missing without a pattern.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.stats.shapes import SHAPES, lifts
 from kpiaudit.stats.spread import KIND, SHARE
 
@@ -21,7 +21,7 @@ ALONE = 400
 """Up to this many subjects each one is left out of its own yardstick."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Yardstick:
     """The honest distribution by which each subject is measured.
 

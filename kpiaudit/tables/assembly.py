@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,7 +52,7 @@ GENESYS_SURVEYS = (
 """Columns of a survey, named as in the conversation."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Assembly:
     """How rows come about.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
 from kpiaudit.findings import DataNote
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.clocks import places
 from kpiaudit.tables.engine import collect, flag
@@ -51,7 +51,7 @@ QUESTIONS = {"counts": (), "hours": ("day", "hour"), "teams": ("team_id", "day")
 """What is asked of a table, and by what its rows are grouped for that."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Check:
     name: str
     kind: str

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from kpiaudit.findings import DataNote
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.engine import collect, flag
 from kpiaudit.tables.parts import parts
@@ -37,7 +38,7 @@ _PLACE_SHARE = 0.05
 _PLACE_TIMES = 10
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Jump:
     """A row that stands before the one above it; instants in milliseconds."""
 
@@ -62,7 +63,7 @@ class _Jump:
         return self.above - self.here
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Jumps:
     """What is to be said of a file's clock, and which instants it passed twice.
 

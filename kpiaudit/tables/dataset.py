@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 from kpiaudit.errors import TableError
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +28,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Frame: TypeAlias = "nw.LazyFrame[Any]"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Dataset:
     """Canonical tables as lazy frames, with what is known about them.
 

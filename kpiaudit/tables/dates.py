@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
 
+from kpiaudit.frozen import frozen
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -44,7 +46,7 @@ FIRST_MS = 0
 LAST_MS = 4_102_444_800_000  # 2100-01-01: later dates mean "never"
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Shape:
     """How a cell is written.
 

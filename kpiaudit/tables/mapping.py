@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, TypeAlias
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,7 @@ UNITS = (
 """Units that a column may declare; the last four are for instants."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Condition:
     """A test of one source column; texts are compared without case and outer spaces.
 
@@ -50,7 +52,7 @@ When: TypeAlias = tuple[Condition, ...]
 """Conditions that must all hold."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Case:
     """What a cell becomes when the conditions hold: a text, or another column's."""
 
@@ -59,7 +61,7 @@ class Case:
     column: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cell:
     """How one canonical column comes about.
 
@@ -134,7 +136,7 @@ class Cell:
         return tuple(dict.fromkeys(found))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Keep:
     """Which of several deliveries of one record counts.
 
@@ -149,7 +151,7 @@ class Keep:
     record: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Target:
     """What one source feeds into one canonical table.
 
@@ -182,7 +184,7 @@ class Target:
         return tuple(dict.fromkeys(found))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SourceMapping:
     """One export format: how it is recognised, and what it feeds.
 

@@ -7,13 +7,14 @@ windows of texts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 import polars as pl
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.order import NEVER, Columns, Held, Order, Part, beside
 from kpiaudit.tables.parts import parts
@@ -31,7 +32,7 @@ CONTACT = "next_contact_ms"
 """Column with the time from a call's end to its customer's next contact."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sequence:
     """Which rows follow each other.
 

@@ -7,12 +7,12 @@ parts of the customers in the temporary folder, one of which is in memory at a t
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.packed import Packed
 from kpiaudit.tables.parts import parts
@@ -43,7 +43,7 @@ Columns = dict[str, "NDArray[Any]"]
 """Values by name, for the rows of a part or of a table."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Part:
     """Some of the customers' rows, by customer, instant and id.
 
@@ -280,7 +280,7 @@ def _loaded(path: Path) -> Part:
     return Part(**{name: np.load(path / f"{name}.npy") for name in _NAMES})
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Held:
     """A column of a table by the position of its rows, in memory or on disk.
 

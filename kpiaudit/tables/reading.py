@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from kpiaudit.errors import TableError
 from kpiaudit.findings import Input
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.assembly import assembled
 from kpiaudit.tables.cells import any_holds
 from kpiaudit.tables.columns import Context
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.textfile import RawTable
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Options:
     """What holds for every file.
 
@@ -46,7 +47,7 @@ class Options:
     order: Order | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Read:
     """One file that was read.
 

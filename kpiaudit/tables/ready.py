@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.sentence import SHOWN, Sentence
 
@@ -24,7 +24,7 @@ LONGEST_S = 1e12
 _HEAD = 100_000
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Ready:
     """A canonical table as it is scanned.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from kpiaudit.errors import RuleError, TableError, guess
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import meant_as, named_table
 from kpiaudit.tables.grammar import no_preset, read_presets
@@ -22,7 +23,7 @@ class UnrecognisedError(TableError):
     """Nothing recognises the file; in a folder that is a note."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Known:
     """What may recognise a file.
 
@@ -75,7 +76,7 @@ def _layout_told(mapping: SourceMapping) -> bool:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Match:
     """What a file was taken for, and why."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.errors import TableError
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.quotes import mend
 from kpiaudit.tables.source import max_field_bytes
 
@@ -24,7 +25,7 @@ class NotUtf8Error(Exception):
     """The bytes are in an older, one-byte encoding: read the file again with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Block:
     """Records with the right number of fields.
 

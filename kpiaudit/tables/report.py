@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.assemble import DERIVED_TALK
 from kpiaudit.tables.describe import how
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from kpiaudit.tables.reading import Read
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ColumnReport:
     """One canonical column that a file gives.
 
@@ -49,7 +50,7 @@ class ColumnReport:
     unreadable: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class FileReport:
     """What became of one file.
 
@@ -99,7 +100,7 @@ class FileReport:
         return self.tables[0] if self.tables else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Examined:
     """What `inspect` says.
 

@@ -6,11 +6,11 @@ import codecs
 import csv
 import io
 import re
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 from kpiaudit.errors import TableError
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.assembly import QUEUE_LOG
 from kpiaudit.tables.importids import stated_zone
@@ -61,7 +61,7 @@ class NoTableError(TableError):
     """The file holds no table, nor remains of one; in a folder that is a note."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Sniffed:
     """What a file is.
 

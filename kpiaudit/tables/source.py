@@ -9,10 +9,10 @@ import lzma
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from kpiaudit.errors import RuleError, TableError
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.zstd import most_bytes
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def max_field_bytes() -> int:
     return int(limit("KPIAUDIT_MAX_FIELD_MB", 16) * 2**20)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Source:
     """One file, one member of a zip archive, or standard input.
 

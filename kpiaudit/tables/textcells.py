@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import columns as cols
 from kpiaudit.tables import dates, parse
 from kpiaudit.tables.columns import Column
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LONGEST_NOTHING = max(map(len, parse.nothing()))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Seen:
     """Which characters a part of a file holds anywhere: what need not be looked for.
 

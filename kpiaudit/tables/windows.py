@@ -7,11 +7,12 @@ thousands of small groups, as customers are, polars' own windows take ten times 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import polars as pl
+
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ _ROOM = 2**24
 """Beyond any day number, on either side of nil: a group and a day make one integer."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Along:
     """Rows that belong together, and their order.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import polars as pl
 
 from kpiaudit.errors import RuleError, TableError, guess
 from kpiaudit.findings import DataNote
+from kpiaudit.frozen import frozen
 from kpiaudit.tables import schema
 from kpiaudit.tables.discover import discover, named_sources
 from kpiaudit.tables.engines.backend import NotCanonicalError
@@ -26,7 +26,7 @@ CATALOGUE = "spark:"
 _REMOTE = ("dbfs:/",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class File:
     """One path, catalogue table or frame, as the report lists it.
 
@@ -43,7 +43,7 @@ class File:
     source: Source | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Piece:
     """Input of one canonical table with one schema, not read yet.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from kpiaudit.errors import guess
+from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,7 +145,7 @@ TABLES: tuple[str, ...] = (
 """Tables that a simulated centre can have."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Plant:
     """A pattern planted into some agents.
 
@@ -194,7 +194,7 @@ class Plant:
         return self.how or HOW[self.pattern][0]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Centre:
     """A customer-service centre to simulate; every setting has a default.
 
@@ -286,7 +286,7 @@ class Centre:
         return datetime.fromisoformat(self.start).weekday()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Simulated:
     """Canonical tables of a simulated centre, and what was planted into them.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.simulate.spread import Spread, stream
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SHARE = 0.1
 """Share of the agents that a look-alike's part is given to."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Floor:
     """The staff of a centre and their rosters; arrays are per agent, or agent and day.
 

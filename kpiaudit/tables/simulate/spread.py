@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kpiaudit.frozen import frozen
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -72,7 +73,7 @@ def shift_across(
     return np.where(moved, 2 * cut - 1 - values, values)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Spread:
     """Honest differences between agents, one independent draw per propensity.
 

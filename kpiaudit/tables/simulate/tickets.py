@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kpiaudit.frozen import frozen
 from kpiaudit.tables.simulate.arrivals import demand
 from kpiaudit.tables.simulate.roster import CLOSES_S, DAY_S, OPENS_S
 from kpiaudit.tables.simulate.spread import shift_across, stream, tilt
@@ -32,7 +32,7 @@ _EFFORT_S = 3600.0
 _MARGIN_DAYS = 90
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Clock:
     """The hours in which a service level runs and tickets are worked on.
 
