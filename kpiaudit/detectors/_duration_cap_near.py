@@ -104,7 +104,8 @@ def calls_around(
     near = place(calls if hours is None else with_next_contact(data, hours))
     there = near.collect_schema().names()
     near = near.select(name for name in _ASKED if name in there)
-    near = settled({"": near}, rows=data.rows.get("calls", 0))[""]
+    rows = data.rows.get("calls", 0)
+    near = settled({"": near}, rows=rows, small=data.small)[""]
     return near, None if hours is None else near
 
 

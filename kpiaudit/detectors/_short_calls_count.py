@@ -280,7 +280,7 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
             split = frame.filter(~nw.col(column).is_null())
             out[column] = totals(("agent_id", column), split)
     if has(data, "at_ms"):
-        out["bursts"] = bursts(frame, calls(data, windows))
+        out["bursts"] = bursts(frame, calls(data, windows), small=data.small)
     if found.get("coarse") and has(data, "site_id"):
         left = calls(data, windows).filter(nw.col("handled") == 1, _at_coarse(found))
         out["coarse"] = left.group_by("agent_id").agg(calls=nw.len()).sort("agent_id")
@@ -292,12 +292,13 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
     return out
 
 
-def bursts(frame: Frame, every: Frame) -> Frame:
+def bursts(frame: Frame, every: Frame, *, small: bool) -> Frame:
     """Count, per agent, short calls in blocks of ten minutes with hardly any other.
 
     Args:
         frame: From `followed`.
         every: From `calls`; it has all rows of the other, and perhaps more.
+        small: Whether all tables have few rows (`Dataset.small`).
     """
     # Nearly every call is a block of its own: only those with three short calls are
     # counted whole.
@@ -309,7 +310,8 @@ def bursts(frame: Frame, every: Frame) -> Frame:
             .agg(all_short=nw.len())
             .filter(nw.col("all_short") >= 3)
             .select("agent_id", "start")
-        }
+        },
+        small=small,
     )[""]
     dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
     each = (

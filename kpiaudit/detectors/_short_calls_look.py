@@ -44,7 +44,8 @@ def blocks(data: Dataset, windows: Windows, kinds: Several[str]) -> dict[str, Fr
             .filter(nw.col("all_short") * 5 >= whole_number("all_calls"))
             .select("place", "start")
             for name, rows in dated.items()
-        }
+        },
+        small=data.small,
     )
     return {name: _by_block(rows, some[name]) for name, rows in dated.items()}
 

@@ -43,7 +43,7 @@ def hear(runs: Iterable[Run], data: Dataset) -> None:
         run.heard = Heard(sources=chosen, lacking=lacking, cells={})
         for name, frame in following.counts(run, data, chosen).items():
             frames[f"{number}/{name}"] = frame
-    collected = collect(frames) if frames else {}
+    collected = collect(frames, small=data.small) if frames else {}
     for name, counted in collected.items():
         place, _, part = name.partition("/")
         heard = new[int(place)].heard

@@ -105,7 +105,9 @@ def _collect(
     out: dict[tuple[int, str], Summary] = {}
     for keys in turns.values():
         names = {f"{owner}/{name}": (owner, name) for owner, name in keys}
-        collected = collect({text: frames[key] for text, key in names.items()})
+        collected = collect(
+            {text: frames[key] for text, key in names.items()}, small=runs[0].data.small
+        )
         out |= {names[text]: Summary.of(frame) for text, frame in collected.items()}
     return {key: out[key] for key in frames}
 

@@ -153,7 +153,8 @@ def _marked(run: Run, data: Dataset, asked: Iterable[Source]) -> list[Frame]:
         )
         for label in labels
     }
-    return list(settled(parts, rows=data.rows.get(table, 0)).values())
+    rows = data.rows.get(table, 0)
+    return list(settled(parts, rows=rows, small=data.small).values())
 
 
 def _stacked(parts: list[Frame]) -> Frame:

@@ -53,6 +53,8 @@ QUESTIONS = {"counts": (), "hours": ("day", "hour"), "teams": ("team_id", "day")
 
 @frozen
 class _Check:
+    """What is odd in a row, and from how many such rows it is said."""
+
     name: str
     kind: str
     bad: nw.Expr

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROW = "__row__"
 """Column with the position of a row in its table, from 0 on, where it was sorted."""
+_FEW_ROWS = 50_000
+"""Up to so many rows polars takes longer to set up a stream than to count them."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Frame: TypeAlias = "nw.LazyFrame[Any]"
@@ -82,6 +84,11 @@ class Dataset:
         finally:
             for source, stamp in self.files:
                 source.check_unchanged(stamp)
+
+    @property
+    def small(self) -> bool:
+        """Whether it is known that all tables together have few rows."""
+        return 0 < sum(self.rows.values()) <= _FEW_ROWS
 
     def has(self, *names: str) -> bool:
         """Say whether every `table.column` (or `table`) is there."""

@@ -24,13 +24,15 @@ _TURNS = 4  # queries that a Spark session has under way at once
 
 
 def collect(
-    frames: Mapping[str, Frame], *, texts: bool = True
+    frames: Mapping[str, Frame], *, texts: bool = True, small: bool = False
 ) -> dict[str, pl.DataFrame]:
     """Run lazy frames together, so that what they share is read once.
 
     Args:
         frames: Narwhals lazy frames by name, on polars, DuckDB or Spark.
         texts: Whether texts that were narrowed (`sharing.narrow`) are texts again.
+        small: Whether the rows are few (`Dataset.small`): polars then sets up no
+            stream, which would take longer than the counting.
 
     Returns:
         Polars frames by the same names, in the same order.
@@ -42,9 +44,10 @@ def collect(
     lazy = {n: f for n, f in native.items() if isinstance(f, pl.LazyFrame)}
     if texts:
         lazy = {n: f.with_columns(_NARROWED.cast(pl.String)) for n, f in lazy.items()}
-    done = dict(
-        zip(lazy, pl.collect_all(list(lazy.values()), engine="streaming"), strict=True)
+    ran = pl.collect_all(
+        list(lazy.values()), engine="in-memory" if small else "streaming"
     )
+    done = dict(zip(lazy, ran, strict=True))
     rest = [name for name in frames if name not in done]
     # A cluster plans one query while it runs another; a DuckDB connection does not.
     turns = _TURNS if rest and "pyspark" in type(native[rest[0]]).__module__ else 1

@@ -43,7 +43,9 @@ _ON_DISK = 30_000_000
 """Rows of a table from which a tenth of them is not kept in memory."""
 
 
-def settled(frames: Mapping[str, Frame], *, rows: int = 0) -> dict[str, Frame]:
+def settled(
+    frames: Mapping[str, Frame], *, rows: int = 0, small: bool = False
+) -> dict[str, Frame]:
     """Compute frames at once, which others are then joined with or counted from.
 
     Polars would read a table until what is joined is complete, and keep all of it in
@@ -54,6 +56,7 @@ def settled(frames: Mapping[str, Frame], *, rows: int = 0) -> dict[str, Frame]:
         frames: Few rows each, by any name; all on the same engine.
         rows: Rows of the table that the frames hold a share of, where that share may
             be large; the frames then go to disk.
+        small: Whether all tables have few rows (`Dataset.small`).
     """
     from kpiaudit.tables.engine import collect  # noqa: PLC0415  # loads polars
     from kpiaudit.tables.spill import sunk  # noqa: PLC0415
@@ -62,7 +65,7 @@ def settled(frames: Mapping[str, Frame], *, rows: int = 0) -> dict[str, Frame]:
         return dict(frames)
     if rows >= _ON_DISK:
         return {n: nw.from_native(sunk(f.to_native())) for n, f in frames.items()}
-    found = collect(frames, texts=False)
+    found = collect(frames, texts=False, small=small)
     return {n: nw.from_native(f.lazy()) for n, f in found.items()}
 
 

@@ -52,12 +52,27 @@ def moved(data: Dataset, folder: Path, engine: str) -> Dataset:
     return replace(data, frames=frames)
 
 
-def counted(data: Dataset, rule: str) -> dict[str, Summary]:
+def counted(data: Dataset, rule: str, *, small: bool = False) -> dict[str, Summary]:
     detector = RULES[rule].detector
-    first = {n: Summary.of(f) for n, f in collect(detector.discover(data)).items()}
+    looked = collect(detector.discover(data), small=small)
+    first = {n: Summary.of(f) for n, f in looked.items()}
     found = detector.find(first) if first else {}
-    second = collect(detector.summarize(data, found))
+    second = collect(detector.summarize(data, found), small=small)
     return first | {n: Summary.of(f) for n, f in second.items()}
+
+
+@pytest.mark.parametrize("rule", sorted(RULES))
+def test_summaries_are_the_same_of_a_stream_and_of_a_table_in_memory(
+    data: Dataset, rule: str
+) -> None:
+    assert data.small
+    large = replace(data, rows={})
+    assert not large.small
+    want, got = counted(large, rule), counted(data, rule, small=True)
+    assert want.keys() == got.keys()
+    for name, summary in want.items():
+        for column, values in summary.columns.items():
+            np.testing.assert_array_equal(got[name][column], values, err_msg=name)
 
 
 @pytest.mark.slow

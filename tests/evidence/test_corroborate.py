@@ -253,7 +253,7 @@ def test_findings_of_every_detector_are_asked_in_one_read(monkeypatch):
     reads = []
     monkeypatch.setattr(
         "kpiaudit.evidence.corroborate.collect",
-        lambda frames: reads.append(len(frames)) or collect(frames),
+        lambda frames, **how: reads.append(len(frames)) or collect(frames, **how),
     )
     report = audit(data, rules).report
     assert {f.rule for f in report.findings} == {"duration-cap", "short-calls"}
