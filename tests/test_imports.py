@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -5,6 +6,7 @@ import click
 import pytest
 
 from kpiaudit.cli.run import COMMANDS, cli
+from kpiaudit.cli.starting import tuned_polars
 
 HEAVY = {"polars", "numpy", "scipy", "narwhals", "duckdb", "pandas", "rich", "yaml"}
 
@@ -123,3 +125,26 @@ def test_the_command_puts_off_spare_parts_of_numpy_until_they_are_asked_for() ->
         "assert numpy.polynomial.polynomial.polyval(2, [1, 3]) == 7\n"
     )
     assert "scipy" in _loaded_by(code)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("calls.csv", 10), ("many.csv", 300_000)])
+def test_small_files_are_counted_without_room_for_many_groups(
+    name: str, rows: int, tmp_path, monkeypatch
+) -> None:
+    setting = "POLARS_HOT_TABLE_SIZE"
+    for each in (
+        setting,
+        "POLARS_MAX_HOT_TABLE_SIZE",
+        "POLARS_ROW_GROUP_PREFETCH_SIZE",
+    ):
+        monkeypatch.setenv(each, "")
+        monkeypatch.delenv(each)
+    (tmp_path / name).write_text("a,b,c,d\n" * rows)
+    tuned_polars([str(tmp_path)])
+    assert (setting in os.environ) == (rows > 10)
+    monkeypatch.delenv(setting, raising=False)
+    tuned_polars([str(tmp_path / name)])
+    assert (setting in os.environ) == (rows > 10)
+    monkeypatch.delenv(setting, raising=False)
+    tuned_polars([str(tmp_path / "*.csv"), "-"])
+    assert setting in os.environ

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kpiaudit.cli import completing
+from kpiaudit.cli.starting import tuned_polars
 from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ def source(command: Callable[..., Any]) -> Callable[..., Any]:
         names = ("mapping", "preset", "timezone", "since", "until", "max_unreadable")
         options = {name: keywords.pop(name) for name in (*names, "engine")}
         paths = keywords.pop("paths") or (() if tables else (".",))
+        tuned_polars([*paths, *(path for each in tables.values() for path in each)])
         return command(source=Source(paths=paths, tables=tables, **options), **keywords)
 
     return _stack(_SOURCE, gathered)

@@ -13,11 +13,7 @@ import kpiaudit
 from kpiaudit.cli import streams
 from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
-from kpiaudit.cli.starting import (
-    seldom_collecting,
-    single_threaded,
-    tuned_polars,
-)
+from kpiaudit.cli.starting import seldom_collecting, single_threaded
 
 COMMANDS = {
     "scan": ("scan", "Scan exports and print what warrants review."),
@@ -111,7 +107,6 @@ def run() -> NoReturn:
     streams.complete()
     seldom_collecting()
     single_threaded()
-    tuned_polars()
     status, message = run_interruptibly(_work)
     _say(message)
     sys.exit(status)

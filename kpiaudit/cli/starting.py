@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import sys
 from importlib.util import LazyLoader, find_spec, module_from_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _OBJECTS = 50_000
 """New objects between two looks; Python's own number is 700."""
+_SMALL_BYTES = 2_000_000
+"""Of files with at most 100,000 rows or so, packed as they may be."""
 _SPARE = ("f2py", "testing", "ctypeslib", "polynomial", "rec", "char", "strings")
 """Parts of numpy that are modules of their own, such as its Fortran generator."""
 
@@ -21,18 +29,36 @@ def single_threaded() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def tuned_polars() -> None:
-    """Ask polars for less memory and time on large tables, unless told else.
+def tuned_polars(paths: Iterable[str]) -> None:
+    """Ask polars for less memory and time on large files, unless told else.
 
     It decodes no more than two groups of rows ahead: 150 MiB less at the peak of ten
     million calls, at no cost of time that was seen. And it keeps more groups at hand
     while it counts (agents by day, and the like): rows of groups that are not at hand
-    wait in memory, at a hundred million calls for gigabytes. Both are settings of
-    polars that other versions may not know.
+    wait in memory, at a hundred million calls for gigabytes. Room for so many takes
+    20 ms to set up, which small files do without. Both are settings of polars that
+    other versions may not know, and are read when it is imported.
+
+    Args:
+        paths: What is to be read: files, folders, globs or `-`.
     """
     os.environ.setdefault("POLARS_ROW_GROUP_PREFETCH_SIZE", "2")
+    if sum(map(_bytes, paths)) <= _SMALL_BYTES:
+        return
     for name in ("POLARS_HOT_TABLE_SIZE", "POLARS_MAX_HOT_TABLE_SIZE"):
         os.environ.setdefault(name, str(2**20))
+
+
+def _bytes(path: str) -> float:
+    """Return the size of a file or a flat folder; infinite for anything else."""
+    place = Path(path)
+    try:
+        files = list(place.iterdir()) if place.is_dir() else [place]
+        if all(file.is_file() for file in files):
+            return sum(file.stat().st_size for file in files)
+    except OSError:  # loading says what is wrong with it
+        pass
+    return math.inf
 
 
 def seldom_collecting() -> None:
