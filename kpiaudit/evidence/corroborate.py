@@ -12,8 +12,8 @@ from kpiaudit.evidence import following
 from kpiaudit.evidence.answers import Answer, Cells, Heard, answered
 from kpiaudit.findings import Corroboration, Effect, RestsOn
 from kpiaudit.stats import contrast as stats
+from kpiaudit.tables.contacts import with_next_contact
 from kpiaudit.tables.engine import collect
-from kpiaudit.tables.neighbours import with_next_contact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,7 +8,10 @@ import narwhals as nw
 
 from kpiaudit.detectors.sources import ENDS, MYSTERY, OTHERS, SOURCES
 from kpiaudit.evidence.runs import limited
-from kpiaudit.tables.neighbours import CONTACT
+from kpiaudit.tables.contacts import CONTACT
+from kpiaudit.tables.dataset import ROW
+from kpiaudit.tables.neighbours import numbered
+from kpiaudit.tables.order import marks
 from kpiaudit.tables.sharing import settled
 from kpiaudit.tables.windows import Along, upcoming
 
@@ -138,6 +141,9 @@ def _marked(run: Run, data: Dataset, asked: Iterable[Source]) -> list[Frame]:
     ]
     if table == "calls" and data.has(f"calls.{CONTACT}"):
         wanted.append(CONTACT)
+    order = data.orders.get(table)
+    if order is not None and numbered(frames["flagged"]):
+        wanted.append(ROW)
     queue = run.data.has(f"{table}.queue")
     hour = run.data.has(f"{table}.hour")
     end = _ends(run)
@@ -153,8 +159,13 @@ def _marked(run: Run, data: Dataset, asked: Iterable[Source]) -> list[Frame]:
         )
         for label in labels
     }
-    rows = data.rows.get(table, 0)
-    return list(settled(parts, rows=rows, small=data.small).values())
+    # What both are picked from says so itself, where it is worth sharing.
+    height = data.rows.get(table, 0)
+    found = settled(parts, rows=height, small=data.small, alike=False)
+    if order is not None and ROW in wanted:
+        rows = found["flagged"].select(ROW).to_native().collect()[ROW]
+        run.flagged = marks(order, rows.to_numpy())
+    return list(found.values())
 
 
 def _stacked(parts: list[Frame]) -> Frame:

@@ -14,6 +14,7 @@ from kpiaudit.frozen import frozen
 from kpiaudit.tables import neighbours
 from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.order import marks
 from kpiaudit.tables.sharing import once, settled
 
 if TYPE_CHECKING:
@@ -42,122 +43,91 @@ class _Sums:
 
 
 def restate(runs: Sequence[Run]) -> None:
-    """Restate what the findings of some rules move; two reads for all of them.
+    """Restate what the findings of some rules move; one read for each of them.
 
     Args:
         runs: All rules; those without findings are left alone.
     """
-    found = [run for run in runs if run.findings]
-    named = ((str(number), _flagged(run)) for number, run in enumerate(found))
-    flagged = {number: rows for number, rows in named if rows is not None}
-    keys = settled(
-        {
-            number: rows.select(*_KEYS).unique()
-            for number, rows in flagged.items()
-            if not _numbered(found[int(number)], rows)
-        }
-    )
-    wanted = {
-        f"{number}/{name}": frame
-        for number, rows in flagged.items()
-        for name, frame in _frames(found[int(number)], rows, keys.get(number)).items()
-    }
-    # Each by itself, unless they are read off one sum: what they share would wait.
-    turns = [wanted] if keys else [{name: frame} for name, frame in wanted.items()]
-    each = [collect(turn) for turn in turns if turn]
-    read = {n: Summary.of(f) for one in each for n, f in one.items()}
-    for number, run in enumerate(found):
-        own = f"{number}/"
-        add(run, {n.removeprefix(own): s for n, s in read.items() if n.startswith(own)})
+    for run in (run for run in runs if run.findings):
+        frames = _frames(run) if _countable(run) else {}
+        small = run.data.small
+        read = collect(frames, small=small, alike=False) if frames else {}
+        add(run, {name: Summary.of(frame) for name, frame in read.items()})
 
 
-def _flagged(run: Run) -> Frame | None:
-    """Return the flagged records; None where nothing is to be counted."""
-    data = run.data
-    if not run.rule.detector.restates or not data.has(
+def _countable(run: Run) -> bool:
+    return bool(run.rule.detector.restates) and run.data.has(
         "calls.agent_id", "calls.call_id", "calls.at_ms", "calls.talk_s"
-    ):
-        return None
-    return run.rule.detector.records(data, ("floor", "all"), run.found)["flagged"]
+    )
 
 
-def _numbered(run: Run, rows: Frame) -> bool:
-    """Say whether records stand by their place in a table that was sorted."""
-    return bool(run.data.orders.get("calls")) and neighbours.numbered(rows)
-
-
-def _frames(run: Run, rows: Frame, keys: Frame | None) -> dict[str, Frame]:
-    """Return what has to be counted, per agent and queue.
-
-    Args:
-        run: A rule with findings.
-        rows: Its flagged records.
-        keys: What names them among all calls; None where they stand by their place.
-    """
-    if keys is None:
-        # The windows below two caps may share calls: each counts once.
-        once_each = rows.unique([ROW])
-        whole, flagged = _base(run, [run.data.table("calls"), once_each])
-        return {"whole": _summed(whole), "flagged": _summed(flagged)}
-    one = nw.lit(1).cast(nw.Int64)
-    marked = _base(run, [run.data.table("calls")])[0]
-    marked = marked.join(keys.with_columns(mine=one), on=list(_KEYS), how="left")
-    marked = marked.with_columns(mine=nw.col("mine").fill_null(0))
-    # Both are summed up at once: read twice, all rows would wait in memory.
+def _frames(run: Run) -> dict[str, Frame]:
+    """Return what has to be counted of all calls and of the flagged, off one sum."""
     sums = once(
-        marked.with_columns(**{f"my_{n}": nw.col(n) * nw.col("mine") for n in _SUMMED})
-        .group_by("agent_id", "queue")
-        .agg(
-            calls=nw.len(),
-            my_calls=nw.col("mine").sum(),
-            **{n: nw.col(n).sum() for n in _SUMMED},
-            **{f"my_{n}": nw.col(f"my_{n}").sum() for n in _SUMMED},
-        )
+        _marked(run)
+        .group_by("agent_id", "queue", "mine")
+        .agg(calls=nw.len(), **{n: nw.col(n).sum() for n in _SUMMED})
     )
-    return {"whole": _told(sums, ""), "flagged": _told(sums, "my_")}
-
-
-def _summed(frame: Frame) -> Frame:
-    """Sum up rows per agent and queue."""
-    sums = frame.group_by("agent_id", "queue").agg(
-        calls=nw.len(), **{n: nw.col(n).sum() for n in _SUMMED}
-    )
-    return _told(sums, "")
+    return {
+        "whole": _told(sums),
+        "flagged": _told(sums.filter(nw.col("mine") == 1)),
+    }
 
 
 _SUMMED = ("tenths", "square", "offered", "in_time", "known", "quiet")
 
 
-def _told(sums: Frame, mine: str) -> Frame:
-    """Return sums over all calls, or over the flagged ones, where there are any."""
+def _told(sums: Frame) -> Frame:
+    """Add sums up per agent and queue, under the names that are used here."""
     names = {"calls": "calls", "tenths": "handle_ms", "square": "handle_sq"}
     names |= {name: name for name in _SUMMED if name not in names}
     return (
-        sums.filter(nw.col(f"{mine}calls") > 0)
+        sums.group_by("agent_id", "queue")
+        .agg(**{new: nw.col(old).sum() for old, new in names.items()})
         .select(
-            "agent_id",
-            "queue",
-            **{
-                new: nw.col(f"{mine}{old}").cast(nw.Int64) for old, new in names.items()
-            },
+            "agent_id", "queue", **{n: nw.col(n).cast(nw.Int64) for n in names.values()}
         )
         .sort("agent_id", "queue")
     )
 
 
-def _base(run: Run, frames: Sequence[Frame]) -> list[Frame]:
+def _marked(run: Run) -> Frame:
+    """Return what the KPIs are made of, with `mine`: 1 for flagged calls, else 0."""
+    calls, order = run.data.table("calls"), run.data.orders.get("calls")
+    rows = run.flagged
+    if rows is None:
+        detector = run.rule.detector
+        flagged = detector.records(run.data, ("floor", "all"), run.found)["flagged"]
+        if order is None or not neighbours.numbered(flagged):
+            keys = settled({"": flagged.select(*_KEYS).unique()}, small=run.data.small)[
+                ""
+            ]
+            one = nw.lit(1).cast(nw.Int64)
+            base = _base(run, calls).join(
+                keys.with_columns(mine=one), on=list(_KEYS), how="left"
+            )
+            return base.with_columns(nw.col("mine").fill_null(0))
+        places = collect({"": flagged.select(ROW)})[""][ROW]
+        # The windows below two caps may share calls: each counts once.
+        rows = marks(order, places.to_numpy())
+    native = calls.to_native()
+    return _base(run, nw.from_native(native.with_columns(mine=rows.look())), "mine")
+
+
+def _base(run: Run, calls: Frame, *kept: str) -> Frame:
     """Return a row per answered call with what the KPIs are made of.
 
     Args:
         run: A rule with findings.
-        frames: All calls, and perhaps some of them.
+        calls: All calls.
+        kept: Columns to keep beside; by default what names a call.
     """
     data = run.data
     zero = nw.lit(0).cast(nw.Int64)
     parts = [c for c in ("talk_s", "hold_s", "wrap_s") if data.has(f"calls.{c}")]
     handle = sum((nw.col(c).fill_null(0.0) for c in parts[1:]), nw.col("talk_s"))
     answered = ~nw.col("agent_id").is_null() & ~nw.col("talk_s").is_null()
-    frames = [frame.filter(answered) for frame in frames]
+    frame = calls.filter(answered)
     waited = data.has("calls.wait_s")
     wait = nw.col("wait_s")
     known, quiet = zero, zero
@@ -171,25 +141,24 @@ def _base(run: Run, frames: Sequence[Frame]) -> list[Frame]:
             horizon_ms=span,
             order=data.orders.get("calls"),
         )
-        frames = neighbours.with_neighbours_too(frames, how)
+        frame = neighbours.with_neighbours(frame, how)
         there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
         known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
     tenths = (handle * 10).round().cast(nw.Int64)
     queue = nw.col("queue").fill_null("") if data.has("calls.queue") else nw.lit("")
-    return [
-        frame.select(
-            *_KEYS,
-            queue=queue,
-            # Whole tenths of a second: a sum of floats depends on their order.
-            tenths=tenths,
-            square=tenths * tenths,
-            offered=flag(~wait.is_null()) if waited else zero,
-            in_time=flag(wait <= IN_TIME_S) if waited else zero,
-            known=known,
-            quiet=quiet,
-        )
-        for frame in frames
-    ]
+    named = [name for name in kept or _KEYS if name != "agent_id"]
+    return frame.select(
+        "agent_id",
+        *named,
+        queue=queue,
+        # Whole tenths of a second: a sum of floats depends on their order.
+        tenths=tenths,
+        square=tenths * tenths,
+        offered=flag(~wait.is_null()) if waited else zero,
+        in_time=flag(wait <= IN_TIME_S) if waited else zero,
+        known=known,
+        quiet=quiet,
+    )
 
 
 def add(run: Run, collected: Mapping[str, Summary]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kpiaudit.rulebook import Rule
     from kpiaudit.stats.outcome import FloatArray
     from kpiaudit.tables.dataset import Dataset
+    from kpiaudit.tables.order import Held
 
 
 @dataclass(kw_only=True)
@@ -51,6 +52,8 @@ class Run:
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
         heard: What other sources were asked about its records; None before that.
+        flagged: Which rows of a table that was sorted are its flagged records, 1 or 0;
+            None where that was not asked yet.
         restated: KPIs of the whole floor without what its findings show.
         unheard: Sentences on other sources that could not be asked.
     """
@@ -71,6 +74,7 @@ class Run:
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     heard: Heard | None = None
+    flagged: Held | None = None
     restated: list[Restated] = field(default_factory=list)
     unheard: list[str] = field(default_factory=list)
 

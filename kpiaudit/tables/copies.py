@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import polars as pl
 
 from kpiaudit.tables import schema
 from kpiaudit.tables.columns import KEPT_BY, RECORD
+from kpiaudit.tables.packed import ascending
 from kpiaudit.tables.sentence import SHOWN, Sentence
 from kpiaudit.tables.spill import sunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from kpiaudit.tables.assemble import Assembled
@@ -69,7 +70,7 @@ def all_distinct(done: Assembled) -> bool:
 
 def repeats(hashes: NDArray[np.uint64]) -> bool:
     """Say whether any hash is there twice. Sorting costs a third of counting them."""
-    ordered = np.sort(hashes)
+    ordered = ascending(hashes)
     return bool((ordered[1:] == ordered[:-1]).any())
 
 

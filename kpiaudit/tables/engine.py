@@ -24,7 +24,11 @@ _TURNS = 4  # queries that a Spark session has under way at once
 
 
 def collect(
-    frames: Mapping[str, Frame], *, texts: bool = True, small: bool = False
+    frames: Mapping[str, Frame],
+    *,
+    texts: bool = True,
+    small: bool = False,
+    alike: bool = True,
 ) -> dict[str, pl.DataFrame]:
     """Run lazy frames together, so that what they share is read once.
 
@@ -33,6 +37,8 @@ def collect(
         texts: Whether texts that were narrowed (`sharing.narrow`) are texts again.
         small: Whether the rows are few (`Dataset.small`): polars then sets up no
             stream, which would take longer than the counting.
+        alike: Whether polars looks for what the frames share, beside what it was told
+            (`sharing.once`); where it was told all, looking makes it read twice.
 
     Returns:
         Polars frames by the same names, in the same order.
@@ -45,7 +51,9 @@ def collect(
     if texts:
         lazy = {n: f.with_columns(_NARROWED.cast(pl.String)) for n, f in lazy.items()}
     ran = pl.collect_all(
-        list(lazy.values()), engine="in-memory" if small else "streaming"
+        list(lazy.values()),
+        engine="in-memory" if small else "streaming",
+        optimizations=pl.QueryOptFlags(comm_subplan_elim=alike),
     )
     done = dict(zip(lazy, ran, strict=True))
     rest = [name for name in frames if name not in done]

@@ -20,16 +20,12 @@ from kpiaudit.tables.order import NEVER, Columns, Held, Order, Part, beside
 from kpiaudit.tables.parts import parts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Several
-
     from numpy.typing import NDArray
 
     from kpiaudit.tables.dataset import Dataset, Frame
 
 REACH_MS = 2**31 - 1
 """Longest horizon of the kernel, 24 days; beyond it windows are asked."""
-CONTACT = "next_contact_ms"
-"""Column with the time from a call's end to its customer's next contact."""
 
 
 @frozen
@@ -116,25 +112,6 @@ def numbered(frame: Frame) -> bool:
     return isinstance(native, pl.LazyFrame) and ROW in native.collect_schema()
 
 
-def with_neighbours_too(frames: Several[Frame], how: Sequence) -> list[Frame]:
-    """Add them to a frame, and to others that hold some of its rows.
-
-    Args:
-        frames: The rows that follow each other; then, if these are `numbered`, others.
-        how: As in `with_neighbours`; with an order, if there are others.
-
-    Raises:
-        ValueError: There are others, and no order tells where their rows stand.
-    """
-    if len(frames) == 1:
-        return [with_neighbours(frames[0], how)]
-    if how.order is None:
-        raise ValueError("without an order rows are told apart by nothing")
-    native = [frame.to_native() for frame in frames]
-    said = _said(native[0], how, how.order)
-    return [nw.from_native(_laid(rows, said)) for rows in native]
-
-
 def with_windows(frame: Frame, how: Sequence) -> Frame:
     """Do it with windows, on any engine."""
     order = (how.at,) if how.id is None else (how.at, how.id)
@@ -182,51 +159,102 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
         own = Order(numbered, per=pl.col(how.per).hash(), at=how.at, id=how.id)
         found = with_sorted(numbered, replace(how, order=own))
         return found.drop(ROW).rename({_BEFORE: ROW}, strict=False)
-    return _laid(native, _said(native, how, order))
+    return _said(native, how, order).laid(native)
 
 
-def _said(native: pl.LazyFrame, how: Sequence, order: Order) -> dict[str, Held]:
+@frozen
+class _Said:
+    """What an order says of a frame's rows, each value by its place in the table.
+
+    Args:
+        gap: Milliseconds to the next row among them, -1 for none.
+        same: Whether that is a leg of the same contact.
+        marked: Milliseconds from the row before, if it is marked; None without marks.
+        horizon_ms: Rows farther apart than this count as not following.
+        legs: Whether contacts have a name.
+    """
+
+    gap: Held
+    same: Held
+    marked: Held | None
+    horizon_ms: int
+    legs: bool
+
+    def laid(self, native: pl.LazyFrame) -> pl.LazyFrame:
+        """Lay it beside rows; null for none."""
+        held = {"next_gap_ms": self.gap, "next_same": self.same}
+        if self.marked is not None:
+            held["mark_gap_ms"] = self.marked
+        native = native.with_columns(h.look().alias(n) for n, h in held.items())
+        near = pl.col("next_gap_ms").is_between(0, self.horizon_ms)
+        before = pl.col("mark_gap_ms")
+        same = pl.when(near).then("next_same").otherwise(0) if self.legs else pl.lit(0)
+        marked = pl.when(before >= 0).then(before) if self.marked else pl.lit(None)
+        return native.with_columns(
+            next_gap_ms=pl.when(near).then("next_gap_ms").cast(pl.Int64),
+            next_same=same.cast(pl.Int64),
+            mark_gap_ms=marked.cast(pl.Int64),
+        )
+
+
+def _said(native: pl.LazyFrame, how: Sequence, order: Order) -> _Said:
     """Return how far the rows of a frame are from their neighbours."""
-    flags = _flags(native, order, how.mark)
+    flags = flags_of(native, order, how.mark)
+    among = np.packbits(flags > 0)
+    if order.among is None or not np.array_equal(order.among, among):
+        order.beside |= _following(order, flags)
+        order.among = among
+    return _Said(
+        gap=order.beside["next_gap_ms"],
+        same=order.beside["next_same"],
+        marked=None if how.mark is None else _marked(order, flags, how.horizon_ms),
+        horizon_ms=how.horizon_ms,
+        legs=how.id is not None,
+    )
+
+
+def _here(part: Part, flags: NDArray[np.uint8]) -> tuple[Part, Columns]:
+    """Return the asked rows of a part, their flags, and which follow the one before."""
+    flag = flags[part.row]
+    here = (flag > 0) & (part.at != NEVER)
+    if here.all():
+        return part, {"flag": flag, "near": ~part.first[1:]}
+    group, part = part.group()[here], _only(part, here)
+    return part, {"flag": flag[here], "near": group[1:] == group[:-1]}
+
+
+def _following(order: Order, flags: NDArray[np.uint8]) -> dict[str, Held]:
+    """Return what follows each row among the flagged ones, however they are marked."""
 
     def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
-        flag = flags[part.row]
-        here = (flag > 0) & (part.at != NEVER)
-        if not here.all():
-            flag = flag[here]
-            group, part = part.group()[here], _only(part, here)
-            near = group[1:] == group[:-1]
-        else:
-            near = ~part.first[1:]
+        part, of = _here(part, flags)
         gap = part.at[1:] - part.at[:-1]
-        follows = near & (gap <= how.horizon_ms)
-        next_gap = np.full(len(flag), -1, dtype=np.int32)
-        next_same = np.zeros(len(flag), dtype=np.int8)
-        mark_gap = next_gap.copy()
+        follows = of["near"] & (gap <= REACH_MS)
+        next_gap = np.full(len(part.row), -1, dtype=np.int32)
+        next_same = np.zeros(len(part.row), dtype=np.int8)
         next_gap[:-1] = np.where(follows, gap, -1)
-        if how.id is not None:
-            next_same[:-1] = follows & (part.id[1:] == part.id[:-1])
-        mark_gap[1:] = np.where(follows & (flag[:-1] == _MARKED), gap, -1)
-        values: Columns = {"next_gap_ms": next_gap, "next_same": next_same}
-        return part.row, values | {"mark_gap_ms": mark_gap}
+        next_same[:-1] = follows & (part.id[1:] == part.id[:-1])
+        return part.row, {"next_gap_ms": next_gap, "next_same": next_same}
 
-    empty = {
-        "next_gap_ms": np.int32(-1),
-        "next_same": np.int8(0),
-        "mark_gap_ms": np.int32(-1),
-    }
+    empty = {"next_gap_ms": np.int32(-1), "next_same": np.int8(0)}
     return beside(order, ask, empty=empty)
 
 
+def _marked(order: Order, flags: NDArray[np.uint8], horizon_ms: int) -> Held:
+    """Return how far each flagged row is from the one before, if that is marked."""
+
+    def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
+        part, of = _here(part, flags)
+        # Few are: only what follows them is looked at.
+        at = np.flatnonzero(of["near"] & (of["flag"][:-1] == _MARKED)) + 1
+        gap = part.at[at] - part.at[at - 1]
+        at, gap = at[gap <= horizon_ms], gap[gap <= horizon_ms]
+        return part.row[at], {"mark_gap_ms": gap.astype(np.int32)}
+
+    return beside(order, ask, empty={"mark_gap_ms": np.int32(-1)})["mark_gap_ms"]
+
+
 _BEFORE = f"{ROW}before"
-
-
-def _laid(native: pl.LazyFrame, said: dict[str, Held]) -> pl.LazyFrame:
-    """Lay values beside the rows; null for milliseconds below zero, as for none."""
-    laid = native.with_columns(held.look().alias(name) for name, held in said.items())
-    gaps = {n: pl.when(pl.col(n) >= 0).then(n) for n in said if n.endswith("_ms")}
-    whole = {name: gaps.get(name, pl.col(name)).cast(pl.Int64) for name in said}
-    return laid.with_columns(**whole)
 
 
 _MARKED = 2
@@ -241,7 +269,7 @@ def _only(part: Part, here: NDArray[np.bool_]) -> Part:
     )
 
 
-def _flags(frame: pl.LazyFrame, order: Order, mark: str | None) -> NDArray[np.uint8]:
+def flags_of(frame: pl.LazyFrame, order: Order, mark: str | None) -> NDArray[np.uint8]:
     """Return, by position in the table: 1 for a row of the frame, 2 if it is marked."""
     flag = pl.lit(1, pl.UInt8)
     if mark is not None:
@@ -274,7 +302,7 @@ def standing_out(frame: Frame, how: Sequence, *, least: int, most: int) -> Frame
             .filter((nw.col("all_marked") >= least) | (nw.col("all_rows") >= most))
             .select(how.per)
         )
-    flags = _flags(native, order, how.mark)
+    flags = flags_of(native, order, how.mark)
 
     def ask(part: Part) -> NDArray[np.uint32]:
         starts = np.flatnonzero(part.first)
@@ -295,82 +323,3 @@ def standing_out(frame: Frame, how: Sequence, *, least: int, most: int) -> Frame
     return nw.from_native(
         native.filter(pl.col(ROW).is_in(some.implode())).select(how.per)
     )
-
-
-def with_next_contact(data: Dataset) -> Dataset:
-    """Add to the calls when, after their end, the customer is in contact again.
-
-    Legs of one contact began when its first one did; outgoing ones are none.
-
-    Args:
-        data: A dataset, perhaps with the order of its calls.
-
-    Returns:
-        With the column `next_contact_ms` (Int64 milliseconds after the record's end;
-        null if nothing follows within 24 days), or as it was without an order.
-    """
-    order = data.orders.get("calls")
-    if order is None:
-        return data
-    native = data.table("calls").to_native()
-    if CONTACT not in order.beside:
-        order.beside |= _next_contacts(native, data, order)
-    native = _laid(native, {CONTACT: order.beside[CONTACT]})
-    return replace(
-        data,
-        frames={**data.frames, "calls": nw.from_native(native)},
-        columns={**data.columns, "calls": data.columns["calls"] | {CONTACT}},
-    )
-
-
-def _next_contacts(
-    native: pl.LazyFrame, data: Dataset, order: Order
-) -> dict[str, Held]:
-    """Return the column of the next contacts, a row per call; -1 for none."""
-    counts = native.filter(pl.col("customer_id").is_not_null())
-    if data.has("calls.direction"):
-        way = pl.col("direction")
-        counts = counts.filter(way.is_null() | (way != "outbound"))
-    flags, ends = _flags(counts, order, None), order.ends()
-
-    def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
-        group = part.group()
-        contact = (flags[part.row] > 0) & (part.at != NEVER)
-        contact[contact] = _first_legs(group[contact], part.id[contact])
-        at, owner = part.at[contact], group[contact]
-        over = ends.at(part.row)
-        # The first contact of a customer after each row's place, then on to its end.
-        spot = np.cumsum(contact)
-        early = over < part.at
-        if early.any():  # an end before the beginning: look from the first one on
-            spot[early] = (spot - contact)[part.first][group[early] - 1]
-        left = np.arange(len(spot))
-        gap = np.full(len(spot), -1, dtype=np.int32)
-        while len(left):
-            there = spot[left] < len(at)
-            left = left[there]
-            here = spot[left]
-            left, here = (x[owner[here] == group[left]] for x in (left, here))
-            after = at[here] - over[left]
-            done = after > 0
-            near = done & (after <= REACH_MS)
-            gap[left[near]] = after[near]
-            left = left[~done]
-            spot[left] += 1
-        return part.row, {CONTACT: gap}
-
-    return beside(order, ask, empty={CONTACT: np.int32(-1)})
-
-
-def _first_legs(
-    group: NDArray[np.uint32], id_: NDArray[np.uint32]
-) -> NDArray[np.bool_]:
-    """Say which rows are the first of their customer's contact, in their order."""
-    both = (group.astype(np.uint64) << np.uint64(32)) | id_
-    ordered_ = np.sort(both)
-    again = ordered_[1:][ordered_[1:] == ordered_[:-1]]
-    first = np.ones(len(both), dtype=np.bool_)
-    if len(again):
-        legs = np.flatnonzero(np.isin(both, again))
-        first[legs] = pl.Series(both[legs]).is_first_distinct().to_numpy()
-    return first

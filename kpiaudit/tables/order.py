@@ -73,6 +73,10 @@ class Order:
         at: Instant in integer milliseconds; rows without one stand at `NEVER`.
         id: Text by which rows of one instant are ordered; None without one.
         end: When a record was over, in integer milliseconds; None is `at`.
+
+    Attributes:
+        beside: What it said of the rows, kept for whoever asks the same.
+        among: Rows that were asked about by what follows them, a bit each.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Order:
         self._parts: list[Part] | list[Path] | None = None
         self.rows = 0
         self.beside: dict[str, Held] = {}
+        self.among: NDArray[np.uint8] | None = None
 
     def count(self) -> int:
         """Count the table's rows."""
@@ -128,7 +133,7 @@ class Order:
 
     def forget(self) -> None:
         """Let the memory go; the next question sorts anew."""
-        self._parts = None
+        self._parts = self.among = None
         self.beside.clear()
 
     def _sort(self) -> list[Part] | list[Path]:
@@ -363,3 +368,11 @@ def beside(
     for _ in order.each(put):
         pass
     return whole
+
+
+def marks(order: Order, rows: NDArray[np.uint32]) -> Held:
+    """Return 1 for some rows of a table and 0 for all others."""
+    on_disk = order.count() > memory_bytes() // _SHARE
+    held = Held.of(order.rows, np.int8(0), on_disk=on_disk)
+    held.put(rows, np.ones(len(rows), dtype=np.int8))
+    return held

@@ -6,11 +6,17 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def ascending(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Sort numbers on all cores, a third of the time of `numpy.sort` on two."""
+    return pl.Series(numbers).sort().to_numpy()
 
 
 @frozen
@@ -41,8 +47,7 @@ class Packed:
         key = who >> bits if timed is None else who[timed] >> bits
         key <<= bits
         key |= np.arange(len(who), dtype=np.uint64)
-        key.sort()
-        return cls(key=key, bits=bits, timed=timed)
+        return cls(key=ascending(key), bits=bits, timed=timed)
 
     def slices(self, size: int) -> list[tuple[int, int]]:
         """Cut the rows between customers, into slices of about a size."""

@@ -44,7 +44,11 @@ _ON_DISK = 30_000_000
 
 
 def settled(
-    frames: Mapping[str, Frame], *, rows: int = 0, small: bool = False
+    frames: Mapping[str, Frame],
+    *,
+    rows: int = 0,
+    small: bool = False,
+    alike: bool = True,
 ) -> dict[str, Frame]:
     """Compute frames at once, which others are then joined with or counted from.
 
@@ -57,6 +61,7 @@ def settled(
         rows: Rows of the table that the frames hold a share of, where that share may
             be large; the frames then go to disk.
         small: Whether all tables have few rows (`Dataset.small`).
+        alike: As in `engine.collect`.
     """
     from kpiaudit.tables.engine import collect  # noqa: PLC0415  # loads polars
     from kpiaudit.tables.spill import sunk  # noqa: PLC0415
@@ -65,7 +70,7 @@ def settled(
         return dict(frames)
     if rows >= _ON_DISK:
         return {n: nw.from_native(sunk(f.to_native())) for n, f in frames.items()}
-    found = collect(frames, texts=False, small=small)
+    found = collect(frames, texts=False, small=small, alike=alike)
     return {n: nw.from_native(f.lazy()) for n, f in found.items()}
 
 

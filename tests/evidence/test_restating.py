@@ -133,7 +133,11 @@ def test_a_record_that_was_flagged_twice_counts_once():
     )
     rows = data.table("calls").filter(nw.col("talk_s") < 10)
     twice = nw.concat([rows, rows], how="vertical")
-    told = collect(restating._frames(SimpleNamespace(data=data), twice, None))
+    detector = SimpleNamespace(records=lambda *_: {"flagged": twice})
+    run = SimpleNamespace(
+        data=data, found={}, flagged=None, rule=SimpleNamespace(detector=detector)
+    )
+    told = collect(restating._frames(run), alike=False)
     assert told["whole"]["calls"].to_list() == [20, 20]
     assert told["flagged"]["calls"].to_list() == [5, 5]
     assert told["flagged"]["handle_ms"].to_list() == [200, 250]

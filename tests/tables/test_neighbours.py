@@ -8,14 +8,13 @@ from polars.testing import assert_frame_equal
 
 from kpiaudit.tables import neighbours
 from kpiaudit.tables import order as order_
+from kpiaudit.tables.contacts import CONTACT, with_next_contact
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.neighbours import (
     ADDED,
-    CONTACT,
     Sequence,
     ordered,
     standing_out,
-    with_next_contact,
     with_sorted,
     with_windows,
 )
