@@ -91,7 +91,7 @@ def test_a_scan_never_loads_scipy_stats() -> None:
     assert "scipy" in _loaded_by(code)
 
 
-def test_the_special_functions_are_loaded_when_somebody_is_tested(tmp_path) -> None:
+def test_what_no_test_and_no_finding_asks_for_is_not_loaded(tmp_path) -> None:
     calls = tmp_path / "calls.csv"
     calls.write_text(
         "call_id,agent_id,talk_s\n"
@@ -102,6 +102,9 @@ def test_the_special_functions_are_loaded_when_somebody_is_tested(tmp_path) -> N
         f"report = kpiaudit.scan({str(calls)!r})\n"
         "assert 'short-calls' in {r.id for r in report.rules if r.status == 'ran'}\n"
         "assert 'scipy.special' not in sys.modules\n"
+        "mine = {n for n, m in sys.modules.items() if type(m).__name__ == 'module'}\n"
+        "assert 'kpiaudit.audit' in mine\n"
+        "assert not mine & {'kpiaudit.evidence.corroborate', 'kpiaudit.stats.gradient'}\n"
         "import numpy as np\n"
         "from kpiaudit.stats.tails import upper_tail\n"
         "assert upper_tail(*np.array([[1.0], [1.0], [1.0]])).round(3) == [0.632]\n"

@@ -14,9 +14,7 @@ import numpy as np
 
 from kpiaudit.findings import Evidence, RestsOn
 from kpiaudit.frozen import frozen
-from kpiaudit.stats import held
-from kpiaudit.stats.gradient import Cells, gradient
-from kpiaudit.stats.standing import Target
+from kpiaudit.stats import gradient, held, standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -266,11 +264,11 @@ def ask(summaries: Summaries, found: Found, ids: Any) -> Outcome | None:
     return held.once("incentives", [names, *counts], asked)
 
 
-def _gradient(rows: Summary, names: Any, targets: list[Target]) -> Outcome:
+def _gradient(rows: Summary, names: Any, targets: list[standing.Target]) -> Outcome:
     _, stratum = np.unique(rows["queue"].astype(str), return_inverse=True)
     subject = np.searchsorted(names, rows["agent_id"].astype(str))
-    return gradient(
-        Cells(
+    return gradient.gradient(
+        gradient.Cells(
             subject=subject.astype(np.int64),
             day=rows.ints("day"),
             hour=rows.ints("hour"),
@@ -285,7 +283,7 @@ def _gradient(rows: Summary, names: Any, targets: list[Target]) -> Outcome:
     )
 
 
-def _targets(found: Found, names: Any) -> list[Target]:
+def _targets(found: Found, names: Any) -> list[standing.Target]:
     """Return one target per threshold, with all agents for whom it holds."""
     agents: dict[tuple[Any, ...], Any] = {}
     for s in found.get("schemes", ()):
@@ -296,7 +294,7 @@ def _targets(found: Found, names: Any) -> list[Target]:
         mask = agents.setdefault(key, np.zeros(len(names), dtype=np.bool_))
         mask |= (names == s.subject) if s.subject else True
     return [
-        Target(
+        standing.Target(
             subjects=mask,
             first=key[0],
             last=key[1],

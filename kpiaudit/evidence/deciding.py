@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.evidence import corroborate, following
-from kpiaudit.evidence.answers import answered
+from kpiaudit.evidence import answers, corroborate, following
 from kpiaudit.stats import contrast, multiplicity
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ def decide(runs: Sequence[Run], data: Dataset) -> None:
         of p-values in a Benjamini-Hochberg procedure).
     """
     asked = [run for run in runs if _candidates(run) and _others(run, data)]
-    corroborate.hear(asked, data)
+    if asked:
+        corroborate.hear(asked, data)
     for run in asked:
         weigh(run)
 
@@ -131,7 +131,7 @@ def _bets(run: Run, tested: Tested, within: BoolArray) -> FloatArray:
             continue
         for i in np.flatnonzero(within).tolist():
             mine = cells.flagged(str(names[i]))
-            answer = answered(cells, mine, candidates, alternative)
+            answer = answers.answered(cells, mine, candidates, alternative)
             if answer is not None:
                 said.setdefault(i, []).append((source.voice, answer.contrast.e_value))
     for i, heard in said.items():
