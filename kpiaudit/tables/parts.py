@@ -6,16 +6,15 @@ Counts of parts can be added up, so that no row has to wait.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from queue import Queue
-from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from kpiaudit.tables.ahead import produced
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 _ROWS = 500_000
 """Rows of a part: some 60 MB of ten columns."""
@@ -54,36 +53,13 @@ def _batches(frame: pl.LazyFrame, *, in_order: bool) -> Iterator[pl.DataFrame]:
     Where a damaged file makes polars panic, its own `collect_batches` ends as if the
     file did.
     """
-    waiting: Queue[pl.DataFrame | None] = Queue(maxsize=1)
-    enough = Event()
 
-    def take(part: pl.DataFrame) -> bool:
-        waiting.put(part)
-        return enough.is_set()
+    def read(take: Callable[[pl.DataFrame], bool]) -> None:
+        frame.sink_batches(
+            take, chunk_size=_ROWS, maintain_order=in_order, engine="streaming"
+        )
 
-    def read() -> None:
-        try:
-            frame.sink_batches(
-                take, chunk_size=_ROWS, maintain_order=in_order, engine="streaming"
-            )
-        finally:
-            waiting.put(None)
-
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(read)
-        ended = False
-        try:
-            while not ended:
-                part = waiting.get()
-                ended = part is None
-                if part is not None:
-                    yield part
-        finally:
-            enough.set()
-            # The reader waits for room, and ends with None whatever happens.
-            while not ended:
-                ended = waiting.get() is None
-        reading.result()
+    return produced(read)
 
 
 def roots(wanted: Iterable[pl.Expr]) -> set[str]:

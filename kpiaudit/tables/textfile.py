@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from kpiaudit.errors import TableError
+from kpiaudit.tables.ahead import ahead
 from kpiaudit.tables.columns import ROW
 from kpiaudit.tables.records import Block, NotUtf8Error, Scanner
 from kpiaudit.tables.source import recoded
@@ -17,12 +19,13 @@ from kpiaudit.tables.spill import Pile
 from kpiaudit.tables.textcells import Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from kpiaudit.tables.sniff import Sniffed
     from kpiaudit.tables.source import Source
 
 _TAIL = 8
+_LARGE = 2**25  # bytes of a file: two blocks, one of which can be read ahead
 _HELD = 65_536  # bytes of the last lines at most
 _FOOTER = re.compile(
     r"\W*(grand total|sub-?totals?|totals?|sum|summe|gesamt|suma|razem|records?|"
@@ -113,27 +116,17 @@ def _read(
     )
     raw = RawTable(pile=Pile(), encoding=encoding)
     repeated = blank = 0
-    for block in _fed(source, sniffed, scanner, encoding, raw):
-        frame = _frame(block, sniffed, wanted, source)
-        seen = Seen(spaces=block.spaces, plus=block.plus, hash=block.hash)
-        frame, again = _without_headers(frame, names, wanted, seen)
-        size = frame.height
-        frame = (
-            frame.filter(
-                ~pl.all_horizontal(
-                    pl.exclude(ROW).str.strip_chars().fill_null("") == ""
-                )
-            )
-            if _may_be_blank(frame)
-            else frame
-        )
-        blank += size - frame.height
-        repeated += again
-        raw.rows += frame.height
-        if sink is None:
-            raw.pile.add(frame)
-        else:
-            sink.take(frame, seen)
+    with closing(_split(source, sniffed, wanted, scanner, raw)) as split:
+        for part, seen in split:
+            some, again = _without_headers(part, names, wanted, seen)
+            frame = _without_blanks(some)
+            blank += some.height - frame.height
+            repeated += again
+            raw.rows += frame.height
+            if sink is None:
+                raw.pile.add(frame)
+            else:
+                sink.take(frame, seen)
     raw.broken = scanner.broken
     raw.first_broken = tuple(scanner.first_broken)
     if repeated:
@@ -151,9 +144,41 @@ def _read(
     return raw
 
 
+def _without_blanks(frame: pl.DataFrame) -> pl.DataFrame:
+    if not _may_be_blank(frame):
+        return frame
+    cells = pl.exclude(ROW).str.strip_chars().fill_null("")
+    return frame.filter(~pl.all_horizontal(cells == ""))
+
+
+def _split(
+    source: Source,
+    sniffed: Sniffed,
+    wanted: tuple[int, ...],
+    scanner: Scanner,
+    raw: RawTable,
+) -> Generator[tuple[pl.DataFrame, Seen], None, None]:
+    """Yield records, split into cells, and what they may hold.
+
+    Of a large file bytes are looked at, split and worked on by a thread each.
+    """
+    blocks = _fed(source, sniffed, scanner, raw.encoding, raw)
+    large = source.size() >= _LARGE
+    if large:
+        blocks = ahead(blocks)
+
+    def split() -> Generator[tuple[pl.DataFrame, Seen], None, None]:
+        with closing(blocks):
+            for block in blocks:
+                seen = Seen(spaces=block.spaces, plus=block.plus, hash=block.hash)
+                yield _frame(block, sniffed, wanted, source), seen
+
+    return ahead(split()) if large else split()
+
+
 def _fed(
     source: Source, sniffed: Sniffed, scanner: Scanner, encoding: str, raw: RawTable
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Yield sound records; the last lines are held back to look for a footer."""
     skip = sniffed.skip
     held = b""
