@@ -213,7 +213,8 @@ def _with_agents(
 
 def _halves(seconds: Summary, layout: Layout) -> list[IntArray]:
     """Return calls per second on odd and on even days, at the sites of a layout."""
-    mine = seconds.where(np.isin(seconds["site_id"].astype(str), layout.sites))
+    sites, site = seconds.coded("site_id")
+    mine = seconds.where(np.isin(sites, layout.sites)[site])
     return [
         flattened(histogram(mine, parity), layout.cuts).astype(np.int64)[:LONGEST_S]
         for parity in ("odd", "even")

@@ -112,7 +112,7 @@ def piles(
     if at.low < 2 * reach or at.high + _ROOM + 2 * reach >= LONGEST_S:
         return None
     place = _Place(layout=layout, at=at, width=width, window=reach)
-    names = np.unique(found["seconds"]["queue"].astype(str))
+    names = found["seconds"].coded("queue")[0]
     ids = np.array(["all", *names], dtype=object)
     counts = _histograms(found["seconds"], ids, cap, layout)
     shape = _curve(counts, place, min_relative)
@@ -120,7 +120,7 @@ def piles(
     median = np.array(
         [_median(summaries, cap, i, shape, at, ids) for i in range(len(ids))]
     )
-    again = np.array([_repeats(summaries, cap, q, agents) for q in (None, *names)])
+    again = _repeats(summaries, cap, names, agents)
     change = _change(found, ids, cap, place, shape)
     # A few calls may pass the test of a count while their excess could be nil.
     nil = np.where(shape.low > 0.0, 0.0, 1.0)
@@ -170,11 +170,11 @@ def _histograms(
     seconds: Summary, ids: NDArray[Any], cap: Cap, layout: Layout
 ) -> IntArray:
     """Return calls per second of the floor and of each queue, (n_ids, n_seconds)."""
-    mine = seconds.where(np.isin(seconds["site_id"].astype(str), layout.sites))
-    queue = mine["queue"].astype(str)
+    sites, site = seconds.coded("site_id")
+    mine = seconds.where(np.isin(sites, layout.sites)[site])
     return np.array(
         [
-            aligned(mine if i == 0 else mine.where(queue == str(name)), cap, layout)
+            aligned(mine if i == 0 else mine.having("queue", str(name)), cap, layout)
             for i, name in enumerate(ids)
         ]
     )
@@ -305,7 +305,7 @@ def _median(
     rows = of_cap(summaries["agents"], cap)
     mine = rows.ints("period") == 1
     if number:
-        mine &= rows["queue"].astype(str) == str(ids[number])
+        mine &= rows.same("queue", str(ids[number]))
     rows = rows.where(mine)
     agent, index = rows.coded("agent_id")
     near = summed(index, rows.floats("near"), len(agent))
@@ -326,31 +326,34 @@ def _median(
 def _repeats(
     summaries: Summaries,
     cap: Cap,
-    queue: str | None,
+    queues: NDArray[Any],
     agents: tuple[NDArray[Any], FloatArray],
-) -> float:
+) -> FloatArray:
     """Ask whether customers call again after calls near the cutoff.
 
     Agents who stand out by themselves are left out: a few of them are no floor.
 
     Returns:
-        p-value of a rate at most 1.3 times that after the other calls around it;
-        nan where too few customers are known.
+        p-values of a rate at most 1.3 times that after the other calls around it, of
+        the floor and of each queue; nan where too few customers are known.
     """
     if "repeats" not in summaries:
-        return float("nan")
+        return np.full(1 + len(queues), np.nan)
     rows = of_cap(summaries["repeats"], cap)
     ids, p_value = agents
     alone = ids[np.nan_to_num(p_value, nan=1.0) <= _STANDS_OUT].astype(str)
-    keep = ~np.isin(rows["agent_id"].astype(str), alone)
-    if queue is not None:
-        keep &= rows.same("queue", queue)
-    rows = rows.where(keep)
-    names = ("near_again", "near", "rest_again", "rest")
-    k, near, k_rest, rest = (float(rows.ints(name).sum()) for name in names)
-    if min(near, rest) < _MIN_REPEATS:
-        return float("nan")
-    return more_often(k, near, k_rest, rest)
+    names, agent = rows.coded("agent_id")
+    rows = rows.where(~np.isin(names, alone)[agent])
+
+    def one(mine: Summary) -> float:
+        counts = ("near_again", "near", "rest_again", "rest")
+        k, near, k_rest, rest = (float(mine.ints(name).sum()) for name in counts)
+        if min(near, rest) < _MIN_REPEATS:
+            return float("nan")
+        return more_often(k, near, k_rest, rest)
+
+    some = [rows, *(rows.having("queue", str(queue)) for queue in queues)]
+    return np.array([one(mine) for mine in some])
 
 
 def _change(
