@@ -49,6 +49,8 @@ class Alike:
         order = np.lexsort((every, phi, n, k))
         told = np.stack([k, n, phi])[:, order]
         new = np.append(True, (told[:, 1:] != told[:, :-1]).any(axis=0))
+        if new.all():  # the order of counts would be nobody's
+            return cls(first=every, place=every)
         place = np.empty(len(k), dtype=np.int64)
         place[order] = np.cumsum(new) - 1
         return cls(first=order[new], place=place)

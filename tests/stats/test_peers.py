@@ -102,6 +102,14 @@ def test_subjects_with_the_same_counts_are_measured_once_and_alike(
     assert together[3][7] < together[0].p_value[7] / 10
 
 
+def test_many_subjects_of_whom_no_two_are_alike_keep_their_own_counts() -> None:
+    rng = np.random.default_rng(3)
+    n = rng.permutation(np.arange(100, 100 + alike.ALONE + 50))
+    at = np.arange(len(n))
+    outcome = excess(at, 0 * at, rng.binomial(n, 0.3), n, n_subjects=len(n))
+    np.testing.assert_allclose(outcome.expected / n, 0.3, atol=0.02)
+
+
 def test_only_some_may_be_asked_about() -> None:
     rng = np.random.default_rng(8)
     at, queue = np.divmod(np.arange(1000), 2)
