@@ -108,8 +108,9 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     measure = held.look_up(settings, sums)
     if measure is not None:
         return measure(counts, labels, question, usable)
-    fit = _fit(counts, question, peers.astype(np.float64), width=0.2)
-    if counts.n_strata > 1:
+    twice = counts.n_strata > 1
+    fit = _fit(counts, question, peers.astype(np.float64), width=0.2, rough=twice)
+    if twice:
         # Strong patterns raise the peers' rates and hide each other: take them out.
         trust = peers * (1.0 - fit.yardstick.lifted)
         width, near = fit.spread.mean_sd, fit.spread
@@ -259,6 +260,7 @@ def _fit(
     *,
     width: float,
     near: Spread | None = None,
+    rough: bool = False,
 ) -> _Fit:
     """Fit the honest spread, with peers weighed by how far they are trusted."""
     learn = question.peers
@@ -279,7 +281,7 @@ def _fit(
     grid = Grid.around(centre)
     likelihood = response.likelihood(k[first], noise[first], grid.points)
     chosen = place[_chosen(learn, y, n)]
-    spread = fit_spread(likelihood[chosen], grid, start=start, near=near)
+    spread = fit_spread(likelihood[chosen], grid, start=start, near=near, rough=rough)
     return _Fit(
         alike=alike,
         spread=spread,

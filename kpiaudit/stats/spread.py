@@ -13,23 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.frozen import frozen
+from kpiaudit.stats.joint import KIND, SHARE, Evidence, joint_log
 from kpiaudit.stats.shapes import SHAPES, Grid, lifts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kpiaudit.stats.outcome import BoolArray, FloatArray
+    from kpiaudit.stats.outcome import FloatArray
 
 _TAU_LOW, _TAU_HIGH = 0.02, 2.5
 _TAU_SCALE = 0.25
 _THIN = 100
-_LEAST = 1e-75
-"""Likelihoods are cut here, so that a product of four stays a normal number."""
-_BLOCK = 40_000
-"""Numbers per array in one go: what fits into a core's own cache."""
 _PRIOR = np.array([shape.prior for shape in SHAPES])
-KIND = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
-SHARE = np.array([0.0, 0.01, 0.04, 0.12, 0.25, 0.45] + [0.12, 0.25, 0.45] * 2)
 _SHARE_PRIOR = np.array(
     [0.3, 0.2, 0.15, 0.1, 0.06, 0.03, 0.04, 0.03, 0.01, 0.04, 0.03, 0.01]
 )
@@ -142,12 +137,17 @@ class _Lattice:
 
 
 def fit_spread(
-    likelihood: FloatArray, grid: Grid, *, start: float, near: Spread | None = None
+    likelihood: FloatArray,
+    grid: Grid,
+    *,
+    start: float,
+    near: Spread | None = None,
+    rough: bool = False,
 ) -> Spread:
     """Return the posterior of the honest spread given every subject's likelihood.
 
     Location and width are integrated on a small lattice per shape, which is moved to
-    and shrunken around the posterior four times.
+    and shrunken around the posterior a few times.
 
     Args:
         likelihood: Of each subject at each grid point, highest value 1, shape
@@ -156,6 +156,8 @@ def fit_spread(
         start: First guess of the width.
         near: An earlier posterior of nearly the same likelihoods: the search begins
             and stays around it.
+        rough: Another fit follows: with many subjects single precision is enough to
+            tell whom to trust as a peer, and where the next search begins.
 
     Returns:
         The posterior.
@@ -166,7 +168,7 @@ def fit_spread(
         (averaging models by their marginal likelihood); Gelman (2006), Bayesian
         Analysis 1:515-533 (half-Cauchy prior of a spread between groups).
     """
-    evidence = _Evidence.of(likelihood)
+    evidence = Evidence.of(likelihood)
     if near is None:
         centre = float(grid.points[len(grid.points) // 2])
         wide = _Lattice(
@@ -180,9 +182,14 @@ def fit_spread(
         box = _Boxes.of([_near(near, index, grid) for index in range(len(SHAPES))])
     active = np.ones(len(SHARE), dtype=np.bool_)
     rounds = _rounds(len(likelihood), first=near is None)
-    for at_most, fine in rounds:
+    many = len(likelihood) > 2 * _THIN
+    for number, (at_most, fine) in enumerate(rounds, start=1):
+        short = many and (rough or number < len(rounds))
         look = _Look.at(box, grid, wide=not fine)
-        log = _joint_log(evidence.thinned(at_most, fine=fine), look.masses, active)
+        some = evidence.thinned(at_most, fine=fine)
+        if short:
+            some = some.in_short()
+        log = joint_log(some, look.masses, active)
         log += np.log(_SHARE_PRIOR)
         log += (look.log_tau - np.log1p((look.tau / _TAU_SCALE) ** 2))[:, :, None]
         # What a look rules out in every shape need not be looked at again.
@@ -218,43 +225,6 @@ def _near(spread: Spread, shape: int, grid: Grid) -> _Lattice:
     middle = len(grid.points) // 2
     moved = float(grid.points[middle] - spread.grid.points[middle])
     return _Lattice.around(spread, shape, moved)
-
-
-@frozen
-class _Evidence:
-    """Likelihoods of subjects, and those of subjects lifted in each way.
-
-    Args:
-        own: Shape (n_subjects, n_points).
-        lifted: Shape (kinds, n_subjects, n_points).
-    """
-
-    own: FloatArray
-    lifted: FloatArray
-
-    @classmethod
-    def of(cls, likelihood: FloatArray) -> _Evidence:
-        """Add what lifts of each kind make of likelihoods."""
-        return cls(own=likelihood, lifted=_lifted(likelihood))
-
-    def thinned(self, at_most: int, *, fine: bool) -> _Evidence:
-        """Return every so manieth subject, on pairs of points where not fine."""
-        step = max(1, len(self.own) // at_most)
-        own, lifted = self.own[::step], self.lifted[:, ::step]
-        if fine:
-            return _Evidence(own=own, lifted=lifted)
-        return _Evidence(own=_in_pairs(own), lifted=_in_pairs(lifted))
-
-
-def _lifted(likelihood: FloatArray) -> FloatArray:
-    return np.asarray(likelihood @ lifts().transpose(0, 2, 1), dtype=np.float64)
-
-
-def _in_pairs(values: FloatArray) -> FloatArray:
-    """Average neighbours along the last axis; the last of an odd number stays."""
-    even = values.shape[-1] // 2 * 2
-    means = 0.5 * (values[..., 0:even:2] + values[..., 1:even:2])
-    return np.concatenate([means, values[..., even:]], axis=-1)
 
 
 @frozen
@@ -349,57 +319,3 @@ class _Look:
             d_mode=modes[:, 1] - modes[:, 0],
             d_tau=log_taus[:, 1] - log_taus[:, 0],
         )
-
-
-def _joint_log(
-    evidence: _Evidence, masses: FloatArray, active: BoolArray
-) -> FloatArray:
-    """Return the log likelihood of all subjects per hypothesis and share lifted.
-
-    Args:
-        evidence: Of the subjects.
-        masses: Shape (shapes, hypotheses, points).
-        active: Which shares are worth a look, shape (len(SHARE),).
-
-    Returns:
-        Shape (shapes, hypotheses, len(SHARE)); minus infinity where not active.
-    """
-    flat = masses.reshape(-1, masses.shape[-1])
-    out = np.full((len(flat), len(SHARE)), -np.inf)
-    # Subjects lie along the first axis and blocks stay in the processor's cache.
-    block = max(_BLOCK // max(len(evidence.own), 1), 32)
-    for start in range(0, len(flat), block):
-        part = flat[start : start + block].T
-        own = evidence.own @ part
-        for kind, each in enumerate(evidence.lifted):
-            some = np.flatnonzero(active & (kind == KIND))
-            if not len(some):
-                continue
-            gain = each @ part
-            gain -= own
-            for j in some:
-                both = SHARE[j] * gain
-                both += own
-                out[start : start + block, j] = _log_product(both)
-    return out.reshape(*masses.shape[:2], len(SHARE))
-
-
-def _log_product(values: FloatArray) -> FloatArray:
-    """Return the sum of logs along the first axis, of values in [0, 1].
-
-    Products are much faster than logarithms, so as many are multiplied first as stay
-    normal numbers.
-    """
-    least = float(values.min(initial=1.0))
-    if least < _LEAST:
-        np.maximum(values, _LEAST, out=values)
-        least = _LEAST
-    total = np.zeros(values.shape[1])
-    while len(values) > 1 and least > 1e-150:
-        half = len(values) // 2
-        if len(values) % 2:
-            total += np.log(values[-1])
-        values = values[:half] * values[half : 2 * half]
-        least *= least
-    total += np.log(values).sum(axis=0)
-    return total

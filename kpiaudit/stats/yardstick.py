@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.frozen import frozen
+from kpiaudit.stats.joint import KIND, SHARE
 from kpiaudit.stats.shapes import SHAPES, lifts
-from kpiaudit.stats.spread import KIND, SHARE
 
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import BoolArray, FloatArray
