@@ -43,6 +43,9 @@ _REACH = 0.5
 """Answers this much nearer to or farther from the threshold, in standard deviations,
 say no more than that they are."""
 
+_SCORE_SDS = np.array([0.15, 0.3, 0.6, 1.2])
+_SPREADS = len(_SCORE_SDS)
+
 
 class Measure(Protocol):
     """Gives the p-values of planted agents."""
@@ -257,20 +260,16 @@ def crossing(shares: FloatArray, scores: FloatArray) -> Crossing:
         for a in np.meshgrid(
             np.linspace(np.log(_LOWEST) - 0.5, np.log(4.0), 100),
             np.exp(np.linspace(np.log(0.03), np.log(0.8), 7)),
-            np.array([0.15, 0.3, 0.6, 1.2]),
+            _SCORE_SDS,
         )
     )
     mean = sd / width * (shares - at)
     inside = np.abs(scores) < _REACH
-    log = np.where(
-        inside,
-        -0.5 * ((scores - mean) / sd) ** 2 - np.log(sd),
-        np.where(
-            scores > 0,
-            sp.special.log_ndtr((mean - _REACH) / sd),
-            sp.special.log_ndtr((-_REACH - mean) / sd),
-        ),
-    ).sum(axis=1)
+    near, far = mean[:, inside], mean[:, ~inside]
+    log = (-0.5 * ((scores[inside] - near) / sd) ** 2 - np.log(sd)).sum(axis=1)
+    log += sp.special.log_ndtr((np.sign(scores[~inside]) * far - _REACH) / sd).sum(
+        axis=1
+    )
     log -= 0.5 * (np.log(width[:, 0] / 0.25) / 0.6) ** 2
     log -= 0.5 * (np.log(sd[:, 0] / 0.3) / 0.6) ** 2
     weight = np.exp(log - log.max())
@@ -281,8 +280,13 @@ def crossing(shares: FloatArray, scores: FloatArray) -> Crossing:
     # What is not known about the line is doubt about the next plant as well.
     grid = np.linspace(np.log(_LOWEST) - 0.5, np.log(4.0), 400)
     seen = weight > weight.max() * 1e-4
-    power = weight[seen] @ sp.special.ndtr((grid - at[seen]) / width[seen])
-    share = float(np.interp(POWER * weight[seen].sum(), power, grid))
+    # The spread of the scores, which varies fastest, no longer matters here.
+    told = np.where(seen, weight, 0.0).reshape(-1, _SPREADS).sum(axis=1)
+    some = told > 0.0
+    power = told[some] @ sp.special.ndtr(
+        (grid - at[::_SPREADS][some]) / width[::_SPREADS][some]
+    )
+    share = float(np.interp(POWER * told.sum(), power, grid))
     half = max(2.0 * doubt, _NEAR)
     limits = np.log(_LOWEST), np.log(_HIGHEST)
     return Crossing(
