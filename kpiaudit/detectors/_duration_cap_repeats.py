@@ -88,7 +88,11 @@ class Repeats:
 
     def own(self, agent: int) -> Innocent:
         """Return what an agent's other calls around the cutoff lead to expect."""
-        return _own(self.rest_again[agent], self.rest[agent], self._usual)
+        events, records = self.rest_again[agent], self.rest[agent]
+        rate, weight = _share(events, records, self._usual)
+        return Innocent(
+            rate=float(rate), weight=float(weight), events=events, records=records
+        )
 
     def ordinary(self) -> BoolArray | None:
         """Return agents by whom to measure the others, told by repeat calls alone.
@@ -99,9 +103,11 @@ class Repeats:
         that is least so: among honest agents it says nothing about how many such calls
         there are. None if there are no several, or too few others.
         """
-        tails = np.ones(len(self.known))
-        for i in np.flatnonzero(self.known).tolist():
-            tails[i] = contrast.tail(self.own_again[i], self.own_near[i], self.own(i))
+        k, n, later, rest = (
+            each[self.known]
+            for each in (self.own_again, self.own_near, self.rest_again, self.rest)
+        )
+        tails = contrast.tails(k, n, *_share(later, rest, self._usual))
         clear = int((tails <= _CLEAR).sum())
         if clear < _SEVERAL or self.known.sum() < 2 * _FEWEST:
             return None
@@ -154,12 +160,13 @@ def _leaning(events: FloatArray, records: FloatArray, usual: float) -> FloatArra
     return (events + _LEANING * usual) / (records + _LEANING)
 
 
-def _own(events: float, records: float, usual: float) -> Innocent:
-    """Learn the same from an agent's other calls around the cutoff."""
-    rate = (events + _LEANING * usual) / (records + _LEANING)
+def _share(
+    events: FloatArray, records: FloatArray, usual: float
+) -> tuple[FloatArray, FloatArray]:
+    """Learn the same from agents' other calls: shares, and their worth in records."""
+    rate = _leaning(events, records, usual)
     variance = rate**2 * _OWN_SPREAD + rate * (1.0 - rate) / (records + _LEANING)
-    weight = max(rate * (1.0 - rate) / variance - 1.0, 0.5)
-    return Innocent(rate=rate, weight=weight, events=events, records=records)
+    return rate, np.maximum(rate * (1.0 - rate) / variance - 1.0, 0.5)
 
 
 def looked(plain: FloatArray, chosen: FloatArray | None) -> FloatArray:

@@ -171,7 +171,9 @@ def ask(summaries: Summaries, *, min_excess: float) -> Asked:
 
 
 def _added(rows: Summary, names: tuple[str, ...]) -> IntArray:
-    out: IntArray = np.sum([rows.ints(name) for name in names], axis=0)
+    out: IntArray = rows.ints(names[0])
+    for name in names[1:]:
+        out += rows.ints(name)
     return out
 
 

@@ -245,6 +245,29 @@ def tail(events: float, records: float, honest: Innocent) -> float:
     return float(np.minimum(chances.sum(), 1.0))
 
 
+def tails(
+    events: FloatArray, records: FloatArray, rate: FloatArray, weight: FloatArray
+) -> FloatArray:
+    """Return `tail` of many subjects at once, each with its own honest share.
+
+    Args:
+        events: Events per subject, at most `records`.
+        records: Records per subject.
+        rate: Innocent shares.
+        weight: What they are worth, in records.
+    """
+    size = (records - events).astype(np.int64) + 1
+    start = np.cumsum(size) - size
+    a, b = np.maximum(rate * weight, 1e-9), np.maximum((1.0 - rate) * weight, 1e-9)
+    fixed = gammaln(records + 1.0) - betaln(a, b) - gammaln(records + a + b)
+    k = np.arange(size.sum()) - np.repeat(start - events, size)
+    rest = np.repeat(records, size) - k
+    log = gammaln(k + np.repeat(a, size)) + gammaln(rest + np.repeat(b, size))
+    log += np.repeat(fixed, size) - gammaln(k + 1.0) - gammaln(rest + 1.0)
+    chances = np.add.reduceat(np.exp(log), start) if len(start) else np.zeros(0)
+    return np.asarray(np.minimum(chances, 1.0), dtype=np.float64)
+
+
 def bet(events: float, records: float, honest: Innocent) -> float:
     """Return the e-value of a subject's records: a bet against honesty.
 

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray
 
+_BLOCK = 16_384
 _PRIOR_DAYS = 20.0
 """Weight of the floor's dispersion, in days, where subjects do not visibly differ."""
 
@@ -44,16 +45,13 @@ def day_dispersion(
         Biol. 3:3 (shrinking variances with prior degrees of freedom).
     """
     cell_subject, k, n = _cells(subject, day, events, trials)
-    total_k = np.bincount(cell_subject, weights=k, minlength=n_subjects)
-    total_n = np.bincount(cell_subject, weights=n, minlength=n_subjects).astype(float)
+    # Only sums over whole numbers are taken row by row, so that they are exact.
+    total_k, total_n, k_2, k_n, n_2, n_3, n_4 = _sums(cell_subject, k, n, n_subjects)
     rate = total_k / np.maximum(total_n, 1.0)
-    p = rate[cell_subject]
-    share = n / np.maximum(total_n[cell_subject], 1.0)
-    squares = (k - n * p) ** 2
-    binomial = n * p * (1.0 - p) * (1.0 - share)
-    top = np.bincount(cell_subject, weights=squares, minlength=n_subjects)
-    bottom = np.bincount(cell_subject, weights=binomial, minlength=n_subjects)
-    heavy = np.bincount(cell_subject, weights=binomial**2, minlength=n_subjects)
+    top = np.maximum(k_2 - rate * (2.0 * k_n - rate * n_2), 0.0)
+    part, size = rate * (1.0 - rate), np.maximum(total_n, 1.0)
+    bottom = part * np.maximum(total_n - n_2 / size, 0.0)
+    heavy = part**2 * np.maximum(n_2 - (2.0 * n_3 - n_4 / size) / size, 0.0)
     # Days of equal weight would count one each; unequal ones count for less.
     days = np.where(bottom > 0.0, bottom**2 / np.maximum(heavy, 1e-300), 0.0)
     own = np.where(bottom > 0.0, top / np.maximum(bottom, 1e-300), 1.0)
@@ -62,15 +60,44 @@ def day_dispersion(
     return np.asarray(np.maximum(shrunken, 1.0), dtype=np.float64)
 
 
+def _sums(
+    subject: IntArray, k: FloatArray, n: FloatArray, n_subjects: int
+) -> FloatArray:
+    """Return sums of k, n, k k, k n, n^2, n^3 and n^4 over sorted subjects' rows."""
+    out = np.zeros((7, n_subjects))
+    # In blocks that stay in a core's own cache.
+    for first in range(0, len(subject), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        own, events, trials = subject[rows], k[rows], n[rows]
+        start = np.flatnonzero(np.append(True, own[1:] != own[:-1]))
+        square = trials * trials
+        values = (
+            events,
+            trials,
+            events * events,
+            events * trials,
+            square,
+            square * trials,
+            square * square,
+        )
+        for total, each in zip(out, values, strict=True):
+            total[own[start]] += np.add.reduceat(each, start)
+    return out
+
+
 def _cells(
     subject: IntArray, day: IntArray, events: IntArray, trials: IntArray
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Add up the rows of one subject and day, so that split rows change nothing."""
+    """Add up the rows of one subject and day, so that split rows change nothing.
+
+    Cells are sorted by subject.
+    """
     if len(subject) == 0:
         empty = np.zeros(0)
         return np.zeros(0, dtype=np.int64), empty, empty
     k, n = events.astype(np.float64), trials.astype(np.float64)
-    who, when = subject.astype(np.int64), day.astype(np.int64)
+    who = subject.astype(np.int64, copy=False)
+    when = day.astype(np.int64, copy=False)
     if _apart(who, when):
         return who, k, n
     days, day_index = np.unique(when, return_inverse=True)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import betabinom
 
-from kpiaudit.stats.contrast import Innocent, _log_pmf, contrast, innocent, together
+from kpiaudit.stats.contrast import (
+    Innocent,
+    _log_pmf,
+    contrast,
+    innocent,
+    tail,
+    tails,
+    together,
+)
 
 
 def learned(had, due_of, size, rng=None):
@@ -26,6 +34,17 @@ def test_the_distribution_of_a_count_is_scipys_beta_binomial():
     k = np.arange(31)
     ours = np.exp(_log_pmf(k, 30, 0.2, 12.0))
     assert ours == pytest.approx(betabinom.pmf(k, 30, 2.4, 9.6))
+
+
+def test_tails_of_many_subjects_are_those_of_each():
+    k, n = np.array([0.0, 3.0, 9.0, 20.0]), np.array([5.0, 30.0, 40.0, 20.0])
+    rate, weight = np.array([0.1, 0.2, 0.05, 0.5]), np.array([0.5, 9.0, 80.0, 3.0])
+    each = [
+        tail(k[i], n[i], Innocent(rate=rate[i], weight=weight[i], events=0, records=0))
+        for i in range(4)
+    ]
+    assert tails(k, n, rate, weight) == pytest.approx(each)
+    assert not len(tails(k[:0], n[:0], rate[:0], weight[:0]))
 
 
 @given(
