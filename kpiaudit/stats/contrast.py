@@ -259,11 +259,21 @@ def tails(
     size = (records - events).astype(np.int64) + 1
     start = np.cumsum(size) - size
     a, b = np.maximum(rate * weight, 1e-9), np.maximum((1.0 - rate) * weight, 1e-9)
-    fixed = gammaln(records + 1.0) - betaln(a, b) - gammaln(records + a + b)
+    fixed = (
+        sp.special.gammaln(records + 1.0)
+        - sp.special.betaln(a, b)
+        - sp.special.gammaln(records + a + b)
+    )
     k = np.arange(size.sum()) - np.repeat(start - events, size)
     rest = np.repeat(records, size) - k
-    log = gammaln(k + np.repeat(a, size)) + gammaln(rest + np.repeat(b, size))
-    log += np.repeat(fixed, size) - gammaln(k + 1.0) - gammaln(rest + 1.0)
+    log = sp.special.gammaln(k + np.repeat(a, size)) + sp.special.gammaln(
+        rest + np.repeat(b, size)
+    )
+    log += (
+        np.repeat(fixed, size)
+        - sp.special.gammaln(k + 1.0)
+        - sp.special.gammaln(rest + 1.0)
+    )
     chances = np.add.reduceat(np.exp(log), start) if len(start) else np.zeros(0)
     return np.asarray(np.minimum(chances, 1.0), dtype=np.float64)
 
