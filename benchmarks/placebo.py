@@ -4,94 +4,171 @@ Per rule and family of honest spread: the share of simulated honest centres with
 agent reported, and what replicas drawn from each centre's own fitted spread say of it.
 Run:
 `PYTHONPATH=. python benchmarks/placebo.py early-closure --centres 40 --replicas 5`;
-with `--write` its table goes into docs/accuracy.md at the next `accuracy.py --report`.
+`--keep` adds centres to a file, so that a later run takes them up, and with `--write`
+the table of that file goes into docs/accuracy.md at the next `accuracy.py --report`.
+`--gamers 3 --strength 0.4` plants the pattern: replicas should not be reported then.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from calibration.plan import DETECTORS
 from calibration.worlds import FAMILIES, Cell
 
-from kpiaudit.evidence.placebo import reported
+from kpiaudit.evidence.placebo import smallest_q
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PAGE = Path(__file__).parent / "calibration" / "placebo.md"
 LEVELS = (0.05, 0.2, 0.5)
 """The level in use, and two at which alarms are frequent enough to be compared."""
+FIRST = 50_000
+RESAMPLED = 4000
+FACTOR = 1.5
+"""What is promised: told and true differ by no more than this."""
 
 
-def counted(cell: Cell, centres: int, replicas: int) -> dict[str, list[int]]:
-    """Return, per level, alarms among centres and among their replicas."""
+@dataclass(frozen=True, kw_only=True)
+class Centre:
+    """Smallest q-value of an agent in one centre and in each of its replicas."""
+
+    detector: str
+    family: str
+    seed: int
+    true: float
+    told: tuple[float, ...]
+
+
+def centre(cell: Cell, seed: int, replicas: int) -> Centre:
+    """Simulate one centre, test it, and test its replicas."""
     module = import_module(f"calibration.{cell.detector.replace('-', '_')}")
-    out = {"centres": [0] * len(LEVELS), "replicas": [0] * len(LEVELS), "runs": [0, 0]}
-    for seed in range(centres):
-        made = module.make(cell, cell.rng(50_000 + seed))
-        detector = made.detector
-        drawn = detector.replicas(
-            made.summaries, made.found, number=replicas, seed=seed
-        )
-        for kind, summaries in (
-            ("centres", made.summaries),
-            *(("replicas", each) for each in drawn),
-        ):
-            verdicts = detector.test(summaries, made.found, min_effect=made.min_effect)
-            out["runs"][kind == "replicas"] += 1
-            for place, level in enumerate(LEVELS):
-                out[kind][place] += reported(verdicts, level, ("agent",))
-    return out
+    made = module.make(cell, cell.rng(FIRST + seed))
+
+    def least(summaries: dict) -> float:
+        verdicts = made.detector.test(summaries, made.found, min_effect=made.min_effect)
+        return float(np.round(smallest_q(verdicts, ("agent",)), 5))
+
+    drawn = made.detector.replicas(
+        made.summaries, made.found, number=replicas, seed=seed
+    )
+    return Centre(
+        detector=cell.detector,
+        family=cell.family,
+        seed=seed,
+        true=least(made.summaries),
+        told=tuple(least(each) for each in drawn),
+    )
 
 
-def line(name: str, got: dict[str, list[int]]) -> str:
+def shares(some: list[Centre], level: float) -> tuple[int, float]:
+    """Return centres with a report, and the mean share of their replicas with one."""
+    true = sum(c.true <= level for c in some)
+    told = [np.mean([q <= level for q in c.told]) for c in some if c.told]
+    return true, float(np.mean(told)) if told else float("nan")
+
+
+def ratio(some: list[Centre], level: float) -> tuple[float, float, float]:
+    """Return told over true with its 90 % interval.
+
+    Centres are resampled whole, family by family; half an alarm is added to both
+    counts, so that few true alarms give a wide interval and none no division by zero.
+    """
+    rng = np.random.default_rng(5)
+    families = sorted({c.family for c in some})
+    true, told = np.zeros(RESAMPLED), np.zeros(RESAMPLED)
+    for family in families:
+        mine = [c for c in some if c.family == family and c.told]
+        if not mine:
+            continue
+        one = np.array([c.true <= level for c in mine], dtype=float)
+        other = np.array([np.mean([q <= level for q in c.told]) for c in mine])
+        # A Bayesian bootstrap; resampling alone can't tell 0 of 30 from never.
+        weight = rng.dirichlet(np.ones(len(mine)), RESAMPLED) * len(mine)
+        true += weight @ one
+        told += weight @ other
+    half = rng.gamma(0.5, size=(2, RESAMPLED))
+    low, high = np.quantile((told + half[1]) / (true + half[0]), [0.05, 0.95])
+    number, share = shares(some, level)
+    whole = share * len(some)
+    return whole / number if number else float("nan"), float(low), float(high)
+
+
+def line(name: str, some: list[Centre]) -> str:
     """Return alarms among centres and among replicas, per level, and their ratio."""
-    centres, drawn = got["runs"]
     parts = []
-    for true, told in zip(got["centres"], got["replicas"], strict=True):
-        one, other = true / max(centres, 1), told / max(drawn, 1)
-        ratio = f" ({other / one:.2f})" if one else ""
-        parts.append(
-            f"{true}/{centres} = {one:.3f}, {told}/{drawn} = {other:.3f}{ratio}"
-        )
-    return f"{name:10} " + "  ".join(parts)
+    for level in LEVELS:
+        true, told = shares(some, level)
+        parts.append(f"{true}/{len(some)} {true / max(len(some), 1):.3f} {told:.3f}")
+    one, low, high = ratio(some, LEVELS[-1])
+    return f"{name:10} " + "  ".join(parts) + f"  {one:.2f} ({low:.2f}-{high:.2f})"
 
 
-def table(of: dict[str, dict[str, dict[str, list[int]]]]) -> str:
-    """Return a table of all detectors: families but the novices together, novices."""
+def table(kept: list[Centre]) -> str:
+    """Return a table with a row per detector and family, and one of all families."""
     head = [f"q ≤ {100 * level:.0f} %" for level in LEVELS]
     lines = [
-        "| Detector | Honest differences | " + " | ".join(head) + " | Told / true |",
-        "| --- | --- |" + " --- |" * (len(LEVELS) + 1),
+        "| Detector | Honest differences | "
+        + " | ".join(head)
+        + " | Told / true | Within a factor 1.5 |",
+        "| --- | --- |" + " --- |" * (len(LEVELS) + 2),
     ]
-    for name, families in of.items():
-        novices = {k: v for k, v in families.items() if k == "novices"}
-        others = {k: v for k, v in families.items() if k != "novices"}
-        for label, some in (("without novices", others), ("novices", novices)):
-            if some:
-                lines.append(_row(name, label, _sums(some)))
+    for name in DETECTORS:
+        mine = [c for c in kept if c.detector == name]
+        rows = [(f, [c for c in mine if c.family == f]) for f in FAMILIES]
+        lines += [_row(name, f, some) for f, some in (*rows, ("all", mine)) if some]
     return "\n".join(lines) + "\n"
 
 
-def _sums(some: dict[str, dict[str, list[int]]]) -> dict[str, list[int]]:
-    return {
-        key: [sum(each) for each in zip(*(g[key] for g in some.values()), strict=True)]
-        for key in ("centres", "replicas", "runs")
-    }
+def _row(name: str, label: str, some: list[Centre]) -> str:
+    cells = []
+    for level in LEVELS:
+        true, told = shares(some, level)
+        cells.append(f"{true} of {len(some)}, {100 * told:.1f} %")
+    one, low, high = ratio(some, LEVELS[-1])
+    told = "-" if np.isnan(one) else f"{one:.2f}"
+    cells += [f"{told} ({low:.2f} to {high:.2f})", _said(low, high)]
+    return f"| `{name}` | {label} | " + " | ".join(cells) + " |"
 
 
-def _row(name: str, label: str, got: dict[str, list[int]]) -> str:
-    centres, drawn = got["runs"]
-    cells = [
-        f"{true} of {centres}, {100 * told / max(drawn, 1):.1f} %"
-        for true, told in zip(got["centres"], got["replicas"], strict=True)
-    ]
-    true, told = got["centres"][-1], got["replicas"][-1]
-    ratio = f"{told / max(drawn, 1) / (true / centres):.2f}" if true else "-"
-    return f"| `{name}` | {label} | " + " | ".join(cells) + f" | {ratio} |"
+def _said(low: float, high: float) -> str:
+    """Say what the interval shows of the promise."""
+    if low >= 1 / FACTOR and high <= FACTOR:
+        return "shown"
+    return "missed" if high < 1 / FACTOR or low > FACTOR else "open"
+
+
+def read(path: Path | None) -> list[Centre]:
+    """Return the centres of a file; none if there is no file."""
+    if path is None or not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(each) for each in lines]
+    return [Centre(**{**row, "told": tuple(row["told"])}) for row in rows]
+
+
+def _new(
+    cell: Cell, had: Iterable[Centre], centres: int, replicas: int
+) -> Iterable[Centre]:
+    done = {c.seed for c in had if (c.detector, c.family) == _of(cell)}
+    for seed in range(centres):
+        if seed not in done:
+            yield centre(cell, seed, replicas)
+
+
+def _of(cell: Cell) -> tuple[str, str]:
+    return cell.detector, cell.family
 
 
 def main() -> None:
@@ -102,20 +179,31 @@ def main() -> None:
     parser.add_argument("--centres", type=int, default=40)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--families", nargs="*", default=FAMILIES)
+    parser.add_argument("--gamers", type=int, default=0)
+    parser.add_argument("--strength", type=float, default=0.0)
+    parser.add_argument("--keep", type=Path, help="file of centres; read and added to")
     parser.add_argument("--write", action="store_true", help="keep the table")
     given = parser.parse_args()
-    kept: dict[str, dict[str, dict[str, list[int]]]] = {}
+    kept = read(given.keep)
     for name in given.detectors:
         levels = ", ".join(str(level) for level in LEVELS)
-        print(f"{name}: true, placebo (ratio) at q <= {levels}", flush=True)
-        whole = {"centres": [0] * 3, "replicas": [0] * 3, "runs": [0] * 2}
+        print(f"{name}: true, placebo at q <= {levels}; told/true", flush=True)
         for family in given.families:
-            cell = Cell(detector=name, agents=given.agents, family=family)
-            got = counted(cell, given.centres, given.replicas)
-            kept.setdefault(name, {})[family] = got
-            for key, sums in whole.items():
-                whole[key] = [a + b for a, b in zip(sums, got[key], strict=True)]
-            print(line(family, got), flush=True)
+            cell = Cell(
+                detector=name,
+                agents=given.agents,
+                family=family,
+                gamers=given.gamers,
+                strength=given.strength,
+            )
+            for each in _new(cell, list(kept), given.centres, given.replicas):
+                kept.append(each)
+                if given.keep:
+                    with given.keep.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(vars(each)) + "\n")
+            some = [c for c in kept if (c.detector, c.family) == _of(cell)]
+            print(line(family, some), flush=True)
+        whole = [c for c in kept if c.detector == name and c.family in given.families]
         print(line("all", whole), flush=True)
     if given.write:
         PAGE.write_text(table(kept), encoding="utf-8")

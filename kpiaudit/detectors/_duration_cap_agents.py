@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kpiaudit.detectors._duration_cap_find import Cap
     from kpiaudit.detectors._duration_cap_search import Blocks
     from kpiaudit.detectors.base import Summaries, Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 GUARD = 0.01
 """A second question has to be answered at this level; the first gives the p-value."""
@@ -134,8 +134,16 @@ def agents(
     )
 
 
-def fitted(summaries: Summaries, cap: Cap) -> tuple[Outcome, FloatArray | None]:
-    """Return the plain comparison with peers, and the days' dispersion, at a cutoff."""
+def fitted(
+    summaries: Summaries, cap: Cap, learn: BoolArray | None
+) -> tuple[Outcome, FloatArray | None]:
+    """Return the plain comparison with peers, and the days' dispersion, at a cutoff.
+
+    Args:
+        summaries: What `summarize` gave.
+        cap: The cutoff.
+        learn: From whom to learn what is honest; None stands for all.
+    """
     ids = all_agents(summaries)
     rows = of_cap(summaries["agents"], cap)
     later = rows.where(rows.ints("period") == 1)
@@ -150,7 +158,7 @@ def fitted(summaries: Summaries, cap: Cap) -> tuple[Outcome, FloatArray | None]:
         dispersion=dispersion,
         min_excess=0.0,
     )
-    return masked.excess(counts), dispersion
+    return counts.ask(learn=learn), dispersion
 
 
 def _breaking(
@@ -346,7 +354,7 @@ def strongest(outcomes: Sequence[Outcome]) -> Outcome:
         facts=outcomes[0].facts,
         extra={name: chosen([o.extra[name] for o in outcomes]) for name in extras},
         interval=interval if outcomes[0].interval else None,
-        draw=None,
+        standing=None,
         breaking_point=breaking_point if outcomes[0].breaking_point else None,
         smallest_detectable=outcomes[0].smallest_detectable,
     )

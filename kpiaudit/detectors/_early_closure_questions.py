@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summaries, Summary
-    from kpiaudit.stats.many import Many
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 _MIN_DAYS = 10
@@ -146,9 +145,10 @@ def ask(
     )
 
 
-def both(counted: Counted, limits: Limits, shown: Many) -> tuple[Outcome, Outcome]:
+def both(
+    counted: Counted, limits: Limits, learn: BoolArray | None
+) -> tuple[Outcome, Outcome]:
     """Return the answers to the two questions apart, as fitted where due times are."""
-    learn = shown.learn
     return _near(counted, limits, learn), _bounced(counted, limits, learn)
 
 

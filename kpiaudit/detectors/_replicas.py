@@ -16,43 +16,79 @@ import scipy as sp
 
 from kpiaudit.detectors.base import Summary
 from kpiaudit.frozen import frozen
-from kpiaudit.stats import replicate
+from kpiaudit.stats import habits, multiplicity, replicate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.detectors.base import Verdicts
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
+
+_REPORTED = 0.05
+_FEWEST = 6
+"""Of fewer agents nothing is learnt; then all count, the reported ones as well."""
 
 
 @frozen
 class Habit:
-    """How honest agents differ in one link of a chain.
+    """How agents differ in one link of a chain.
 
     Args:
-        outcomes: Fitted comparisons whose drawn log-odds are added up; none of them
+        log_odds: Of every agent against everybody's rate, shape (n_agents,); None
             stands for agents who don't differ.
         dispersion: Variance of days over the binomial one.
     """
 
-    outcomes: tuple[Outcome, ...] = ()
+    log_odds: FloatArray | None = None
     dispersion: float = 1.0
 
-    @classmethod
-    def of(cls, *outcomes: Outcome) -> Habit:
-        """Take what fitted comparisons say; the last one's days count."""
-        known = [o for o in outcomes if o.draw is not None]
-        days = [o.facts["dispersion"] for o in known if "dispersion" in o.facts]
-        return cls(
-            outcomes=tuple(known), dispersion=max(days[-1], 1.0) if days else 1.0
-        )
 
-    def drawn(self, rng: np.random.Generator, size: int) -> FloatArray:
-        """Draw every agent's log-odds, against everybody's rate."""
-        out = np.zeros(size)
-        for outcome in self.outcomes:
-            if outcome.draw is not None:
-                out += outcome.draw(rng, size)
-        return out
+@frozen
+class Habits:
+    """What was fitted to several questions of the same agents.
+
+    Args:
+        outcomes: Of each question, by the name of its habit.
+        outside: Agents whose counts are not taken for honest, shape (n_agents,): a
+            reported one would be reported in every replica.
+        apart: Whether agents may stand apart from the honest spread; not where their
+            counts are too few to say who does.
+    """
+
+    outcomes: Mapping[str, Outcome]
+    outside: BoolArray
+    apart: bool = True
+
+    def drawn(self, rng: np.random.Generator) -> dict[str, Habit]:
+        """Draw all habits of every agent together; none where nothing was fitted."""
+        seen = {k: o.standing for k, o in self.outcomes.items() if o.standing}
+        odds = habits.together(list(seen.values()), self.outside, rng, apart=self.apart)
+        own = dict(zip(seen, odds, strict=True))
+        return {
+            name: Habit(
+                log_odds=own.get(name),
+                dispersion=max(outcome.facts.get("dispersion", 1.0), 1.0),
+            )
+            for name, outcome in self.outcomes.items()
+        }
+
+
+def learn_from(outside: BoolArray) -> BoolArray | None:
+    """Return who shows what is honest, shape (n_agents,); None stands for all."""
+    some = bool(outside.any()) and int((~outside).sum()) >= _FEWEST
+    return ~outside if some else None
+
+
+def reported(verdicts: Verdicts, ids: NDArray[Any]) -> BoolArray:
+    """Say which agents a test reports, in the order of their ids."""
+    names: set[str] = set()
+    for tested in verdicts.tested:
+        if tested.kind == "agent":
+            hit = multiplicity.q_values(tested.outcome.p_value) <= _REPORTED
+            names |= set(tested.ids[hit].astype(str).tolist())
+    return np.isin(ids.astype(str), sorted(names))
 
 
 @dataclass(kw_only=True)
@@ -64,12 +100,14 @@ class Redrawn:
         days: The same by agent and day; None where there are no days.
         names: Sorted ids of the agents, as text.
         rng: Random numbers.
+        outside: Agents who don't count for what is usual, shape (n_agents,).
     """
 
     cells: Summary
     days: Summary | None
     names: NDArray[Any]
     rng: np.random.Generator
+    outside: BoolArray
     _new: dict[str, IntArray] = field(default_factory=dict)
     _new_day: dict[str, IntArray] = field(default_factory=dict)
 
@@ -126,9 +164,11 @@ class Redrawn:
             Every agent's log-odds against everybody's rate, shape (n_agents,).
         """
         old = usual or (self.cells.ints(events), self.cells.ints(trials))
-        theta = habit.drawn(self.rng, len(self.names))
+        zero = np.zeros(len(self.names))
+        theta = zero if habit.log_odds is None else habit.log_odds
         theta = theta if plus is None else theta + plus
-        odds = replicate.rates(stratum, *old) + theta[self.agent]
+        inside = ~self.outside[self.agent]
+        odds = replicate.rates(stratum, *old, of=inside) + theta[self.agent]
         number, by_day = self[trials], self.by_day(trials)
         if self.days is None or by_day is None or events not in self.days:
             drawn = replicate.events(number, odds, habit.dispersion, self.rng)

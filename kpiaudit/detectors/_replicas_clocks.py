@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from kpiaudit.detectors._replicas import Habit, Redrawn
+from kpiaudit.detectors._replicas import Habits, Redrawn, learn_from
 from kpiaudit.stats import peers
 
 if TYPE_CHECKING:
     from kpiaudit.detectors.base import Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 
 class Counted(Protocol):
@@ -37,21 +38,45 @@ class Counted(Protocol):
         """Return each agent's variance between days over the binomial one."""
 
 
+def fitted(
+    counted: Counted, answers: tuple[Outcome, Outcome], after: str, outside: BoolArray
+) -> Habits:
+    """Return three habits of each agent, as they were fitted.
+
+    Closing just before the deadline, what follows an agent's closures at all, and how
+    much more of it follows those just before it.
+
+    Args:
+        counted: Counts of the agents.
+        answers: What was fitted to the two questions of the rule.
+        after: The count of what follows: `bounced` or `long`.
+        outside: Agents who are not taken for honest.
+    """
+    cells = counted.cells
+    far = peers.excess(
+        counted.subject,
+        cells.ints("clock"),
+        cells.ints(after) - cells.ints(f"near_{after}"),
+        cells.ints("known") - cells.ints("near_known"),
+        n_subjects=len(counted.ids),
+        learn=learn_from(outside),
+    )
+    outcomes = {"near": answers[0], "far": far, "more": answers[1]}
+    return Habits(outcomes=outcomes, outside=outside)
+
+
 def of(
     counted: Counted,
-    answers: tuple[Outcome, Outcome],
+    habits: Habits,
     after: str,
     stratum: IntArray,
     rng: np.random.Generator,
 ) -> tuple[Summary, Summary]:
     """Draw who closes just before the deadline, and what then follows.
 
-    Three habits: closing just before it, what follows an agent's closures at all, and
-    how much more of it follows those just before it.
-
     Args:
         counted: Counts of the agents.
-        answers: What was fitted to the two questions of the rule.
+        habits: What `fitted` gave.
         after: The count of what follows: `bounced` or `long`.
         stratum: Stratum of the first question, per row of the cells.
         rng: Random numbers.
@@ -64,34 +89,32 @@ def of(
     far_known = cells.ints("known") - cells.ints("near_known")
     far_after = cells.ints(after) - cells.ints(near_after)
     drawn = Redrawn(
-        cells=cells, days=counted.days, names=counted.ids.astype(str), rng=rng
-    )
-    far = peers.excess(
-        counted.subject,
-        cells.ints("clock"),
-        far_after,
-        far_known,
-        n_subjects=len(counted.ids),
+        cells=cells,
+        days=counted.days,
+        names=counted.ids.astype(str),
+        rng=rng,
+        outside=habits.outside,
     )
     phi = counted.dispersion(near_after, "near_known")
-    drawn.draw("near", "open_late", habit=Habit.of(answers[0]), stratum=stratum)
+    own = habits.drawn(rng)
+    drawn.draw("near", "open_late", habit=own["near"], stratum=stratum)
     drawn.part("near_known", "near", "near")
     known = np.minimum(drawn["near_known"], cells.ints("known"))
     drawn.put("near_known", known)
     drawn.put("far_known", cells.ints("known") - known)
-    own = drawn.draw(
+    usual = drawn.draw(
         "far_after",
         "far_known",
-        habit=Habit.of(far),
+        habit=own["far"],
         stratum=cells.ints("clock"),
         usual=(far_after, far_known),
     )
     drawn.draw(
         near_after,
         "near_known",
-        habit=Habit(outcomes=(answers[1],), dispersion=float(np.median(phi))),
+        habit=replace(own["more"], dispersion=float(np.median(phi))),
         stratum=cells.ints("clock"),
-        plus=own,
+        plus=usual,
     )
     drawn.put(after, drawn["far_after"] + drawn[near_after])
     if "far_wait_ms" in cells:

@@ -2,57 +2,117 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpiaudit.detectors._replicas import Habit, Redrawn, within_margins
+from kpiaudit.detectors._replicas import (
+    Habit,
+    Habits,
+    Redrawn,
+    learn_from,
+    within_margins,
+)
 from kpiaudit.detectors.base import Summary
+from kpiaudit.frozen import frozen
 from kpiaudit.stats import peers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from kpiaudit.detectors.base import Summaries
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
 
 
-def calls_at_cap(
-    summaries: Summaries,
-    cap_s: int,
-    near: Outcome,
-    dispersion: FloatArray | None,
-    rng: np.random.Generator,
-) -> dict[str, Summary]:
-    """Draw who ends calls just below a cutoff, and whose customers call again.
+@frozen
+class AtCap:
+    """Calls around a cutoff, and two habits: ending them before it, being rung again.
 
     Args:
-        summaries: What `summarize` gave.
-        cap_s: The cutoff.
-        near: What was fitted to the comparison with peers.
-        dispersion: Of days, per agent; None where there are no days.
-        rng: Random numbers.
+        rows: The rows of this cutoff, by summary.
+        ids: All agents, sorted.
+        habits: `near` and, where repeat calls are known, `again`.
+        dispersion: Of days; 1 where there are none.
+    """
+
+    rows: Mapping[str, Summary]
+    ids: NDArray[Any]
+    habits: Habits
+    dispersion: float
+
+    @classmethod
+    def of(
+        cls,
+        summaries: Summaries,
+        cap_s: int,
+        fitted: tuple[Outcome, FloatArray | None],
+        ids: NDArray[Any],
+        outside: BoolArray,
+    ) -> AtCap:
+        """Fit the second habit.
+
+        Args:
+            summaries: What `summarize` gave.
+            cap_s: The cutoff.
+            fitted: The comparison with peers, and the days' dispersion per agent.
+            ids: All agents, sorted.
+            outside: Agents who are not taken for honest.
+        """
+        near, phi = fitted
+        mine = {
+            name: summaries[name].where(summaries[name].ints("cap_s") == cap_s)
+            for name in ("agents", "days", "repeats")
+            if name in summaries
+        }
+        outcomes = {"near": near}
+        if "repeats" in mine:
+            rows = mine["repeats"]
+            rows = rows.where(np.isin(rows["agent_id"].astype(str), ids.astype(str)))
+            outcomes["again"] = peers.excess(
+                rows.places("agent_id", ids),
+                _stratum(rows, "queue"),
+                rows.ints("rest_again"),
+                rows.ints("rest"),
+                n_subjects=len(ids),
+                learn=learn_from(outside),
+            )
+            mine["repeats"] = rows
+        return cls(
+            rows=mine,
+            ids=ids,
+            habits=Habits(outcomes=outcomes, outside=outside),
+            dispersion=1.0 if phi is None else float(np.median(phi)),
+        )
+
+
+def calls_at_cap(cap: AtCap, rng: np.random.Generator) -> dict[str, Summary]:
+    """Draw who ends calls just below a cutoff, and whose customers call again.
 
     Returns:
         The rows of this cutoff, by summary.
     """
-    phi = 1.0 if dispersion is None else float(np.median(dispersion))
-    mine = {
-        name: summaries[name].where(summaries[name].ints("cap_s") == cap_s)
-        for name in ("agents", "days", "repeats")
-        if name in summaries
-    }
+    mine = cap.rows
     out = dict(mine)
     rows = mine["agents"]
+    habits = cap.habits.drawn(rng)
     later = rows.ints("period") == 1
-    names = np.unique(rows["agent_id"].astype(str))
+    names = cap.ids.astype(str)
     trials = (rows.ints("below") + rows.ints("near") + rows.ints("over")) * later
-    drawn = Redrawn(cells=rows, days=mine.get("days"), names=names, rng=rng)
+    drawn = Redrawn(
+        cells=rows,
+        days=mine.get("days"),
+        names=names,
+        rng=rng,
+        outside=cap.habits.outside,
+    )
     drawn.put("trials", trials, drawn.by_day("trials"))
     drawn.draw(
         "near",
         "trials",
-        habit=Habit(outcomes=(near,), dispersion=phi),
+        habit=replace(habits["near"], dispersion=cap.dispersion),
         stratum=_stratum(rows, "queue", "layout"),
         usual=(rows.ints("near") * later, trials),
     )
@@ -65,32 +125,27 @@ def calls_at_cap(
     if days is not None:
         out["days"] = days
     if "repeats" in mine:
-        out["repeats"] = _again(mine["repeats"], rows, drawn, rng)
+        out["repeats"] = _again(mine["repeats"], rows, drawn, habits["again"], rng)
     return out
 
 
 def _again(
-    rows: Summary, agents: Summary, drawn: Redrawn, rng: np.random.Generator
+    rows: Summary,
+    agents: Summary,
+    drawn: Redrawn,
+    habit: Habit,
+    rng: np.random.Generator,
 ) -> Summary:
     """Draw repeat calls: one habit of each agent, after whichever calls."""
     names = drawn.names
-    mine = np.isin(rows["agent_id"].astype(str), names)
-    rows = rows.where(mine)
     who = np.searchsorted(names, rows["agent_id"].astype(str))
     old = np.bincount(drawn.agent, weights=agents.ints("near"), minlength=len(names))
     new = np.bincount(drawn.agent, weights=drawn["near"], minlength=len(names))
     near = np.round(rows.ints("near") * ((new + 0.5) / (old + 0.5))[who])
-    again = Redrawn(cells=rows, days=None, names=names, rng=rng)
+    again = Redrawn(cells=rows, days=None, names=names, rng=rng, outside=drawn.outside)
     again.put("near", near)
-    habit = peers.excess(
-        who.astype(np.int64),
-        _stratum(rows, "queue"),
-        rows.ints("rest_again"),
-        rows.ints("rest"),
-        n_subjects=len(names),
-    )
     stratum = _stratum(rows, "queue")
-    own = again.draw("rest_again", "rest", habit=Habit.of(habit), stratum=stratum)
+    own = again.draw("rest_again", "rest", habit=habit, stratum=stratum)
     again.draw(
         "near_again",
         "near",
@@ -105,28 +160,23 @@ def _again(
 def invitations(
     cells: Summary,
     agent: IntArray,
-    fitted: Mapping[str, Outcome],
-    seed: tuple[int, int],
+    habits: Habits,
+    rng: np.random.Generator,
 ) -> Summary:
     """Draw who invites how often after trouble; all margins stay what they were.
-
-    An agent has one habit, which every sign of trouble shows: the signs' habits are
-    drawn with the same random numbers.
 
     Args:
         cells: Counts per agent and stratum.
         agent: Index of the agent per row.
-        fitted: What was fitted to each sign.
-        seed: Fixes the random numbers.
+        habits: What was fitted to each sign.
+        rng: Random numbers.
     """
     columns = dict(cells.columns)
-    rng = np.random.default_rng([*seed, 1])
-    for sign, outcome in fitted.items():
-        if outcome.draw is None:
+    for sign, habit in habits.drawn(rng).items():
+        missing = habit.log_odds
+        if missing is None:
             continue
-        size = int(agent.max()) + 1
-        missing = outcome.draw(np.random.default_rng(list(seed)), size)
-        usual = float(np.log(outcome.facts["peers_odds"]))
+        usual = float(np.log(habits.outcomes[sign].facts["peers_odds"]))
         columns[f"{sign}_invited"] = within_margins(
             cells.ints("contacts"),
             cells.ints("invited"),
@@ -149,8 +199,7 @@ _OVERLAPS = {"signed": ("fast", "device", "gift"), "rare": ("device", "gift")}
 
 def answers(
     summaries: Summaries,
-    rate: Outcome,
-    signs: Mapping[str, Outcome],
+    habits: Habits,
     strata: tuple[str, ...],
     rng: np.random.Generator,
 ) -> dict[str, Summary]:
@@ -158,32 +207,36 @@ def answers(
 
     Args:
         summaries: Counts, and days where there are days.
-        rate: What was fitted to the rate of top scores.
-        signs: What was fitted to each second sign.
+        habits: What was fitted to the `rate` of top scores and to each second sign.
         strata: Columns by which top scores are compared.
         rng: Random numbers.
     """
     counts = summaries["counts"]
     names = np.unique(counts["agent_id"].astype(str))
-    drawn = Redrawn(cells=counts, days=summaries.get("days"), names=names, rng=rng)
-    other_was = counts.ints("answers") - counts.ints("top")
-    drawn.draw(
-        "top", "answers", habit=Habit.of(rate), stratum=_stratum(counts, *strata)
+    drawn = Redrawn(
+        cells=counts,
+        days=summaries.get("days"),
+        names=names,
+        rng=rng,
+        outside=habits.outside,
     )
+    other_was = counts.ints("answers") - counts.ints("top")
+    signs = habits.drawn(rng)
+    drawn.draw("top", "answers", habit=signs["rate"], stratum=_stratum(counts, *strata))
     drawn.put("other", counts.ints("answers") - drawn["top"])
     pooled = _stratum(counts, "channel")
     for sign, (events, trials, low, low_trials) in _SIGNS.items():
         if sign not in signs:
             continue
         drawn.part(trials, "top", "top")
-        drawn.draw(events, trials, habit=Habit.of(signs[sign]), stratum=pooled)
+        drawn.draw(events, trials, habit=signs[sign], stratum=pooled)
         if low and low in counts:
             _low(drawn, low_trials, "other", other_was)
             _low(drawn, low, low_trials, counts.ints(low_trials))
     drawn.part("known_top", "top", "top")
-    if "trouble" in signs and signs["trouble"].draw is not None:
-        missing = signs["trouble"].draw(rng, len(names))
-        usual = float(np.log(signs["trouble"].facts["peers_odds"]))
+    missing = signs["trouble"].log_odds if "trouble" in signs else None
+    if missing is not None:
+        usual = float(np.log(habits.outcomes["trouble"].facts["peers_odds"]))
         asked, known = counts.ints("asked"), drawn["known_top"]
         low_known = np.maximum(asked - known, 0)
         troubled = counts.ints("troubled")

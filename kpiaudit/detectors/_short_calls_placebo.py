@@ -8,7 +8,7 @@ import numpy as np
 
 from kpiaudit.detectors import _short_calls_questions as questions
 from kpiaudit.detectors._incentives import CELLS
-from kpiaudit.detectors._replicas import Habit, Redrawn
+from kpiaudit.detectors._replicas import Habit, Habits, Redrawn, learn_from, reported
 from kpiaudit.detectors.base import Summary, Tested, Verdicts
 from kpiaudit.stats import peers
 
@@ -50,30 +50,55 @@ def _sums(agent: IntArray, calls: IntArray, where: Any) -> IntArray:
     return np.bincount(agent, weights=calls * where).astype(np.int64)
 
 
-def replicas(summaries: Summaries, number: int, seed: int) -> Iterator[Summaries]:
+def replicas(
+    summaries: Summaries, verdicts: Verdicts, number: int, seed: int
+) -> Iterator[Summaries]:
     """Draw every agent's three habits from the fitted honest spread, and the counts.
 
     Calls per agent, queue and day stay what they were, and so do the customers who are
     known; what the same agent does on one day goes together.
+
+    Args:
+        summaries: What `summarize` gave.
+        verdicts: What the test says of them.
+        number: How many replicas.
+        seed: Fixes the random numbers.
     """
     asked = questions.ask(summaries, min_excess=0.0)
-    if "days" not in summaries or any(o.draw is None for o in asked.plain):
+    if "days" not in summaries or any(o.standing is None for o in asked.plain):
         return
+    outside = reported(verdicts, asked.ids)
+    learn = learn_from(outside)
+    fitted = asked.plain
+    if learn is not None:
+        fitted = tuple(each.ask(learn=learn) for each in asked.questions)
+    outcomes = dict(zip(questions.NAMES, fitted, strict=False))
+    habits = Habits(outcomes=outcomes, outside=outside)
     # What follows the score in the real counts must not vouch for drawn ones.
     drawn_from = {name: s for name, s in summaries.items() if name != CELLS}
     for each in range(number):
         rng = np.random.default_rng([seed, each])
-        yield {**drawn_from, **_drawn(summaries, asked, rng)}
+        yield {**drawn_from, **_drawn(summaries, asked.ids, habits, rng)}
 
 
 def _drawn(
-    summaries: Summaries, asked: questions.Asked, rng: np.random.Generator
+    summaries: Summaries,
+    ids: Any,
+    habits: Habits,
+    rng: np.random.Generator,
 ) -> dict[str, Summary]:
     counts, days = (_with_under(summaries[name]) for name in ("counts", "days"))
-    drawn = Redrawn(cells=counts, days=days, names=asked.ids.astype(str), rng=rng)
+    drawn = Redrawn(
+        cells=counts,
+        days=days,
+        names=ids.astype(str),
+        rng=rng,
+        outside=habits.outside,
+    )
     queue = np.unique(counts["queue"].astype(str), return_inverse=True)[1]
     stratum = queue.astype(np.int64)
-    brief, shape, repeat = (Habit.of(outcome) for outcome in asked.plain)
+    own = habits.drawn(rng)
+    brief, shape, repeat = (own.get(name, Habit()) for name in questions.NAMES)
     drawn.draw("under", "calls", habit=brief, stratum=stratum)
     drawn.draw("short", "under", habit=shape, stratum=stratum)
     drawn.draw("short_known", "short", habit=Habit(), stratum=stratum)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summary
-    from kpiaudit.stats.outcome import FloatArray, IntArray
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
     Interval = Callable[[IntArray, float], tuple[FloatArray, FloatArray]]
 
@@ -177,15 +177,23 @@ def tested(cells: Cells, question: Question) -> Outcome:
     return _gathered(by_sign, driver, combined, independent, factor)
 
 
-def fitted(cells: Cells, question: Question) -> dict[str, Outcome]:
-    """Return what is fitted to each sign alone, by sign."""
+def fitted(
+    cells: Cells, question: Question, learn: BoolArray | None
+) -> dict[str, Outcome]:
+    """Return what is fitted to each sign alone, by sign.
+
+    Args:
+        cells: Counts per agent and stratum.
+        question: What each test needs.
+        learn: From whom to learn what is honest; None stands for whom the test does.
+    """
     tables = {sign: cells.tables(sign) for sign in cells.signs()}
     return {
         sign: selection.withheld(
             each,
             min_trouble=question.min_trouble,
             min_excess=question.min_excess,
-            learn=_withholding(each, question).learn,
+            learn=_withholding(each, question).learn if learn is None else learn,
             averaged=True,
         )
         for sign, each in tables.items()
@@ -309,8 +317,8 @@ def _gathered(
         facts=usual.facts if usual is not None else {},
         extra=extra,
         interval=interval,
+        standing=None,
         breaking_point=breaking_point,
-        draw=None,
         smallest_detectable=usual.smallest_detectable if usual else float("nan"),
     )
 

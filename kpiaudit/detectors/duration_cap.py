@@ -21,6 +21,7 @@ from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors import _lengths as written
 from kpiaudit.detectors import _plant_calls as planting
+from kpiaudit.detectors import _replicas as chains
 from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors.base import (
     Alternative,
@@ -352,16 +353,21 @@ class DurationCap(Detector):
         caps = found.get("caps", ())
         if not caps or found["unsearched"]:
             return
-        fitted = [peers.fitted(summaries, cap) for cap in caps]
-        if any(near.draw is None for near, _ in fitted):
+        ids = peers.all_agents(summaries)
+        outside = chains.reported(self.test(summaries, found, min_effect=None), ids)
+        fitted = [
+            peers.fitted(summaries, cap, chains.learn_from(outside)) for cap in caps
+        ]
+        if any(near.standing is None for near, _ in fitted):
             return
+        at_caps = [
+            replicas.AtCap.of(summaries, cap.cap_s, own, ids, outside)
+            for cap, own in zip(caps, fitted, strict=True)
+        ]
         kept = {name: s for name, s in summaries.items() if name != score.NEAR_CELLS}
         for each in range(number):
             rng = np.random.default_rng([seed, each])
-            drawn = [
-                replicas.calls_at_cap(summaries, cap.cap_s, *own, rng)
-                for cap, own in zip(caps, fitted, strict=True)
-            ]
+            drawn = [replicas.calls_at_cap(at_cap, rng) for at_cap in at_caps]
             yield {
                 **kept,
                 **{n: Summary.together([d[n] for d in drawn]) for n in drawn[0]},

@@ -16,6 +16,7 @@ from kpiaudit.detectors import _early_closure_questions as questions
 from kpiaudit.detectors import _early_closure_words as words
 from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import _plant_clocks as planting
+from kpiaudit.detectors import _replicas as chains
 from kpiaudit.detectors import _replicas_clocks as replicas
 from kpiaudit.detectors.base import (
     Alternative,
@@ -285,12 +286,19 @@ class EarlyClosure(Detector):
         if found.get("mode", "due") != "due" or not len(summaries.get("cells", ())):
             return
         counted = questions.Counted.of(summaries)
-        answers = questions.both(counted, self._limits(None), floors.showing(counted))
         cells = counted.cells
         stratum = cells.ints("clock") * 3 + cells.ints("due_part")
+        outside = chains.reported(
+            self.test(summaries, found, min_effect=None), counted.ids
+        )
+        learn = chains.learn_from(outside)
+        if learn is None:
+            learn = floors.showing(counted).learn
+        answers = questions.both(counted, self._limits(None), learn)
+        habits = replicas.fitted(counted, answers, "bounced", outside)
         for each in range(number):
             rng = np.random.default_rng([seed, each])
-            new, days = replicas.of(counted, answers, "bounced", stratum, rng)
+            new, days = replicas.of(counted, habits, "bounced", stratum, rng)
             yield {**summaries, "cells": new, "days": days}
 
     def moved(self, data: Dataset) -> Iterator[Dataset]:

@@ -14,6 +14,7 @@ from kpiaudit.detectors import _perfect_scores_explain as explain
 from kpiaudit.detectors import _perfect_scores_questions as questions
 from kpiaudit.detectors import _perfect_scores_words as words
 from kpiaudit.detectors import _plant_surveys as planting
+from kpiaudit.detectors import _replicas as chains
 from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors.base import (
     Alternative,
@@ -243,13 +244,19 @@ class PerfectScores(Detector):
         if not len(summaries["counts"]):
             return
         cells = questions.Cells.of(summaries)
+        outside = chains.reported(
+            self.test(summaries, found, min_effect=None), cells.ids
+        )
+        learn = chains.learn_from(outside)
+        cells = cells if learn is None else cells.among(learn)
         signs = questions.signs(cells, min_trouble=self.min_trouble)
         rate = questions.rates(cells, min_excess=0.0)[0]
+        habits = chains.Habits(outcomes={"rate": rate, **signs}, outside=outside)
         for each in range(number):
             rng = np.random.default_rng([seed, each])
             yield {
                 **summaries,
-                **replicas.answers(summaries, rate, signs, count.STRATA, rng),
+                **replicas.answers(summaries, habits, count.STRATA, rng),
             }
 
     def plant(

@@ -17,6 +17,7 @@ from kpiaudit.detectors import _premature_ready_floor as floors
 from kpiaudit.detectors import _premature_ready_pairs as witnesses
 from kpiaudit.detectors import _premature_ready_questions as questions
 from kpiaudit.detectors import _premature_ready_words as words
+from kpiaudit.detectors import _replicas as chains
 from kpiaudit.detectors import _replicas_clocks as replicas
 from kpiaudit.detectors.base import (
     Alternative,
@@ -392,18 +393,21 @@ class PrematureReady(Detector):
         if pairs[0].endswith(">"):
             return
         counted = {p: questions.Counted.of(summaries, p, ids) for p in pairs}
-        answers = {
-            p: questions.ask(
-                each, self._limits(None), floors.showing(each, self.many_ratio).learn
-            )
-            for p, each in counted.items()
-        }
+        outside = chains.reported(self.test(summaries, found, min_effect=None), ids)
+        habits = {}
+        for p, own in counted.items():
+            learn = chains.learn_from(outside)
+            if learn is None:
+                learn = floors.showing(own, self.many_ratio).learn
+            answers = questions.ask(own, self._limits(None), learn)
+            both = answers.near, answers.waited
+            habits[p] = replicas.fitted(own, both, "long", outside)
         for each in range(number):
             # The same habits show in every later instant of the same orders.
             drawn = [
                 replicas.of(
                     counted[p],
-                    (answers[p].near, answers[p].waited),
+                    habits[p],
                     "long",
                     counted[p].cells.ints("clock"),
                     np.random.default_rng([seed, each]),

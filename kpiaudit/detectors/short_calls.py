@@ -311,7 +311,8 @@ class ShortCalls(Detector):
     def replicas(
         self, summaries: Summaries, found: Found, *, number: int, seed: int
     ) -> Iterator[Summaries]:
-        return placebo.replicas(summaries, number, seed)
+        verdicts = self.test(summaries, found, min_effect=None)
+        return placebo.replicas(summaries, verdicts, number, seed)
 
     def account(self, row: Row) -> Account:
         if row.kind == "floor":

@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors import _plant_surveys as planting
+from kpiaudit.detectors import _replicas as chains
 from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors import _survey_selection_counts as counting
 from kpiaudit.detectors import _survey_selection_find as finding
@@ -236,11 +237,14 @@ class SurveySelection(Detector):
             return
         cells = signing.Cells.of(summaries["cells"])
         least = signing.Question(min_trouble=float(self.min_trouble), min_excess=0.0)
-        fitted = signing.fitted(cells, least)
+        outside = chains.reported(
+            self.test(summaries, found, min_effect=None), cells.ids
+        )
+        fitted = signing.fitted(cells, least, chains.learn_from(outside))
+        habits = chains.Habits(outcomes=fitted, outside=outside, apart=False)
         for each in range(number):
-            drawn = replicas.invitations(
-                cells.counts, cells.agent, fitted, (seed, each)
-            )
+            rng = np.random.default_rng([seed, each])
+            drawn = replicas.invitations(cells.counts, cells.agent, habits, rng)
             yield {**summaries, "cells": drawn}
 
     def plant(

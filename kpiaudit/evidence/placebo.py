@@ -31,21 +31,26 @@ _WEEK_MS = 7 * 24 * 3600 * 1000
 _KINDS = ("agent", "floor", "queue")
 
 
-def reported(verdicts: Verdicts, level: float, kinds: tuple[str, ...] = _KINDS) -> bool:
-    """Say whether anybody would have been reported at this q-value."""
+def smallest_q(verdicts: Verdicts, kinds: tuple[str, ...] = _KINDS) -> float:
+    """Return the smallest q-value of a subject of these kinds; 1 if none was tested."""
     tested = verdicts.tested
     if verdicts.skipped is not None or not tested:
-        return False
+        return 1.0
     sizes = [int(t.outcome.testable.sum()) for t in tested]
     if not sum(sizes):
-        return False
+        return 1.0
     weights = multiplicity.kind_weights(sizes, [t.share for t in tested])
     p = np.concatenate([t.outcome.p_value[t.outcome.testable] for t in tested])
     of = np.concatenate(
         [np.full(n, t.kind) for n, t in zip(sizes, tested, strict=True)]
     )
-    hit = multiplicity.q_values(p, weights) <= level
-    return bool(np.any(hit & np.isin(of, kinds)))
+    mine = np.isin(of, kinds)
+    return float(multiplicity.q_values(p, weights)[mine].min(initial=1.0))
+
+
+def reported(verdicts: Verdicts, level: float, kinds: tuple[str, ...] = _KINDS) -> bool:
+    """Say whether anybody would have been reported at this q-value."""
+    return smallest_q(verdicts, kinds) <= level
 
 
 def cheap(run: Run) -> dict[str, PlaceboRuns]:

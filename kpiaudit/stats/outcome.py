@@ -13,6 +13,8 @@ from kpiaudit.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kpiaudit.stats.habits import Standing
+
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -44,7 +46,7 @@ class Outcome:
         interval: Gives (low, high) of `effect` for some rows at another level.
         breaking_point: Gives, for some rows and a p-value threshold, how many times
             more honest subjects would have to differ before the row is lost.
-        draw: Draws honest log-odds from the fitted spread, for replicas.
+        standing: What is left open about each subject's log-odds, for replicas.
         smallest_detectable: Effect (in units of `effect`) that a subject of median
             exposure would show with 80 % power; nan if not computed.
     """
@@ -63,7 +65,7 @@ class Outcome:
     extra: Mapping[str, FloatArray] = field(default_factory=dict)
     interval: Callable[[IntArray, float], tuple[FloatArray, FloatArray]] | None = None
     breaking_point: Callable[[IntArray, float], FloatArray] | None = None
-    draw: Callable[[np.random.Generator, int], FloatArray] | None = None
+    standing: Standing | None = None
     smallest_detectable: float = float("nan")
 
     @classmethod

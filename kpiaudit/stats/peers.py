@@ -16,6 +16,7 @@ from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, planted
 from kpiaudit.stats.alike import Alike
 from kpiaudit.stats.asymmetry import asymmetry
+from kpiaudit.stats.habits import Standing
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.stats.predictive import (
     Model,
@@ -121,7 +122,12 @@ def excess(  # noqa: PLR0913 - one call with everything known about the counts
     p = p_values(model) if tested else np.full(len(able), np.nan)
     p[~able] = np.nan
     outcome = asked.spread_out(_outcome(spread, model, p))
-    outcome = replace(outcome, trials=per_subject[1], observed=per_subject[0])
+    outcome = replace(
+        outcome,
+        trials=per_subject[1],
+        observed=per_subject[0],
+        standing=Standing(spread=spread, likelihood=fit.likelihood, place=kinds.place),
+    )
     if asked is kinds:
         outcome = replace(outcome, facts=_facts(spread, model, kinds.place[peers]))
     rates = planted.Rates(subject=counts.subject, stratum=labels, log_odds=fit.odds)
@@ -375,7 +381,6 @@ def _outcome(spread: Spread, model: Model, p: FloatArray) -> Outcome:
         ratio_high=ratio_high,
         interval=interval,
         breaking_point=breaking_point,
-        draw=spread.draw,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy as sp
 
 if TYPE_CHECKING:
-    from kpiaudit.stats.outcome import FloatArray, IntArray
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
 
 
 def events(
@@ -38,11 +38,22 @@ def events(
     return rng.binomial(np.maximum(trials, 0), p).astype(np.int64)
 
 
-def rates(stratum: IntArray, k: IntArray, n: IntArray) -> FloatArray:
-    """Return everybody's log-odds in each row's stratum, shape (n_rows,)."""
-    events = np.bincount(stratum, weights=k) + 0.5
-    trials = np.bincount(stratum, weights=n) + 1.0
-    out: FloatArray = sp.special.logit(events / trials)[stratum]
+def rates(
+    stratum: IntArray, k: IntArray, n: IntArray, of: BoolArray | None = None
+) -> FloatArray:
+    """Return the log-odds of each row's stratum, as some rows show it, (n_rows,).
+
+    Args:
+        stratum: Stratum per row.
+        k: Events per row.
+        n: Trials per row.
+        of: The rows; None stands for all. A stratum without any has the rate of all.
+    """
+    seen = np.ones(len(k)) if of is None else of.astype(np.float64)
+    events, trials = np.bincount(stratum, seen * k), np.bincount(stratum, seen * n)
+    usual = (events.sum() + 0.5) / (trials.sum() + 1.0)
+    share = np.where(trials > 0, (events + 0.5) / (trials + 1.0), usual)
+    out: FloatArray = sp.special.logit(share)[stratum]
     return out
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, planted, predictive
+from kpiaudit.stats.habits import Standing
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import odds_ratio, peers_log_odds
 from kpiaudit.stats.outcome import Outcome
@@ -338,7 +339,7 @@ def _outcome(fit: _Fit, tables: Tables) -> Outcome:
         },
         interval=surplus.interval,
         breaking_point=breaking_point,
-        draw=spread.draw,
+        standing=Standing(spread=spread, likelihood=model.likelihood, place=rows),
     )
 
 

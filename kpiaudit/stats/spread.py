@@ -76,21 +76,6 @@ class Spread:
             out[mine] = shape.sd(self.tau[mine])
         return out
 
-    def draw(self, rng: np.random.Generator, size: int) -> FloatArray:
-        """Draw log-odds of honest subjects: one posterior hypothesis, then subjects.
-
-        Drawing the hypothesis first keeps what the peers leave open about the spread.
-        """
-        which = rng.choice(len(self.tau), p=self.weight.sum(axis=1))
-        mass = np.maximum(self.masses[which], 0.0)
-        points = self.grid.points
-        edges = np.concatenate([points[:1], self.grid.edges, points[-1:]])
-        cell = rng.choice(len(points), size=size, p=mass / mass.sum())
-        out: FloatArray = edges[cell] + rng.random(size) * (
-            edges[cell + 1] - edges[cell]
-        )
-        return out
-
     @property
     def mean_sd(self) -> float:
         """Return the posterior mean of the honest standard deviation."""

@@ -12,7 +12,7 @@ import pytest
 
 from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import base
-from kpiaudit.detectors._replicas import within_margins
+from kpiaudit.detectors._replicas import reported, within_margins
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.detectors.short_calls import ShortCalls
 from kpiaudit.evidence import placebo
@@ -29,8 +29,11 @@ class FakeFinding:
     evidence_grade: str
 
 
-def short_calls(seed, sd=0.3, window=()):
-    """Counts of honest agents, some with many calls of 30 to 39 seconds."""
+def short_calls(seed, sd=0.3, window=(), gamer=None):
+    """Counts of honest agents, some with many calls of 30 to 39 seconds.
+
+    A `gamer` ends every fourth call at once.
+    """
     rng = np.random.default_rng(seed)
     ids = np.array([f"A{i:02d}" for i in range(AGENTS)], dtype=object)
     habit = np.exp(sd * rng.standard_normal((3, AGENTS)))[:, :, None]
@@ -38,6 +41,11 @@ def short_calls(seed, sd=0.3, window=()):
     under = rng.binomial(calls, np.minimum(0.05 * habit[0], 0.5))
     short = rng.binomial(under, np.minimum(0.4 * habit[1], 0.9))
     again = rng.binomial(short, np.minimum(0.3 * habit[2], 0.9))
+    if gamer is not None:
+        cut = rng.binomial(calls[gamer] - under[gamer], 0.25)
+        under[gamer] += cut
+        short[gamer] += cut
+        again[gamer] += rng.binomial(cut, 0.55)
     days = {
         "calls": calls,
         "short": short,
@@ -119,6 +127,25 @@ def test_the_same_seed_draws_the_same_replicas():
         next(ShortCalls().replicas(summaries, {}, number=1, seed=9)) for _ in range(2)
     )
     np.testing.assert_array_equal(one["counts"]["short"], other["counts"]["short"])
+
+
+def test_a_reported_agent_has_the_habits_of_others_in_every_replica():
+    summaries = short_calls(5, gamer=3)
+    tested = ShortCalls().test(summaries, {}, min_effect=None).tested
+    assert reported(base.Verdicts(tested=tested), tested[-1].ids)[3]
+    old = summaries["counts"]["short"]
+    for each in ShortCalls().replicas(summaries, {}, number=3, seed=2):
+        new = each["counts"]["short"]
+        assert new[3] < old[3] / 3
+        assert new.max() < old[3] / 2
+
+
+def test_what_is_usual_can_be_learnt_from_some_rows():
+    stratum = np.array([0, 0, 1])
+    events, trials = np.array([10, 90, 50]), np.array([100, 100, 100])
+    some = replicate.rates(stratum, events, trials, of=np.array([True, False, False]))
+    share = 1 / (1 + np.exp(-some))
+    assert share == pytest.approx([10.5 / 101, 10.5 / 101, 10.5 / 101])
 
 
 def test_drawn_events_have_the_dispersion_they_were_asked_for():
