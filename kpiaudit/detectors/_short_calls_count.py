@@ -212,21 +212,24 @@ def weighed(frame: Frame) -> Frame:
 def _waiting(frame: Frame, data: Dataset) -> Frame:
     """Add what is counted by; texts of few words, and short numbers.
 
-    `second` is that of the talk, below `DENSITY_S` seconds, and -1 beyond; `start` is
-    the beginning of a block of time, -1 without a time.
+    `second` is that of the talk, below `DENSITY_S` seconds, and -1 beyond; `block` is
+    the number of a block of time, -1 without a time.
     """
     talk = nw.col("talk_s")
     brief = nw.when(talk < DENSITY_S).then(talk - talk % 1.0).otherwise(nw.lit(-1.0))
     frame = frame.with_columns(second=brief.cast(nw.Int8))
     if has(data, "at_ms"):
-        frame = frame.with_columns(_start())
+        frame = frame.with_columns(_block())
+    if has(data, "day"):
+        frame = frame.with_columns(nw.col("day").cast(nw.Int32))
     by = [n for n in ("station", "trunk", "ended_by") if has(data, n)]
     return narrow(frame, ("agent_id", "queue", *by))
 
 
-def _start() -> Any:
-    start = nw.col("at_ms") - nw.col("at_ms") % BLOCKS_MS[0]
-    return start.fill_null(-1).alias("start")
+def _block() -> Any:
+    # Four bytes of it: instants of the year 50,000 occur.
+    number = (nw.col("at_ms") // BLOCKS_MS[0]) % 2**31
+    return number.fill_null(-1).cast(nw.Int32).alias("block")
 
 
 def totals(keys: Several[str], frame: Frame) -> Frame:
@@ -305,18 +308,18 @@ def bursts(frame: Frame, every: Frame, *, small: bool) -> Frame:
     some = settled(
         {
             "": narrow(every.filter(nw.col("short") == 1), ("agent_id",))
-            .with_columns(_start())
-            .group_by("agent_id", "start")
+            .with_columns(_block())
+            .group_by("agent_id", "block")
             .agg(all_short=nw.len())
             .filter(nw.col("all_short") >= 3)
-            .select("agent_id", "start")
+            .select("agent_id", "block")
         },
         small=small,
     )[""]
     dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
     each = (
-        frame.join(some, on=["agent_id", "start"], how="inner")
-        .group_by("agent_id", "start")
+        frame.join(some, on=["agent_id", "block"], how="inner")
+        .group_by("agent_id", "block")
         .agg(calls=nw.len(), short=nw.col("short").sum())
         .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))
         .group_by("agent_id")
