@@ -11,6 +11,7 @@ import polars as pl
 
 from kpiaudit.tables.neighbours import REACH_MS, flags_of
 from kpiaudit.tables.order import NEVER, Columns, Held, Order, Part, beside
+from kpiaudit.tables.packed import ascending
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +96,7 @@ def _first_legs(
 ) -> NDArray[np.bool_]:
     """Say which rows are the first of their customer's contact, in their order."""
     both = (group.astype(np.uint64) << np.uint64(32)) | id_
-    ordered_ = np.sort(both)
+    ordered_ = ascending(both)
     again = ordered_[1:][ordered_[1:] == ordered_[:-1]]
     first = np.ones(len(both), dtype=np.bool_)
     if len(again):

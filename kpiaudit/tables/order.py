@@ -160,7 +160,7 @@ class Order:
         packed = Packed.of(raw["who"], raw["at"])
 
         def part(ends: tuple[int, int]) -> Part:
-            return _part(packed.order(ends, **raw), raw)
+            return _part(*packed.order(ends, **raw), raw["id"])
 
         with ThreadPoolExecutor(min(pl.thread_pool_size(), _THREADS)) as pool:
             return self._by_text(list(pool.map(part, packed.slices(SLICE))))
@@ -176,8 +176,9 @@ class Order:
         def sort(number: int) -> Path:
             raw = _by_row(pile.take(number))
             packed = Packed.of(raw["who"], raw["at"])
-            order = packed.order((0, len(raw["who"])), raw["who"], raw["at"], raw["id"])
-            part = _part(order, raw)
+            whole = (0, len(raw["who"]))
+            laid = packed.order(whole, raw["who"], raw["at"], raw["id"])
+            part = _part(*laid, raw["id"])
             part.row[:] = raw["row"][part.row]
             self._by_text([part])
             return _saved(part, folder / f"order-{number:05d}")
@@ -237,14 +238,18 @@ def _by_row(raw: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: values[order] for name, values in raw.items()}
 
 
-def _part(order: NDArray[np.intp], raw: Mapping[str, NDArray[Any]]) -> Part:
-    who = raw["who"][order]
+def _part(
+    order: NDArray[np.intp],
+    who: NDArray[np.uint64],
+    at: NDArray[np.int64],
+    ids: NDArray[np.uint64],
+) -> Part:
     first = np.ones(len(who), dtype=np.bool_)
     np.not_equal(who[1:], who[:-1], out=first[1:])
     return Part(
         row=order.astype(np.uint32),
-        at=raw["at"][order],
-        id=raw["id"][order].astype(np.uint32),
+        at=at,
+        id=ids[order].astype(np.uint32),
         first=first,
     )
 

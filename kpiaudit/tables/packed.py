@@ -66,8 +66,12 @@ class Packed:
         who: NDArray[np.uint64],
         at: NDArray[np.int64],
         id: NDArray[np.uint64],  # noqa: A002 - as in `Part`
-    ) -> NDArray[np.intp]:
-        """Return the rows of a slice by customer and instant, then by id."""
+    ) -> tuple[NDArray[np.intp], NDArray[np.uint64], NDArray[np.int64]]:
+        """Order the rows of a slice by customer and instant, then by id.
+
+        Returns:
+            The rows, and the hash of the customer and the instant of each.
+        """
         key = self.key[slice(*ends)]
         group = key >> self.bits
         place = (key & ((np.uint64(1) << self.bits) - np.uint64(1))).astype(np.intp)
@@ -82,4 +86,5 @@ class Packed:
             rows = order[again]
             exact = np.lexsort((id[rows], at[rows], who[rows], group[again]))
             order[again] = rows[exact]
-        return order
+            mine[again], tied[again] = who[order[again]], at[order[again]]
+        return order, mine, tied

@@ -197,9 +197,9 @@ def test_customers_whose_hashes_agree_in_the_sorted_half_stay_apart() -> None:
     who = np.array([upper + 2, upper + 1, upper + 2, upper + 1], dtype=np.uint64)
     at = np.array([4_000, 3_000, 2_000, 1_000])
     packed = Packed.of(who, at)
-    order = packed.order((0, 4), who, at, np.zeros(4, dtype=np.uint64))
-    assert who[order].tolist() == sorted(who.tolist())
-    assert at[order].tolist() == [1_000, 3_000, 2_000, 4_000]
+    order, mine, when = packed.order((0, 4), who, at, np.zeros(4, dtype=np.uint64))
+    assert who[order].tolist() == mine.tolist() == sorted(who.tolist())
+    assert at[order].tolist() == when.tolist() == [1_000, 3_000, 2_000, 4_000]
 
 
 def test_an_empty_table_has_no_neighbours() -> None:
