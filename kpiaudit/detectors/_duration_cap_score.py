@@ -10,6 +10,7 @@ import numpy as np
 import scipy as sp
 
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _incentives_schemes as schemes
 from kpiaudit.detectors._duration_cap_counts import BEYOND, NEAR
 from kpiaudit.detectors.base import Summary
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
     from kpiaudit.tables.dataset import Dataset, Frame
 
-PAID = incentives.HANDLE_TIME | incentives.CALLS_HANDLED
+PAID = schemes.HANDLE_TIME | schemes.CALLS_HANDLED
 """KPIs that calls cut short at a cap lower or raise."""
 NEAR_CELLS = "standing_near"
 

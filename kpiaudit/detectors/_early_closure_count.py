@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from kpiaudit.detectors import _early_closure_events as events
+from kpiaudit.detectors import _early_closure_score as score
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.frozen import frozen
 from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import NEVER, Along, upcoming
@@ -103,17 +105,25 @@ def can_bounce(data: Dataset) -> bool:
 
 def closures(data: Dataset, windows: Windows, found: Found) -> Frame:
     """Return tickets of known agents with the flags named in `COUNTS`, 0 or 1."""
-    how = mode(data)
+    return _judged(_closed(data, windows, found), data, windows, found)
+
+
+def _closed(data: Dataset, windows: Windows, found: Found) -> Frame:
+    """Return tickets of known agents with their first closure, if there is one."""
     frame = data.table("tickets").filter(
         ~nw.col("agent_id").is_null() & ~nw.col("opened_at").is_null()
     )
     if windows.since_day is not None:
         frame = frame.filter(nw.col("day") >= windows.since_day)
     frame = events.joined(frame, data, found)
-    frame = _first_closure(frame, data, windows, how)
+    return _first_closure(frame, data, windows, mode(data))
+
+
+def _judged(frame: Frame, data: Dataset, windows: Windows, found: Found) -> Frame:
+    """Set aside what is no agent's own closure, and add the flags."""
     frame = _swept(frame, windows, found)
     frame = _bounced(frame, data, windows, found)
-    return _flagged(frame, windows, found, how)
+    return _flagged(frame, windows, found, mode(data))
 
 
 def _first_closure(frame: Frame, data: Dataset, windows: Windows, how: str) -> Frame:
@@ -313,7 +323,11 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
     """Count per agent and stratum, per agent and day, and per place in the clock."""
     if not can_bounce(data):
         return {}
-    frame = once(closures(data, windows, found))
+    paid = bool(found.get("schemes"))
+    closed = _closed(data, windows, found)
+    if paid:
+        closed = once(closed)
+    frame = once(_judged(closed, data, windows, found))
     by = ("agent_id", "clock", "due_part")
     out = {
         "cells": frame.group_by(*by).agg(**_sums()).sort(*by),
@@ -345,6 +359,8 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
             .sort("position")
         )
         out["leads"] = _leads(frame)
+    if paid:
+        out[incentives.CELLS] = score.cells(closed, frame, data, found)
     return out
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import scipy as sp
 
 from kpiaudit.detectors import _early_closure_explain as explain
+from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors.base import Account
 from kpiaudit.findings import Effect, Evidence, Restated, RestsOn
 
@@ -48,9 +49,9 @@ def agent(row: Row, near_share: float, bounce_h: float) -> Account:
         observed=row.value("observed"),
         expected=row.value("expected"),
         harm=_harm(row),
-        evidence=_evidence(row, how),
+        evidence=(*_evidence(row, how), *_score(row)),
         explanations=explain.explanations(row),
-        rests_on=_rests_on(row),
+        rests_on=(*_rests_on(row), *incentives.rests_on(row)),
         peers="Agents with deadlines of the same length and part of the day."
         if how == "due"
         else "All agents of the export.",
@@ -74,12 +75,21 @@ def _only_bounced(row: Row, bounce_h: float) -> Account:
         observed=row.value("observed"),
         expected=row.value("expected"),
         harm=float(np.clip(row.value("effect") / max(known, 1.0), 0.0, 1.0)),
+        evidence=tuple(_score(row)),
         explanations=explain.explanations(row),
-        rests_on=_rests_on(row),
+        rests_on=(*_rests_on(row), *incentives.rests_on(row)),
         peers="All agents of the export.",
         next_step=_NEXT,
         grade_cap="weak",
     )
+
+
+def _score(row: Row) -> list[Evidence]:
+    """Say how far the closures that came back followed the score, if that was asked."""
+    what = "closures that came back"
+    if row.found.get("mode", "due") == "due":
+        what = "closures near the deadline that came back"
+    return incentives.evidence(row, what=what, of=incentives.CLOSURES)
 
 
 def floor(row: Row, near_share: float, bounce_h: float) -> Account:

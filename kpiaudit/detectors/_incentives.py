@@ -6,173 +6,62 @@ Without a table `incentives` or a target in `kpis` nothing is read or asked.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 
+from kpiaudit.detectors import _incentives_schemes as schemes
 from kpiaudit.findings import Evidence, RestsOn
 from kpiaudit.frozen import frozen
-from kpiaudit.stats import gradient, held, standing
+from kpiaudit.stats import gradient, held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
+    from kpiaudit.detectors._incentives_schemes import Scheme
     from kpiaudit.detectors.base import Found, Row, Summaries, Summary
-    from kpiaudit.stats.outcome import Outcome
+    from kpiaudit.stats.outcome import BoolArray, Outcome
     from kpiaudit.tables.dataset import Dataset, Frame
-
-CALLS_HANDLED = frozenset(
-    {"calls_handled", "handled_calls", "calls_answered", "calls", "contacts_handled"}
-)
-"""KPIs that count an agent's calls, as tables call them."""
-HANDLE_TIME = frozenset(
-    {"average_handle_time", "average_handling_time", "handle_time", "aht"}
-)
-"""KPIs that are a mean of seconds per call."""
 
 CELLS = "standing"
 """Name of the summary of cells; a replica of honest counts has to do without it."""
 
-_DAY_MS = 86_400_000
-_EVER = 2**31
-_ALWAYS = _EVER * _DAY_MS
-_PERIODS = frozenset({"day", "week", "month", "quarter"})
 _MOST_BY_HOUR = 2_000_000
 
 
 @frozen
-class Scheme:
-    """What was paid for, or agreed as a target.
+class Records:
+    """What is counted, in words.
 
     Args:
-        kpi: Its name, in lower case with underscores.
-        kind: `agent`, or whatever else the table says.
-        subject: Id of the subject; empty for everybody.
-        threshold: Value from which it is paid.
-        above: It is paid above the threshold.
-        period: `day`, `week`, `month`, `quarter` or `span`.
-        first: First day, since 1970-01-01.
-        last: The day after the last one.
+        table: Table of the records.
+        word: What a record is called, in the plural.
+        within: What else is the same in each comparison.
+        unaware: What else makes a pattern, and knows nothing of a score.
     """
 
-    kpi: str
-    kind: str
-    subject: str
-    threshold: float
-    above: bool
-    period: str
-    first: int
-    last: int
+    table: str
+    word: str
+    within: str
+    unaware: str
 
 
-def discover(data: Dataset) -> dict[str, Frame]:
-    """Return the rows of `incentives` and `kpis` that state a threshold."""
-    if not data.has("calls.day", "calls.hour"):
-        return {}
-    out: dict[str, Frame] = {}
-    if data.has("incentives.kpi", "incentives.threshold"):
-        out["schemes"] = _rows(
-            data,
-            "incentives",
-            ("kpi", "subject_kind", "subject_id", "direction", "period"),
-            "threshold",
-            ("valid_from", "valid_to"),
-        )
-    if data.has("kpis.kpi", "kpis.target", "kpis.period_start", "kpis.period_end"):
-        out["targets"] = _rows(
-            data,
-            "kpis",
-            ("kpi", "subject_kind", "subject_id"),
-            "target",
-            ("period_start", "period_end"),
-        )
-    return out
+CALLS = Records(
+    table="calls", word="calls", within="queue", unaware="Habits, seats and queues"
+)
+CLOSURES = Records(
+    table="tickets",
+    word="closures",
+    within="length of the clock",
+    unaware="Habits and hard tickets",
+)
 
 
-def _rows(
-    data: Dataset,
-    table: str,
-    texts: Iterable[str],
-    value: str,
-    span: tuple[str, str],
-) -> Frame:
-    """Return a small table without nulls, its span as `first` and `last`."""
-
-    def column(name: str, empty: Any) -> Any:
-        if not data.has(f"{table}.{name}"):
-            return nw.lit(empty)
-        return nw.col(name).fill_null(empty)
-
-    ends = {
-        "first": column(span[0], -_ALWAYS).cast(nw.Int64),
-        "last": column(span[1], _ALWAYS).cast(nw.Int64),
-    }
-    chosen = {name: column(name, "") for name in texts}
-    names = (*chosen, "threshold", "first", "last")
-    return (
-        data.table(table)
-        .filter(~nw.col("kpi").is_null() & ~nw.col(value).is_null())
-        .select(threshold=nw.col(value).cast(nw.Float64), **chosen, **ends)
-        .group_by(*names)
-        .agg(rows=nw.len())
-        .sort(*names)
-    )
-
-
-def find(summaries: Summaries, *, kpis: Iterable[str]) -> dict[str, Any]:
-    """Return the schemes on these KPIs, as a part of what the first stage found."""
-    wanted = frozenset(kpis)
-    schemes = [
-        *_read(summaries.get("schemes"), span=False),
-        *_read(summaries.get("targets"), span=True),
-    ]
-    chosen = tuple(s for s in schemes if s.kpi in wanted)
-    return {"schemes": chosen} if chosen else {}
-
-
-def _read(rows: Summary | None, *, span: bool) -> list[Scheme]:
-    out: list[Scheme] = []
-    if rows is None:
-        return out
-    for i in range(len(rows)):
-        kpi = re.sub(r"[^a-z0-9]+", "_", str(rows["kpi"][i]).lower()).strip("_")
-        period = "span" if span else str(rows["period"][i] or "month").lower()
-        side = "" if span else str(rows["direction"][i]).lower()
-        first, last = (int(rows.ints(name)[i]) for name in ("first", "last"))
-        threshold = float(rows.floats("threshold")[i])
-        if not threshold > 0 or (period not in _PERIODS and not span):
-            continue
-        if span and _ALWAYS in (-first, last):
-            continue
-        out.append(
-            Scheme(
-                kpi=kpi,
-                kind=str(rows["subject_kind"][i]).lower() or "agent",
-                subject=str(rows["subject_id"][i]),
-                threshold=threshold,
-                above=side == "above" if side else kpi not in HANDLE_TIME,
-                period=period,
-                first=_local_day(first),
-                last=_local_day(last),
-            )
-        )
-    return out
-
-
-def _local_day(instant_ms: int) -> int:
-    """Return the day whose local midnight is nearest, in zones up to twelve hours off.
-
-    Schemes begin and end at midnight somewhere; the last second of a day is the end.
-    """
-    return (instant_ms + _DAY_MS // 2) // _DAY_MS
-
-
-def sentences(found: Found) -> tuple[str, ...]:
+def sentences(found: Found, of: Records = CALLS) -> tuple[str, ...]:
     """Say which schemes were found and what they are used for."""
-    schemes: tuple[Scheme, ...] = found.get("schemes", ())
-    mine = [s for s in schemes if s.kind == "agent"]
+    given: tuple[Scheme, ...] = found.get("schemes", ())
+    mine = [s for s in given if s.kind == "agent"]
     out = []
     if mine:
         levels = sorted({(s.kpi, s.threshold, s.period) for s in mine})
@@ -181,10 +70,10 @@ def sentences(found: Found) -> tuple[str, ...]:
         )
         more = f" and {len(levels) - 5} more" if len(levels) > 5 else ""
         out.append(
-            f"Thresholds that pay: {shown}{more}. Each agent's calls while one was in "
-            "reach are compared with the agent's others."
+            f"Thresholds that pay: {shown}{more}. Each agent's {of.word} while one was "
+            "in reach are compared with the agent's others."
         )
-    others = sorted({s.kind for s in schemes} - {"agent"})
+    others = sorted({s.kind for s in given} - {"agent"})
     if others:
         out.append(
             f"Thresholds for a {' or a '.join(others)} are not used: what each agent "
@@ -193,14 +82,14 @@ def sentences(found: Found) -> tuple[str, ...]:
     return tuple(out)
 
 
-def clock(data: Dataset, found: Found) -> Any:
-    """Return the hour as which a call is counted: the day's first in large data.
+def clock(data: Dataset, found: Found, of: Records = CALLS) -> Any:
+    """Return the hour as which a record is counted: the day's first in large data.
 
-    An hour of an agent and queue holds few calls, so that counts by hour are hardly
-    fewer than the calls. A bonus per day can't do without; a longer one can.
+    An hour of an agent and queue holds few records, so that counts by hour are hardly
+    fewer than these. A bonus per day can't do without; a longer one can.
     """
     daily = any(s.period == "day" for s in found.get("schemes", ()))
-    if daily or data.rows.get("calls", 0) <= _MOST_BY_HOUR:
+    if daily or data.rows.get(of.table, 0) <= _MOST_BY_HOUR:
         return nw.col("hour")
     return nw.lit(0).cast(nw.Int64)
 
@@ -242,70 +131,54 @@ def cells(
     }
 
 
-def ask(summaries: Summaries, found: Found, ids: Any) -> Outcome | None:
+def ask(
+    summaries: Summaries,
+    found: Found,
+    ids: Any,
+    *,
+    learn: BoolArray | None = None,
+    least_known: float = 1.0,
+) -> Outcome | None:
     """Test every agent's gradient; None where no scheme tells agents what pays.
 
     Args:
         summaries: With the cells.
         found: With the schemes.
         ids: Sorted ids of the agents.
+        learn: Who is a peer, as in `gradient.gradient`; so is `least_known`.
+        least_known: See there.
     """
     rows = summaries.get(CELLS)
     names = np.asarray(ids).astype(str)
-    targets = _targets(found, names)
+    targets = schemes.targets(found, names)
     if rows is None or not len(rows) or not targets:
         return None
     counts = [rows[name] for name in sorted(rows.columns)]
 
     def asked() -> Outcome:
-        return _gradient(rows, names, targets)
+        cells = _cells(rows, names)
+        return gradient.gradient(cells, targets, learn=learn, least_known=least_known)
 
-    # Planting leaves these cells alone, and asking takes as long as all the rest.
+    # Planting leaves these cells alone, and asking takes as long as all the rest; whom
+    # it makes no peer any more would change little.
     return held.once("incentives", [names, *counts], asked)
 
 
-def _gradient(rows: Summary, names: Any, targets: list[standing.Target]) -> Outcome:
+def _cells(rows: Summary, names: Any) -> gradient.Cells:
     _, stratum = np.unique(rows["queue"].astype(str), return_inverse=True)
     subject = np.searchsorted(names, rows["agent_id"].astype(str))
-    return gradient.gradient(
-        gradient.Cells(
-            subject=subject.astype(np.int64),
-            day=rows.ints("day"),
-            hour=rows.ints("hour"),
-            stratum=stratum.astype(np.int64),
-            contacts=rows.floats("contacts"),
-            amount=rows.floats("seconds"),
-            trials=rows.ints("trials"),
-            events=rows.ints("events"),
-            n_subjects=len(names),
-        ),
-        targets,
+    return gradient.Cells(
+        subject=subject.astype(np.int64),
+        day=rows.ints("day"),
+        hour=rows.ints("hour"),
+        stratum=stratum.astype(np.int64),
+        contacts=rows.floats("contacts"),
+        amount=rows.floats("seconds"),
+        trials=rows.ints("trials"),
+        events=rows.ints("events"),
+        n_subjects=len(names),
+        of_mean=rows.floats("of_mean") if "of_mean" in rows else None,
     )
-
-
-def _targets(found: Found, names: Any) -> list[standing.Target]:
-    """Return one target per threshold, with all agents for whom it holds."""
-    agents: dict[tuple[Any, ...], Any] = {}
-    for s in found.get("schemes", ()):
-        if s.kind != "agent":
-            continue
-        # Targets reported month after month have spans, each with its own.
-        key = (s.first, s.last, s.period, s.threshold, s.above, s.kpi in HANDLE_TIME)
-        mask = agents.setdefault(key, np.zeros(len(names), dtype=np.bool_))
-        mask |= (names == s.subject) if s.subject else True
-    return [
-        standing.Target(
-            subjects=mask,
-            first=key[0],
-            last=key[1],
-            period=key[2],
-            threshold=key[3],
-            above=key[4],
-            mean=key[5],
-        )
-        for key, mask in sorted(agents.items(), key=lambda item: item[0])
-        if mask.any()
-    ]
 
 
 def told(outcome: Outcome | None) -> dict[str, Any]:
@@ -321,12 +194,13 @@ def told(outcome: Outcome | None) -> dict[str, Any]:
     return given | {f"gradient_{part}": outcome.extra[part] for part in parts}
 
 
-def evidence(row: Row, *, what: str) -> list[Evidence]:
+def evidence(row: Row, *, what: str, of: Records = CALLS) -> list[Evidence]:
     """Say how far an agent's pattern followed the score.
 
     Args:
         row: With the `extra` of the gradient, or without.
         what: The flagged records in words, such as `short calls`.
+        of: All of them.
     """
     if "gradient_p" not in row.outcome.extra or np.isnan(row.value("gradient_odds")):
         return []
@@ -335,17 +209,17 @@ def evidence(row: Row, *, what: str) -> list[Evidence]:
         f"95 % interval {row.value('gradient_odds_low'):.1f} to "
         f"{row.value('gradient_odds_high'):.1f}; "
         f"{row.value('gradient_events'):.0f} of {row.value('gradient_in_reach'):.0f} "
-        "while a threshold that pays was in reach, the score counted from the calls "
-        f"before; {row.value('gradient_elsewhere'):.0f} calls with it met, safe or out "
-        "of reach, same agent, period and queue."
+        f"while a threshold that pays was in reach, the score counted from the "
+        f"{of.word} before; {row.value('gradient_elsewhere'):.0f} {of.word} with it "
+        f"met, safe or out of reach, same agent, period and {of.within}."
     )
     other = row.value("gradient_placebo_odds")
     if not np.isnan(other):
-        text += f" At the best fitting of four as round that pay nothing: {other:.1f}."
+        text += f" At the best fitting of those as round that pay nothing: {other:.1f}."
     if row.value("gradient_beaten"):
         text += " That fits clearly better: this does not count."
     elif not np.isnan(p):
-        text += f" p = {p:.2g}. Habits, seats and queues don't know the score."
+        text += f" p = {p:.2g}. {of.unaware} don't know the score."
     return [
         Evidence(
             name=f"{what} while the bonus was in reach, odds against out of reach",

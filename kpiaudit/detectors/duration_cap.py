@@ -19,6 +19,7 @@ from kpiaudit.detectors import _duration_cap_search as search
 from kpiaudit.detectors import _duration_cap_unclear as unclear
 from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _incentives_schemes as schemes
 from kpiaudit.detectors import _lengths as written
 from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors import _replicas as chains
@@ -215,7 +216,7 @@ class DurationCap(Detector):
         frames["lengths"] = written.lengths(data, since_day=self.since_day)
         if self.cap_s is None and data.has("calls.day"):
             frames["blocks"] = counts.blocks(data, measures[-1], self.since_day)
-        return frames | incentives.discover(data)
+        return frames | schemes.discover(data)
 
     def find(self, summaries: Summaries) -> Found:
         found = first.found(
@@ -232,7 +233,7 @@ class DurationCap(Detector):
             return {**found, "unsearched": written.HOURS}
         if not found or not found["caps"]:
             return found
-        return {**found, **incentives.find(summaries, kpis=score.PAID)}
+        return {**found, **schemes.find(summaries, kpis=score.PAID)}
 
     @property
     def window(self) -> int:

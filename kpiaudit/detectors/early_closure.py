@@ -13,7 +13,10 @@ from kpiaudit.detectors import _early_closure_explain as explain
 from kpiaudit.detectors import _early_closure_find as finds
 from kpiaudit.detectors import _early_closure_floor as floors
 from kpiaudit.detectors import _early_closure_questions as questions
+from kpiaudit.detectors import _early_closure_score as scores
 from kpiaudit.detectors import _early_closure_words as words
+from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _incentives_schemes as schemes
 from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import _plant_clocks as planting
 from kpiaudit.detectors import _replicas as chains
@@ -26,6 +29,7 @@ from kpiaudit.detectors.base import (
     Verdicts,
     param,
 )
+from kpiaudit.detectors.sources import SCHEMES
 from kpiaudit.stats import held
 
 if TYPE_CHECKING:
@@ -70,6 +74,12 @@ class EarlyClosure(Detector):
     sides of it, at the median agent or at many agents, each alone. Effort before a
     deadline piles closures up as well; by itself it is no finding.
 
+    Where a table says what was paid for (`incentives`, or targets in `kpis`) on tickets
+    closed or on the share resolved in time, a further question is added: does the agent
+    have more of these closures, of all closures, while the threshold is in reach than
+    once it is met, safe or lost? Habits and hard tickets don't know the score. The
+    answer supports the other two and never stands for them.
+
     Without `due_at` the signature is weaker: more tickets are reported as in time than
     at peers, and more of those come back, which a hasty habit gives as well. Without
     `sla_met` too, only the second question is left. Such findings are weak.
@@ -102,6 +112,10 @@ class EarlyClosure(Detector):
     #              deadline); n closures, known, bounced. Only with due_at.
     #   leads      lead (minutes from the deadline, -480 to 479; -1 is just before it);
     #              n closures. Only with due_at.
+    #   standing   agent_id, day, hour (local, of the closure), clock; contacts
+    #              (closures), of_mean (with a deadline), met (of those in time); trials
+    #              (closures with known), events (near_bounced). Only where anything is
+    #              paid.
     # Without due_at, `near` are tickets with sla_met; without both, near is 0. The key
     # `mode` of what the first stage found says which: due (if absent), sla or none.
 
@@ -130,6 +144,7 @@ class EarlyClosure(Detector):
         "ticket_events.field",
         "ticket_events.old_value",
         "ticket_events.new_value",
+        *SCHEMES,
     )
     explanations: ClassVar[tuple[Explain, ...]] = explain.EXPLANATIONS
     blind: ClassVar[str] = (
@@ -207,10 +222,11 @@ class EarlyClosure(Detector):
         )
 
     def discover(self, data: Dataset) -> Mapping[str, Frame]:
-        return finds.frames(data)
+        return {**finds.frames(data), **schemes.discover(data, "tickets")}
 
     def find(self, summaries: Summaries) -> Found:
-        return finds.read(summaries)
+        found = finds.read(summaries)
+        return {**found, **scores.find(summaries, str(found.get("mode", "due")))}
 
     def summarize(self, data: Dataset, found: Found) -> Mapping[str, Frame]:
         return count.summaries(data, self._windows, found)
@@ -218,7 +234,10 @@ class EarlyClosure(Detector):
     def test(
         self, summaries: Summaries, found: Found, *, min_effect: float | None
     ) -> Verdicts:
-        said = finds.sentences(found)
+        said = (
+            *finds.sentences(found),
+            *incentives.sentences(found, incentives.CLOSURES),
+        )
         if "cells" not in summaries:
             return Verdicts(
                 skipped="no column tickets.reopened_at, tickets.reopen_count or "
@@ -231,11 +250,13 @@ class EarlyClosure(Detector):
         how = str(found.get("mode", "due"))
         limits = self._limits(min_effect)
         learn = floors.showing(counted).learn
+        outcome = questions.ask(counted, limits, how, learn)
+        score = scores.ask(summaries, found, counted.ids, outcome)
         tested = [
             Tested(
                 kind="agent",
                 ids=counted.ids,
-                outcome=questions.ask(counted, limits, how, learn),
+                outcome=scores.followed(outcome, score),
                 share=_AGENT_SHARE,
                 unit="closures",
             )
@@ -299,7 +320,9 @@ class EarlyClosure(Detector):
         for each in range(number):
             rng = np.random.default_rng([seed, each])
             new, days = replicas.of(counted, habits, "bounced", stratum, rng)
-            yield {**summaries, "cells": new, "days": days}
+            # What follows the score in the real counts must not vouch for drawn ones.
+            kept = {n: s for n, s in summaries.items() if n != incentives.CELLS}
+            yield {**kept, "cells": new, "days": days}
 
     def moved(self, data: Dataset) -> Iterator[Dataset]:
         return deadlines.tickets(data)

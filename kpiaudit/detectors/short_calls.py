@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _incentives_schemes as schemes
 from kpiaudit.detectors import _lengths as written
 from kpiaudit.detectors import _plant_calls as planting
 from kpiaudit.detectors import _short_calls_answers as answers
@@ -198,12 +199,12 @@ class ShortCalls(Detector):
             out["numbers"] = look.numbers(
                 data, self._windows, least=self.silent_calls, most=500
             )
-        return out | incentives.discover(data)
+        return out | schemes.discover(data)
 
     def find(self, summaries: Summaries) -> Found:
         # Calls cut short raise the one and lower the other.
-        paid = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
-        found = finds.read(summaries) | incentives.find(summaries, kpis=paid)
+        paid = schemes.CALLS_HANDLED | schemes.HANDLE_TIME
+        found = finds.read(summaries) | schemes.find(summaries, kpis=paid)
         if "lengths" in summaries:
             found |= written.coarse(summaries["lengths"])
             calls = int(summaries["whole"].ints("calls").sum())

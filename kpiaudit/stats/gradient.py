@@ -20,7 +20,7 @@ from kpiaudit.stats.standing import Hours, same_roundness, standing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
+    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray, Outcome
     from kpiaudit.stats.standing import Target
 
 MIN_IN_REACH = 20.0
@@ -44,6 +44,7 @@ class Cells:
         trials: Contacts that could show the pattern.
         events: Those that do.
         n_subjects: How many subjects there are.
+        of_mean: Contacts that the mean is taken over, where these are not all.
     """
 
     subject: IntArray
@@ -55,6 +56,7 @@ class Cells:
     trials: IntArray
     events: IntArray
     n_subjects: int
+    of_mean: FloatArray | None = None
 
     def hours(self) -> tuple[Hours, IntArray]:
         """Add up the strata of an hour; returns each cell's row as well."""
@@ -62,18 +64,29 @@ class Cells:
         days = int(self.day.max(initial=0)) - first + 1
         key = (self.subject * days + self.day - first) * 24 + np.clip(self.hour, 0, 23)
         keys, row = np.unique(key, return_inverse=True)
+
+        def added(each: FloatArray) -> FloatArray:
+            return np.bincount(row, each, len(keys)).astype(np.float64)
+
         hours = Hours(
             subject=keys // (24 * days),
             day=keys // 24 % days + first,
             hour=keys % 24,
-            contacts=np.bincount(row, self.contacts, len(keys)).astype(np.float64),
-            amount=np.bincount(row, self.amount, len(keys)).astype(np.float64),
+            contacts=added(self.contacts),
+            amount=added(self.amount),
             n_subjects=self.n_subjects,
+            of_mean=None if self.of_mean is None else added(self.of_mean),
         )
         return hours, row.astype(np.int64)
 
 
-def gradient(cells: Cells, targets: Sequence[Target]) -> Outcome:
+def gradient(
+    cells: Cells,
+    targets: Sequence[Target],
+    *,
+    learn: BoolArray | None = None,
+    least_known: float = 1.0,
+) -> Outcome:
     """Test whether each subject's events are more frequent while a target is in reach.
 
     Given how many events a subject has in a period and stratum, the number that falls
@@ -86,6 +99,10 @@ def gradient(cells: Cells, targets: Sequence[Target]) -> Outcome:
     Args:
         cells: Counts.
         targets: Thresholds that pay.
+        learn: Who is a peer, shape (n_subjects,); None stands for all. Chosen by how
+            many events subjects have, which says nothing of when: those with most of
+            the events would else be everybody's yardstick.
+        least_known: As in `selection.withheld`; below 1 where events are rare.
 
     Returns:
         `trials` are contacts in reach, `observed` the events among them, `effect`
@@ -110,7 +127,13 @@ def gradient(cells: Cells, targets: Sequence[Target]) -> Outcome:
         cells.trials,
         n_subjects=cells.n_subjects,
     )
-    outcome = withheld(tables, min_trouble=MIN_IN_REACH, dispersion=phi)
+    outcome = withheld(
+        tables,
+        min_trouble=MIN_IN_REACH,
+        dispersion=phi,
+        learn=learn,
+        least_known=least_known,
+    )
     own, score = odds_ratio(tables), _score(tables)
     placebo_odds = np.full(cells.n_subjects, np.nan)
     placebo_score = np.full(cells.n_subjects, -np.inf)
@@ -161,7 +184,10 @@ def _tables(
 
 def _moved(targets: Sequence[Target]) -> list[list[Target]]:
     """Return the targets with thresholds as round at which nothing is paid."""
-    others = [same_roundness(t.threshold) for t in targets]
+    others = [
+        [value for value in same_roundness(t.threshold) if value <= t.most]
+        for t in targets
+    ]
     number = max((len(each) for each in others), default=0)
     return [
         [

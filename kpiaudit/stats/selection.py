@@ -49,6 +49,7 @@ def withheld(
     dispersion: FloatArray | None = None,
     learn: BoolArray | None = None,
     averaged: bool = False,
+    least_known: float = _MIN_INFORMATION,
 ) -> Outcome:
     """Test whether each subject's contacts with trouble were invited less than peers'.
 
@@ -70,6 +71,9 @@ def withheld(
         averaged: Average the shapes that an honest spread may have by how credible they
             are. Otherwise the least favourable credible one decides, for questions
             that are asked alone.
+        least_known: Conditional variance of the count from which a subject is tested
+            and others learn from it. Where events are rare, most honest subjects lie
+            below the usual one, and the few above it are no fair sample of them.
 
     Returns:
         `trials` are contacts with trouble, `observed` those that were not invited,
@@ -93,10 +97,11 @@ def withheld(
         ratio=min_ratio,
         peers=np.ones(tables.n_subjects, dtype=np.bool_) if learn is None else learn,
         averaged=averaged,
+        known=least_known,
     )
     if not (tables.per_subject(tables.trouble) >= min_trouble).any():
         return _nothing(tables)
-    settings = ("withheld", min_trouble, min_ratio, averaged)
+    settings = ("withheld", min_trouble, min_ratio, averaged, least_known)
     counts = (tables.contacts, tables.invited, tables.trouble, tables.both)
     per_subject = [tables.per_subject(each) for each in counts]
     sums = held.sums([*per_subject, question.peers * per_subject[0].mean()])
@@ -140,7 +145,7 @@ def _measured(
         **moments.along,
     )
     surplus = _surplus(some, offset, model)
-    testable = moments.information >= _MIN_INFORMATION
+    testable = moments.information >= question.known
     out = planted.measured(
         outcome,
         model,
@@ -165,6 +170,7 @@ class _Question:
     ratio: float
     peers: BoolArray
     averaged: bool
+    known: float
 
 
 @frozen
@@ -230,7 +236,7 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     invited = tables.per_subject(tables.both)
     moments = _moments(tables, offset, question, grid)
     information = moments.information
-    known = information >= _MIN_INFORMATION
+    known = information >= question.known
     learn = known & question.peers
     if learn.sum() <= _MIN_PEERS:
         return None

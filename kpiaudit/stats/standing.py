@@ -7,6 +7,7 @@ contacts before the hour, what is left from the subject's own earlier pace.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,7 @@ class Target:
         threshold: Total or mean over the period from which it pays.
         above: It pays above the threshold, not below.
         mean: The measure is the mean amount per contact, not the number of contacts.
+        most: The largest value that the measure can have: 1 for a share.
         period: `day`, `week`, `month`, `quarter`, or `span` for `first` to `last`.
         first: First day on which it holds, days since 1970-01-01.
         last: The day after the last one.
@@ -48,6 +50,7 @@ class Target:
     threshold: float
     above: bool = True
     mean: bool = False
+    most: float = float("inf")
     period: str = "month"
     first: int = -(2**31)
     last: int = 2**31
@@ -64,6 +67,8 @@ class Hours:
         contacts: Contacts of the hour.
         amount: Sum of what a mean is taken of, over these contacts.
         n_subjects: How many subjects there are.
+        of_mean: Contacts that the mean is taken over, where these are not all: a
+            ticket without a deadline is neither in time nor late.
     """
 
     subject: IntArray
@@ -72,6 +77,13 @@ class Hours:
     contacts: FloatArray
     amount: FloatArray
     n_subjects: int
+    of_mean: FloatArray | None = None
+
+    def counted(self, *, mean: bool) -> Hours:
+        """Return the hours with the contacts that a measure counts."""
+        if not mean or self.of_mean is None:
+            return self
+        return replace(self, contacts=self.of_mean)
 
 
 @frozen
@@ -100,14 +112,17 @@ def standing(hours: Hours, targets: Sequence[Target]) -> Standing:
     period = np.zeros(n, dtype=np.int64)
     if not n:
         return Standing(known=known, reach=reach, period=period)
-    usual = _Usual.of(hours)
+    kinds = {target.mean for target in targets}
+    counted = {mean: hours.counted(mean=mean) for mean in kinds}
+    usual = {mean: _Usual.of(each) for mean, each in counted.items()}
+    first_day = int(hours.day.min())
     for target in targets:
         start, end = bounds(hours.day, target)
         holds = target.subjects[hours.subject]
         holds &= (hours.day >= target.first) & (hours.day < target.last)
         # A period of which the data lack the beginning has an unknown score.
-        holds &= usual.first_day <= start + _LATE_START * (end - start)
-        near = _near(hours, usual, target, start, end)
+        holds &= first_day <= start + _LATE_START * (end - start)
+        near = _near(counted[target.mean], usual[target.mean], target, start, end)
         period = np.where(holds & ~known, start, period)
         known |= holds
         reach |= holds & near
@@ -164,14 +179,12 @@ class _Usual:
     """What a subject had shown before the day of each row.
 
     Args:
-        first_day: First day of the data.
         per_calendar_day: Contacts per calendar day.
         per_work_day: Contacts per day with work.
         mean: Mean amount per contact.
         left: Share of a day's contacts that usually still come, at this hour.
     """
 
-    first_day: int
     per_calendar_day: FloatArray
     per_work_day: FloatArray
     mean: FloatArray
@@ -192,7 +205,6 @@ class _Usual:
         floor = _Floor.of(hours, new_day)
         prior = _PRIOR_DAYS
         return cls(
-            first_day=int(hours.day.min()),
             per_calendar_day=(had + prior * floor.calendar) / (passed + prior),
             per_work_day=(had + prior * floor.worked) / (worked + prior),
             mean=(summed + prior * floor.worked * floor.mean)
@@ -250,7 +262,7 @@ def _near(
     need = np.maximum(need, 1e-9)
     strain = need / usual.mean if target.above else usual.mean / need
     low, high = MEAN_BAND
-    return np.asarray((strain >= low) & (strain <= high))
+    return np.asarray((strain >= low) & (strain <= high) & (need <= target.most))
 
 
 def _before(values: FloatArray) -> FloatArray:

@@ -14,6 +14,7 @@ import pytest
 from kpiaudit.audit import audit
 from kpiaudit.detectors import _duration_cap_score as score
 from kpiaudit.detectors import _incentives as incentives
+from kpiaudit.detectors import _incentives_schemes as schemes
 from kpiaudit.detectors.base import Summary
 from kpiaudit.rulebook import read_rules
 from kpiaudit.stats.outcome import Outcome
@@ -155,7 +156,7 @@ def test_targets_reported_month_by_month_are_thresholds(made) -> None:
     assert (scheme.period, scheme.subject, scheme.above) == ("span", "A0001", True)
     assert scheme.last - scheme.first == 31
     names = np.array(["A0001", "A0002"])
-    (target,) = incentives._targets(found, names)
+    (target,) = schemes.targets(found, names)
     assert target.subjects.tolist() == [True, False]
 
 
@@ -167,8 +168,8 @@ def rows(**columns):
         "direction": [""],
         "period": [""],
         "threshold": [900.0],
-        "first": [-incentives._ALWAYS],
-        "last": [incentives._ALWAYS],
+        "first": [-schemes._ALWAYS],
+        "last": [schemes._ALWAYS],
     }
     frame = pl.DataFrame({**base, **columns})
     return {"schemes": Summary.of(frame)}
@@ -185,21 +186,21 @@ def rows(**columns):
 )
 def test_the_paid_side_is_the_tables_or_the_usual_one(kpi, direction, above) -> None:
     given = rows(kpi=[kpi], direction=[direction])
-    paid = incentives.CALLS_HANDLED | incentives.HANDLE_TIME
-    (scheme,) = incentives.find(given, kpis=paid)["schemes"]
+    paid = schemes.CALLS_HANDLED | schemes.HANDLE_TIME
+    (scheme,) = schemes.find(given, kpis=paid)["schemes"]
     assert scheme.above == above
     assert scheme.period == "month"
 
 
 def test_a_bonus_for_teams_is_said_and_not_used() -> None:
-    found = incentives.find(rows(subject_kind=["team"]), kpis=["calls_handled"])
-    assert incentives._targets(found, np.array(["A0001"])) == []
+    found = schemes.find(rows(subject_kind=["team"]), kpis=["calls_handled"])
+    assert schemes.targets(found, np.array(["A0001"])) == []
     assert any("team" in text for text in incentives.sentences(found))
 
 
 def test_thresholds_that_mean_nothing_are_left_out() -> None:
     for bad in ({"threshold": [0.0]}, {"period": ["decade"]}, {"kpi": ["sla_met"]}):
-        assert incentives.find(rows(**bad), kpis=["calls_handled"]) == {}
+        assert schemes.find(rows(**bad), kpis=["calls_handled"]) == {}
 
 
 def test_calls_near_a_cap_are_counted_by_hour_beside_all_calls(made) -> None:

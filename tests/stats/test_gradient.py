@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -166,3 +167,47 @@ def test_other_thresholds_are_as_round(threshold: float) -> None:
     assert len(others) == 4
     assert threshold not in others
     assert all(0.65 * threshold < each < 1.35 * threshold for each in others)
+
+
+def days_of(contacts, in_time, *, of_mean=None):
+    n = len(contacts)
+    return Hours(
+        subject=np.zeros(n, dtype=np.int64),
+        day=START + np.arange(n),
+        hour=np.full(n, 9),
+        contacts=np.asarray(contacts, dtype=float),
+        amount=np.asarray(in_time, dtype=float),
+        n_subjects=1,
+        of_mean=None if of_mean is None else np.asarray(of_mean, dtype=float),
+    )
+
+
+def share_of(threshold):
+    one = np.ones(1, dtype=np.bool_)
+    return target(subjects=one, threshold=threshold, mean=True, most=1.0)
+
+
+def test_a_share_is_lost_once_even_all_would_not_do() -> None:
+    hours = days_of([10] * 31, [9.0] * 31)
+    reach = standing(hours, [share_of(0.92)]).reach
+    assert reach[:26].all()
+    # After 26 days at 0.9 the other five would have to be at 1.02.
+    assert not reach[26:].any()
+    assert standing(hours, [replace(share_of(0.92), most=1.1)]).reach[26]
+
+
+def test_contacts_without_a_deadline_leave_the_share_alone() -> None:
+    plain = days_of([10] * 31, [8.0] * 31)
+    more = days_of([30] * 31, [8.0] * 31, of_mean=[10] * 31)
+    for threshold in (0.75, 0.82, 0.9):
+        one, other = (standing(hours, [share_of(threshold)]) for hours in (plain, more))
+        np.testing.assert_array_equal(one.reach, other.reach)
+
+
+def test_those_with_most_events_are_no_yardstick_where_they_need_not_be() -> None:
+    cells = floor(3, gamers=12, strength=0.1, base=0.003)
+    honest = np.arange(AGENTS) >= 12
+    hidden = gradient(cells, [target()], least_known=0.2)
+    shown = gradient(cells, [target()], least_known=0.2, learn=honest)
+    assert (shown.p_value[:12] < 0.01).sum() > (hidden.p_value[:12] < 0.01).sum()
+    assert np.nanmin(shown.p_value[12:]) > 1e-3
