@@ -190,10 +190,10 @@ def share_of(threshold):
 def test_a_share_is_lost_once_even_all_would_not_do() -> None:
     hours = days_of([10] * 31, [9.0] * 31)
     reach = standing(hours, [share_of(0.92)]).reach
-    assert reach[:26].all()
-    # After 26 days at 0.9 the other five would have to be at 1.02.
-    assert not reach[26:].any()
-    assert standing(hours, [replace(share_of(0.92), most=1.1)]).reach[26]
+    assert reach[:25].all()
+    # After 25 days at 0.9 the other six would have to be above 1.
+    assert not reach[25:].any()
+    assert standing(hours, [replace(share_of(0.92), most=1.1)]).reach[25]
 
 
 def test_contacts_without_a_deadline_leave_the_share_alone() -> None:
