@@ -92,9 +92,9 @@ of the sum: what it shows, the rule shows without the question as well.
 ### Gamers who follow the score
 
 {gamers} of {agents} agents close a share of their late tickets just in time, half of
-which come back, but only while the bonus is in reach; {planted} centres a line. Where
-agents hardly differ, peers see nearly all of it and the score adds little; more where
-they differ widely. The question's weight was chosen on other centres of this kind.
+which come back, but only while the bonus is in reach; {planted} centres a line. The
+score adds most where peers see a part of it only; by itself it sees little, since few
+closures come back. The question's weight was chosen on other centres of this kind.
 
 {ticket_following}
 
@@ -109,8 +109,11 @@ The same, whatever the score is: the price of the question.
 Team and site bonuses are not asked about. An agent for whom the threshold is in reach
 all the time, or never, shows no gradient. Agents who game with an eye on something else
 show none either: for them the other questions of short-calls and duration-cap stay what
-they are, at two thirds of the error rate, and a p-value of early-closure becomes about
-1.8 times as large.
+they are, at two thirds of the error rate, and a p-value of .01 of early-closure becomes
+.018, one of .001 becomes .0023. Effort that follows the score and closes tickets just
+in time, well done, is no gaming; where half of the agents bring in nearly a third of
+their late tickets like that, early-closure finds somebody in too many centres, with the
+question and without.
 """
 
 
