@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     )
     from kpiaudit.rulebook import Rule
     from kpiaudit.stats.outcome import FloatArray
+    from kpiaudit.tables.byrow import Held
     from kpiaudit.tables.dataset import Dataset
-    from kpiaudit.tables.order import Held
 
 
 @dataclass(kw_only=True)

@@ -10,12 +10,13 @@ import numpy as np
 import polars as pl
 
 from kpiaudit.tables.neighbours import REACH_MS, flags_of
-from kpiaudit.tables.order import NEVER, Columns, Held, Order, Part, beside
+from kpiaudit.tables.order import NEVER, Columns, Order, Part, beside
 from kpiaudit.tables.packed import ascending
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from kpiaudit.tables.byrow import Held
     from kpiaudit.tables.dataset import Dataset
 
 CONTACT = "next_contact_ms"

@@ -16,12 +16,13 @@ import polars as pl
 
 from kpiaudit.frozen import frozen
 from kpiaudit.tables.dataset import ROW
-from kpiaudit.tables.order import NEVER, Columns, Held, Order, Part, beside
+from kpiaudit.tables.order import NEVER, Columns, Order, Part, beside
 from kpiaudit.tables.parts import parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from kpiaudit.tables.byrow import Held
     from kpiaudit.tables.dataset import Dataset, Frame
 
 REACH_MS = 2**31 - 1

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
 
 from kpiaudit.frozen import frozen
+from kpiaudit.tables.byrow import PART, Held
 from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.packed import Packed
 from kpiaudit.tables.parts import parts
@@ -30,9 +31,6 @@ _Answer = TypeVar("_Answer")
 
 NEVER = -(2**62)
 """Instant of rows that have none: no mask is carried along."""
-PART = 2_000_000
-"""Rows of a part where the order is on disk; two are worked on at once, at some 100
-bytes a row."""
 SLICE = 1_000_000
 """Rows, about, of a part that is in memory: several are worked on side by side."""
 
@@ -306,60 +304,6 @@ def _saved(part: Part, path: Path) -> Path:
 
 def _loaded(path: Path) -> Part:
     return Part(**{name: np.load(path / f"{name}.npy") for name in _NAMES})
-
-
-@frozen
-class Held:
-    """A column of a table by the position of its rows, in memory or on disk.
-
-    What is on disk is mapped for one question at a time: else all of it would stay.
-
-    Args:
-        values: Shape (n_rows,), or the file that holds them.
-    """
-
-    values: NDArray[Any] | Path
-
-    @classmethod
-    def of(cls, rows: int, value: Any, *, on_disk: bool) -> Held:
-        """Return a column that holds one value everywhere."""
-        if not on_disk:
-            return cls(values=np.full(rows, value))
-        path = spill_folder() / "column.npy"
-        said = {"descr": np.asarray(value).dtype.str, "fortran_order": False}
-        # Written, not mapped: where the disk is full this is an error, no signal.
-        with room(path), path.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, {**said, "shape": (rows,)})
-            for low in range(0, rows, PART):
-                np.full(min(PART, rows - low), value).tofile(file)
-        return cls(values=path)
-
-    def at(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of some rows."""
-        return np.asarray(self._open("r")[rows])
-
-    def put(self, rows: NDArray[Any], values: NDArray[Any]) -> None:
-        """Set the values of some rows."""
-        self._open("r+")[rows] = values
-
-    def _open(self, mode: Literal["r", "r+"]) -> NDArray[Any]:
-        if isinstance(self.values, np.ndarray):
-            return self.values
-        mapped: NDArray[Any] = np.load(self.values, mmap_mode=mode)
-        return mapped
-
-    def look(self) -> pl.Expr:
-        """Return the value at each row's position, from a frame with `ROW`.
-
-        Unlike a frame that is laid beside the table it waits for nothing in memory, and
-        what was left out before is not looked up.
-        """
-
-        def look(rows: pl.Series) -> pl.Series:
-            return pl.Series(rows.name, self.at(rows.to_numpy()))
-
-        kind = pl.Series(self._open("r")[:0]).dtype
-        return pl.col(ROW).map_batches(look, return_dtype=kind, is_elementwise=True)
 
 
 def beside(
