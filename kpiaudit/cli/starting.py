@@ -47,7 +47,9 @@ def tuned_polars(paths: Iterable[str]) -> None:
         return
     for name in ("POLARS_HOT_TABLE_SIZE", "POLARS_MAX_HOT_TABLE_SIZE"):
         os.environ.setdefault(name, str(2**20))
-    os.environ.setdefault("_RJEM_MALLOC_CONF", _allocator())
+    # Elsewhere polars has another allocator, or one that would complain of an option.
+    if sys.platform == "linux":
+        os.environ.setdefault("_RJEM_MALLOC_CONF", _allocator())
 
 
 def _allocator() -> str:
