@@ -72,6 +72,8 @@ def test_a_scan_loads_the_statistics_of_rules_that_run_and_of_no_other(
     )
     code = (
         "import kpiaudit, sys\n"
+        "from kpiaudit.later import put_off\n"
+        "put_off()\n"
         f"kpiaudit.scan({str(calls)!r})\n"
         "mine = [n for n, m in sys.modules.items()"
         " if n.startswith('kpiaudit.detectors._') and type(m).__name__ == 'module']\n"
@@ -105,6 +107,8 @@ def test_what_no_test_and_no_finding_asks_for_is_not_loaded(tmp_path) -> None:
     )
     code = (
         "import kpiaudit, sys\n"
+        "from kpiaudit.later import put_off\n"
+        "put_off()\n"
         f"report = kpiaudit.scan({str(calls)!r})\n"
         "assert 'short-calls' in {r.id for r in report.rules if r.status == 'ran'}\n"
         "assert 'scipy.special' not in sys.modules\n"
@@ -146,6 +150,7 @@ def test_small_files_are_counted_without_room_for_many_groups(
         setting,
         "POLARS_MAX_HOT_TABLE_SIZE",
         "POLARS_ROW_GROUP_PREFETCH_SIZE",
+        "_RJEM_MALLOC_CONF",
     ):
         monkeypatch.setenv(each, "")
         monkeypatch.delenv(each)
@@ -158,3 +163,18 @@ def test_small_files_are_counted_without_room_for_many_groups(
     monkeypatch.delenv(setting, raising=False)
     tuned_polars([str(tmp_path / "*.csv"), "-"])
     assert setting in os.environ
+
+
+def test_threads_may_scan_side_by_side_from_the_first_time_on(tmp_path) -> None:
+    calls = tmp_path / "calls.csv"
+    rows = "".join(f"{i},A{i % 20},{i % 90 + 1}\n" for i in range(4_000))
+    calls.write_text("call_id,agent_id,talk_s\n" + rows)
+    code = (
+        "import kpiaudit, sys\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "sys.setswitchinterval(1e-5)\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        f"    reports = list(pool.map(kpiaudit.scan, [{str(calls)!r}] * 4))\n"
+        "assert all(each.rules == reports[0].rules for each in reports)"
+    )
+    assert "polars" in _loaded_by(code)

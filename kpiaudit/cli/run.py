@@ -14,6 +14,7 @@ from kpiaudit.cli import streams
 from kpiaudit.cli.ending import INTERNAL, Failed
 from kpiaudit.cli.interrupt import INTERRUPTED, run_interruptibly
 from kpiaudit.cli.starting import seldom_collecting, single_threaded
+from kpiaudit.later import put_off
 
 COMMANDS = {
     "scan": ("scan", "Scan exports and print what warrants review."),
@@ -99,6 +100,7 @@ def cli(ctx: click.Context, config: str | None) -> None:
     """
     from kpiaudit.cli import configuration
 
+    put_off()
     configuration.install(ctx, config)
 
 

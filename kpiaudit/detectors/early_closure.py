@@ -72,7 +72,10 @@ class EarlyClosure(Detector):
     Beside the agents stands the whole floor: closures that pile up before the deadline
     against a smooth curve **and** bounce more than the same agents' closures on both
     sides of it, at the median agent or at many agents, each alone. Effort before a
-    deadline piles closures up as well; by itself it is no finding.
+    deadline piles closures up as well; by itself it is no finding, but leaves less to
+    ask of those that come back. Where half the agents bring in three in ten of their
+    late tickets, well done, 10 of 50 simulated centres had an agent reported, and none
+    of 50 where they bring in one in ten.
 
     Where a table says what was paid for (`incentives`, or targets in `kpis`) on tickets
     closed or on the share resolved in time, a further question is added: does the agent
