@@ -3,8 +3,9 @@
 `python benchmarks/speed.py --quick` ends within three minutes; without it ten million
 calls are made and scanned as well, with `--large` a hundred million. Every process is
 run in turn with the others, several times; the median of the ratios is what counts,
-since machines are shared. Data go to benchmarks/data/, results to
-benchmarks/results/speed.json.
+since machines are shared. Where rddensity is installed it tests twenty agents one by one:
+take off what it takes for nobody before you extrapolate. Data go to benchmarks/data/,
+results to benchmarks/results/speed.json.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -151,12 +153,16 @@ def cases(size: str) -> list[Case]:
 
 
 def _beside(path: Path) -> dict[str, list[str]]:
-    return {
+    found = {
         "floor": work("floor", path),
         "scan": scan(path),
         "DuckDB by hand": work("duckdb", path),
         "pandas by hand": work("pandas", path),
     }
+    if find_spec("rddensity"):
+        found["rddensity, 20 agents"] = work("rddensity", path)
+        found["rddensity, nobody"] = work("rddensity-none", path)
+    return found
 
 
 def measured(case: Case, runs: int) -> dict[str, list[Took]]:

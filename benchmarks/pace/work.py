@@ -2,13 +2,15 @@
 
 `python benchmarks/pace/work.py NAME FILE`. `floor` reads what the rules use and does
 the least with it; `duckdb` and `pandas` do by hand what the rules of the calls table
-count; `csv` reads the same columns as text and reads the instants.
+count; `csv` reads the same columns as text and reads the instants; `rddensity` tests
+twenty agents' handle times, `rddensity-none` nobody's: that is what to take off.
 """
 
 # ruff: noqa: S608 - queries of constants, no input
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 CAP_S, WINDOW_S = 420, 15
@@ -128,6 +130,21 @@ def pandas(path: str) -> None:
     c.groupby(["agent_id", "team_id"])["day"].agg(["size", "min", "max"])
 
 
+def rddensity(path: str, *, agents: int = 20) -> None:
+    """Test the density of single agents' handle times at the cap, one by one."""
+    import polars as pl  # noqa: PLC0415 - one engine a process
+    from rddensity import rddensity as tested  # noqa: PLC0415 - as above
+
+    calls = pl.scan_parquet(path).select(
+        "agent_id", pl.col("talk_s") + pl.col("hold_s")
+    )
+    several = calls.group_by("agent_id").agg("talk_s").collect(engine="streaming")
+    taken = several.drop_nulls("agent_id").sort("agent_id").head(agents)
+    for seconds in taken["talk_s"]:
+        tested(seconds.drop_nulls().to_numpy() + 0.5, c=float(CAP_S))
+
+
 if __name__ == "__main__":
-    works = {f.__name__: f for f in (floor, csv, duckdb, pandas)}
+    works = {f.__name__: f for f in (floor, csv, duckdb, pandas, rddensity)}
+    works["rddensity-none"] = partial(rddensity, agents=0)
     works[sys.argv[1]](str(Path(sys.argv[2])))
