@@ -3,7 +3,7 @@
 `python benchmarks/speed.py --quick` ends within three minutes; without it ten million
 calls are made and scanned as well, with `--large` a hundred million. Every process is
 run in turn with the others, several times; the median of the ratios is what counts,
-since machines are shared. Where rddensity is installed it tests twenty agents one by one:
+since machines are shared. Where rddensity is installed it tests 20 agents one by one:
 take off what it takes for nobody before you extrapolate. Data go to benchmarks/data/,
 results to benchmarks/results/speed.json.
 """
