@@ -231,10 +231,11 @@ def _nothing_ran(runs: Iterable[Run], data: Dataset) -> str:
 def _test(run: Run) -> None:
     rule = run.rule
     with held.keeping() as run.yardsticks:
-        run.verdicts = rule.detector.test(
+        verdicts = rule.detector.test(
             run.summaries, run.found, min_effect=rule.min_effect
         )
-    tested = run.verdicts.tested
+    tested = deciding.beyond(verdicts.tested, rule.min_effect)
+    run.verdicts = replace(verdicts, tested=tested)
     if run.verdicts.skipped is not None:
         run.reason = f"{run.verdicts.skipped}{run.rule.asked}"
         run.q_value = tuple(np.full(len(t.ids), np.nan) for t in tested)

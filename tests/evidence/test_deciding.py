@@ -1,5 +1,7 @@
 """Other sources help to decide which agents are reported."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,16 @@ def test_honest_bets_keep_p_values_honest():
     e = np.where(rng.random(p.size) < 1 / 25, 20.0, 0.2)
     for level in (0.05, 0.001):
         assert (weighed(p, e) <= level).mean() <= 1.1 * level
+
+
+def test_an_effect_no_larger_than_the_rules_minimum_is_no_finding():
+    tested = agents_with(1e-9)
+    effect = np.array([40.0, *np.full(AGENTS - 2, 3.0), np.nan])
+    tested = replace(tested, outcome=replace(tested.outcome, effect=effect))
+    (kept,) = deciding.beyond([tested], 39.0)
+    assert kept.outcome.p_value[0] == 1e-9
+    assert (kept.outcome.p_value[1:-1] == 1.0).all()
+    (lost,) = deciding.beyond([tested], 40.0)
+    assert lost.outcome.p_value[0] == 1.0
+    (as_it_was,) = deciding.beyond([tested], None)
+    assert as_it_was is tested
