@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line."""
-    from kpiaudit.cli.run import run
+    try:
+        from kpiaudit.cli.run import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while it was being loaded
+        sys.stderr.write("kpiaudit: interrupted\n")
+        sys.exit(130)

@@ -112,3 +112,16 @@ def test_a_handler_that_restarts_system_calls_does_not_delay_the_end() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, timeout=10, capture_output=True, check=False)
     assert done.returncode == 130, done.stderr
+
+
+def test_ctrl_c_while_the_program_is_being_loaded_is_no_traceback(tmp_path):
+    early = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    (tmp_path / "click.py").write_text(early)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "kpiaudit", "--version"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (done.returncode, done.stderr) == (130, b"kpiaudit: interrupted\n")
