@@ -4,8 +4,11 @@ Per rule and family of honest spread: the share of simulated honest centres with
 agent reported, and what replicas drawn from each centre's own fitted spread say of it.
 Run:
 `PYTHONPATH=. python benchmarks/placebo.py early-closure --centres 40 --replicas 5`;
-`--keep` adds centres to a file, so that a later run takes them up, and with `--write`
-the table of that file goes into docs/accuracy.md at the next `accuracy.py --report`.
+`--truths 200` tests centres up to that number without drawing replicas of them, which
+is much quicker: alarms are rare, so that what is true takes more centres than what is
+told. `--keep` adds centres to a file, so that a later run takes them up, and with
+`--write` the rows of that file's rules go into docs/accuracy.md at the next
+`accuracy.py --report`; those of other rules stay.
 `--gamers 3 --strength 0.4` plants the pattern: replicas should not be reported then.
 """
 
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "calibration" / "placebo.md"
 LEVELS = (0.05, 0.2, 0.5)
 """The level in use, and two at which alarms are frequent enough to be compared."""
-FIRST = 50_000
+FIRST = 60_000
+"""Of centres that were never looked at while the replicas were built."""
 RESAMPLED = 4000
 FACTOR = 1.5
 """What is promised: told and true differ by no more than this."""
@@ -42,7 +46,7 @@ FACTOR = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Centre:
-    """Smallest q-value of an agent in one centre and in each of its replicas."""
+    """Smallest q-value of an agent in a centre, and in each replica that was drawn."""
 
     detector: str
     family: str
@@ -60,8 +64,10 @@ def centre(cell: Cell, seed: int, replicas: int) -> Centre:
         verdicts = made.detector.test(summaries, made.found, min_effect=made.min_effect)
         return float(np.round(smallest_q(verdicts, ("agent",)), 5))
 
-    drawn = made.detector.replicas(
-        made.summaries, made.found, number=replicas, seed=seed
+    drawn = (
+        made.detector.replicas(made.summaries, made.found, number=replicas, seed=seed)
+        if replicas
+        else ()
     )
     return Centre(
         detector=cell.detector,
@@ -73,10 +79,23 @@ def centre(cell: Cell, seed: int, replicas: int) -> Centre:
 
 
 def shares(some: list[Centre], level: float) -> tuple[int, float]:
-    """Return centres with a report, and the mean share of their replicas with one."""
+    """Return centres with a report, and the mean share of their replicas with one.
+
+    Each family weighs as much in the mean as it does among the centres.
+    """
     true = sum(c.true <= level for c in some)
-    told = [np.mean([q <= level for q in c.told]) for c in some if c.told]
-    return true, float(np.mean(told)) if told else float("nan")
+    told, whole = 0.0, 0
+    for family in sorted({c.family for c in some if c.told}):
+        mine = [c for c in some if c.family == family]
+        told += float(_told(mine, level).mean()) * len(mine)
+        whole += len(mine)
+    return true, told / whole if whole else float("nan")
+
+
+def _told(some: list[Centre], level: float) -> np.ndarray:
+    """Return the share of reported replicas, of each centre that has any."""
+    each = [np.mean([q <= level for q in c.told]) for c in some if c.told]
+    return np.array(each, dtype=np.float64)
 
 
 def ratio(some: list[Centre], level: float) -> tuple[float, float, float]:
@@ -86,18 +105,17 @@ def ratio(some: list[Centre], level: float) -> tuple[float, float, float]:
     counts, so that few true alarms give a wide interval and none no division by zero.
     """
     rng = np.random.default_rng(5)
-    families = sorted({c.family for c in some})
     true, told = np.zeros(RESAMPLED), np.zeros(RESAMPLED)
-    for family in families:
-        mine = [c for c in some if c.family == family and c.told]
-        if not mine:
-            continue
+    for family in sorted({c.family for c in some if c.told}):
+        mine = [c for c in some if c.family == family]
         one = np.array([c.true <= level for c in mine], dtype=float)
-        other = np.array([np.mean([q <= level for q in c.told]) for c in mine])
         # A Bayesian bootstrap; resampling alone can't tell 0 of 30 from never.
-        weight = rng.dirichlet(np.ones(len(mine)), RESAMPLED) * len(mine)
-        true += weight @ one
-        told += weight @ other
+        weight = rng.dirichlet(np.ones(len(mine)), RESAMPLED)
+        true += weight @ one * len(mine)
+        # Centres without replicas say what is true only.
+        drawn = weight[:, [bool(c.told) for c in mine]]
+        drawn /= drawn.sum(axis=1, keepdims=True)
+        told += drawn @ _told(mine, level) * len(mine)
     half = rng.gamma(0.5, size=(2, RESAMPLED))
     low, high = np.quantile((told + half[1]) / (true + half[0]), [0.05, 0.95])
     number, share = shares(some, level)
@@ -115,8 +133,13 @@ def line(name: str, some: list[Centre]) -> str:
     return f"{name:10} " + "  ".join(parts) + f"  {one:.2f} ({low:.2f}-{high:.2f})"
 
 
-def table(kept: list[Centre]) -> str:
-    """Return a table with a row per detector and family, and one of all families."""
+def table(kept: list[Centre], had: str = "") -> str:
+    """Return a table with a row per detector and family, and one of all families.
+
+    Args:
+        kept: The centres.
+        had: An earlier table, whose rows of other detectors stay.
+    """
     head = [f"q ≤ {100 * level:.0f} %" for level in LEVELS]
     lines = [
         "| Detector | Honest differences | "
@@ -126,6 +149,9 @@ def table(kept: list[Centre]) -> str:
     ]
     for name in DETECTORS:
         mine = [c for c in kept if c.detector == name]
+        if not mine:
+            lines += [x for x in had.splitlines() if x.startswith(f"| `{name}` |")]
+            continue
         rows = [(f, [c for c in mine if c.family == f]) for f in FAMILIES]
         lines += [_row(name, f, some) for f, some in (*rows, ("all", mine)) if some]
     return "\n".join(lines) + "\n"
@@ -159,11 +185,12 @@ def read(path: Path | None) -> list[Centre]:
 
 
 def _new(
-    cell: Cell, had: Iterable[Centre], centres: int, replicas: int
+    cell: Cell, had: Iterable[Centre], given: argparse.Namespace
 ) -> Iterable[Centre]:
     done = {c.seed for c in had if (c.detector, c.family) == _of(cell)}
-    for seed in range(centres):
+    for seed in range(max(given.centres, given.truths)):
         if seed not in done:
+            replicas = given.replicas if seed < given.centres else 0
             yield centre(cell, seed, replicas)
 
 
@@ -178,6 +205,7 @@ def main() -> None:
     parser.add_argument("--agents", type=int, default=30)
     parser.add_argument("--centres", type=int, default=40)
     parser.add_argument("--replicas", type=int, default=5)
+    parser.add_argument("--truths", type=int, default=0)
     parser.add_argument("--families", nargs="*", default=FAMILIES)
     parser.add_argument("--gamers", type=int, default=0)
     parser.add_argument("--strength", type=float, default=0.0)
@@ -196,7 +224,7 @@ def main() -> None:
                 gamers=given.gamers,
                 strength=given.strength,
             )
-            for each in _new(cell, list(kept), given.centres, given.replicas):
+            for each in _new(cell, list(kept), given):
                 kept.append(each)
                 if given.keep:
                     with given.keep.open("a", encoding="utf-8") as file:
@@ -206,7 +234,8 @@ def main() -> None:
         whole = [c for c in kept if c.detector == name and c.family in given.families]
         print(line("all", whole), flush=True)
     if given.write:
-        PAGE.write_text(table(kept), encoding="utf-8")
+        had = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(table(kept, had), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -83,7 +83,9 @@ class AtCap:
         return cls(
             rows=mine,
             ids=ids,
-            habits=Habits(outcomes=outcomes, outside=outside),
+            # An agent has some dozens of calls near a cap: who is far out among honest
+            # agents is mostly chance, and would stay far out in every replica.
+            habits=Habits(outcomes=outcomes, outside=outside, apart=False),
             dispersion=1.0 if phi is None else float(np.median(phi)),
         )
 
@@ -193,7 +195,7 @@ _SIGNS = {
     "gift": ("gift_top", "followed_top", "gift_other", "followed_other"),
 }
 
-_OVERLAPS = {"signed": ("fast", "device", "gift"), "rare": ("device", "gift")}
+_OVERLAPS = {"rare": ("device", "gift"), "signed": ("fast", "device", "gift")}
 """Counts of answers with any of some signs."""
 
 
@@ -203,7 +205,11 @@ def answers(
     strata: tuple[str, ...],
     rng: np.random.Generator,
 ) -> dict[str, Summary]:
-    """Draw who has how many top scores, and how many of them show each second sign.
+    """Draw who has how many top scores, and how many answers show each second sign.
+
+    A habit of an agent's answers, such as quick customers, holds whatever the score is:
+    drawn for the top scores alone, it would gather signs where coached answers have
+    them.
 
     Args:
         summaries: Counts, and days where there are days.
@@ -225,47 +231,95 @@ def answers(
     drawn.draw("top", "answers", habit=signs["rate"], stratum=_stratum(counts, *strata))
     drawn.put("other", counts.ints("answers") - drawn["top"])
     pooled = _stratum(counts, "channel")
+    lower = _lower(counts)
     for sign, (events, trials, low, low_trials) in _SIGNS.items():
         if sign not in signs:
             continue
         drawn.part(trials, "top", "top")
         drawn.draw(events, trials, habit=signs[sign], stratum=pooled)
-        if low and low in counts:
-            _low(drawn, low_trials, "other", other_was)
-            _low(drawn, low, low_trials, counts.ints(low_trials))
+        known = low_trials if low_trials in counts else "other"
+        if known in counts:
+            _low(drawn, known, "other", other_was)
+        among = counts.ints(known) if known in counts else other_was
+        usual = lower[sign], among
+        name = low or f"{sign}_other"
+        drawn.draw(name, known, habit=signs[sign], stratum=pooled, usual=usual)
     drawn.part("known_top", "top", "top")
     missing = signs["trouble"].log_odds if "trouble" in signs else None
     if missing is not None:
-        usual = float(np.log(habits.outcomes["trouble"].facts["peers_odds"]))
-        asked, known = counts.ints("asked"), drawn["known_top"]
-        low_known = np.maximum(asked - known, 0)
+        usual_odds = float(np.log(habits.outcomes["trouble"].facts["peers_odds"]))
+        asked, known_top = counts.ints("asked"), drawn["known_top"]
+        low_known = np.maximum(asked - known_top, 0)
         troubled = counts.ints("troubled")
         below = within_margins(
-            asked, low_known, troubled, usual - missing[drawn.agent], rng
+            asked, low_known, troubled, usual_odds - missing[drawn.agent], rng
         )
         drawn.put("troubled_top", troubled - below)
-    # Signs overlap as they did.
     for name, some in _OVERLAPS.items():
         if f"{name}_top" not in counts:
             continue
-        shown = [_SIGNS[sign][0] for sign in some if sign in signs]
-        seen = sum((drawn[e] for e in shown), start=np.zeros(len(counts)))
-        before = sum(int(counts.ints(e).sum()) for e in shown)
-        share = counts.ints(f"{name}_top").sum() / max(before, 1)
-        top = np.minimum(np.round(seen * min(share, 1.0)), drawn["top"])
-        was_low = counts.ints(name) - counts.ints(f"{name}_top")
-        rate_low = was_low.sum() / max(int(other_was.sum()), 1)
-        lower = rng.binomial(drawn["other"], min(float(rate_low), 1.0))
-        drawn.put(f"{name}_top", top)
-        drawn.put(name, top.astype(np.int64) + lower)
+        here = [sign for sign in some if sign in signs]
+        both = [
+            _any(
+                drawn,
+                [(counts.ints(_SIGNS[s][0]), drawn[_SIGNS[s][0]]) for s in here],
+                counts.ints(f"{name}_top"),
+                drawn["top"],
+            ),
+            _any(
+                drawn,
+                [(lower[s], drawn[_SIGNS[s][2] or f"{s}_other"]) for s in here],
+                counts.ints(name) - counts.ints(f"{name}_top"),
+                drawn["other"],
+            ),
+        ]
+        drawn.put(f"{name}_top", both[0])
+        drawn.put(name, both[0] + both[1])
     new, days = drawn.done()
     return {"counts": new} | ({} if days is None else {"days": days})
+
+
+def _lower(counts: Summary) -> dict[str, IntArray]:
+    """Return real lower scores with each sign; a device is not counted by itself."""
+    none = np.zeros(len(counts), dtype=np.int64)
+    out = {
+        sign: counts.ints(low) if low in counts else none
+        for sign, (_, _, low, _) in _SIGNS.items()
+    }
+    if "rare" in counts:
+        rare = counts.ints("rare") - counts.ints("rare_top")
+        out["device"] = np.maximum(rare - out["gift"], 0)
+    return out
 
 
 def _low(drawn: Redrawn, name: str, whole: str, was: IntArray) -> None:
     """Draw a part of the lower scores by its share of the real ones."""
     share = drawn.cells.ints(name).sum() / max(int(was.sum()), 1)
     drawn.put(name, drawn.rng.binomial(drawn[whole], min(float(share), 1.0)))
+
+
+def _any(
+    drawn: Redrawn,
+    signs: list[tuple[IntArray, IntArray]],
+    union: IntArray,
+    most: IntArray,
+) -> IntArray:
+    """Draw how many answers show any of some signs, which overlap as they did.
+
+    Args:
+        drawn: For its random numbers.
+        signs: Real and drawn counts of each sign by row.
+        union: Real counts of answers with any of them.
+        most: Answers by row.
+    """
+    if not signs:
+        return np.zeros_like(most)
+    real = sum(int(each.sum()) for each, _ in signs)
+    new = np.sum([each for _, each in signs], axis=0)
+    least = np.max([each for _, each in signs], axis=0)
+    share = min(float(union.sum()) / max(real, 1), 1.0)
+    out: IntArray = np.clip(drawn.rng.binomial(new, share), least, most)
+    return out.astype(np.int64)
 
 
 def _stratum(rows: Summary, *names: str) -> IntArray:

@@ -12,8 +12,10 @@ import pytest
 
 from kpiaudit.detectors import _placebo_deadlines as deadlines
 from kpiaudit.detectors import base
+from kpiaudit.detectors._perfect_scores_count import COUNTS
 from kpiaudit.detectors._replicas import reported, within_margins
 from kpiaudit.detectors.duration_cap import DurationCap
+from kpiaudit.detectors.perfect_scores import PerfectScores
 from kpiaudit.detectors.short_calls import ShortCalls
 from kpiaudit.evidence import placebo
 from kpiaudit.evidence.runs import Run
@@ -138,6 +140,72 @@ def test_a_reported_agent_has_the_habits_of_others_in_every_replica():
         new = each["counts"]["short"]
         assert new[3] < old[3] / 3
         assert new.max() < old[3] / 2
+
+
+def answered(seed, agents=16, each=400):
+    """Counts of answers: some agents' customers answer fast, whatever they think."""
+    rng = np.random.default_rng(seed)
+    zero, trials = np.zeros(agents, dtype=np.int64), np.full(agents, each)
+    share = 1 / (1 + np.exp(1.5 - 0.8 * rng.standard_normal(agents)))
+    top = rng.binomial(trials, 0.55)
+    fast_top, fast_other = rng.binomial(top, share), rng.binomial(trials - top, share)
+    gift_top, gift_other = rng.binomial(top, 0.03), rng.binomial(trials - top, 0.03)
+    kept = dict.fromkeys(("milli", "top_milli", "owned_top", "placed_top"), zero)
+    columns = kept | {
+        "answers": trials,
+        "top": top,
+        "timed_top": top,
+        "fast_top": fast_top,
+        "timed_other": trials - top,
+        "fast_other": fast_other,
+        "asked": zero,
+        "known_top": zero,
+        "troubled": zero,
+        "troubled_top": zero,
+        "followed_top": top,
+        "gift_top": gift_top,
+        "followed_other": trials - top,
+        "gift_other": gift_other,
+        "signed": fast_top + fast_other + gift_top + gift_other,
+        "signed_top": fast_top + gift_top,
+        "rare": gift_top + gift_other,
+        "rare_top": gift_top,
+    }
+    ids = np.array([f"A{i:02d}" for i in range(agents)], dtype=object)
+    strata = ("queue", "contact", "channel", "administered_by")
+    texts = {name: np.full(agents, "", dtype=object) for name in strata}
+    counts = base.Summary(columns={"agent_id": ids, **texts, **columns})
+    return {"counts": counts}
+
+
+def test_habits_of_answers_hold_whatever_the_score_is():
+    for each in PerfectScores().replicas(answered(1), {}, number=3, seed=1):
+        names = [name for name in each["counts"].columns if name in COUNTS]
+        new = {name: each["counts"].ints(name) for name in names}
+        fast = [
+            np.log((new[f"fast_{end}"] + 0.5) / (new[f"timed_{end}"] + 1.0))
+            for end in ("top", "other")
+        ]
+        assert np.corrcoef(fast)[0, 1] > 0.7
+        signed = [
+            (new["signed_top"] / new["top"]),
+            (new["signed"] - new["signed_top"]) / (new["answers"] - new["top"]),
+        ]
+        assert np.corrcoef(signed)[0, 1] > 0.7
+
+
+def test_replicas_of_answers_are_possible_counts():
+    for each in PerfectScores().replicas(answered(2), {}, number=3, seed=2):
+        counts = each["counts"]
+        low = counts.ints("answers") - counts.ints("top")
+        for name, parts in (("signed", ("fast", "gift")), ("rare", ("gift",))):
+            top = counts.ints(f"{name}_top")
+            lower = counts.ints(name) - top
+            assert np.all(top <= counts.ints("top"))
+            assert np.all(lower <= low)
+            for part in parts:
+                assert np.all(counts.ints(f"{part}_top") <= top)
+                assert np.all(counts.ints(f"{part}_other") <= lower)
 
 
 def test_what_is_usual_can_be_learnt_from_some_rows():
