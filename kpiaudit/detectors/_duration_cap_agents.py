@@ -13,7 +13,6 @@ from kpiaudit.detectors import _duration_cap_repeats as repeats
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors._duration_cap_score import followed
 from kpiaudit.detectors._duration_cap_search import among_cutoffs
-from kpiaudit.stats import held
 from kpiaudit.stats.dispersion import day_dispersion
 from kpiaudit.stats.outcome import Outcome
 
@@ -98,7 +97,7 @@ def agents(
         for zone in ("below", "near", "over", "beyond")
     }
     first = raw.p_value
-    if blocks is not None and not held.measuring():
+    if blocks is not None:
         first = guarded(
             among_cutoffs(blocks, cap.halves, min_excess=counts.min_excess),
             first,

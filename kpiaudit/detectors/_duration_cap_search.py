@@ -98,16 +98,46 @@ def propose(blocks: Blocks) -> dict[int, int]:
     return found
 
 
-def yardstick(blocks: Blocks | None, cap: Cap) -> Blocks | None:
+def yardstick(
+    blocks: Blocks | None, cap: Cap, moved: Summary | None = None
+) -> Blocks | None:
     """Return the calls at other cutoffs if agents are to be measured by them.
 
     They are where one agent's calls proposed the cap, and where agents are few. A cap
     that stands in the rule is one that agents know of: honest ones may differ more at
     it than where nothing is at stake.
+
+    Args:
+        blocks: Calls per agent and block.
+        cap: The cutoff.
+        moved: Calls that were planted just below cutoffs (`cap_s`, `agent_id`,
+            `calls`), if any were.
     """
     if blocks is None or cap.given or any(c not in CUTOFFS for _, c in cap.halves):
         return None
-    return blocks if cap.by_agents or len(blocks.ids) <= _FEW_AGENTS else None
+    if not (cap.by_agents or len(blocks.ids) <= _FEW_AGENTS):
+        return None
+    return blocks if moved is None else _with(blocks, cap, moved)
+
+
+def _with(blocks: Blocks, cap: Cap, moved: Summary) -> Blocks:
+    """Move calls that pass a cutoff below it, on the days on which it is tested."""
+    rows = moved.where(moved.ints("cap_s") == cap.cap_s)
+    agent = rows.places("agent_id", blocks.ids)
+    places = [
+        (parity, cutoff // BLOCK_S)
+        for half, cutoff in cap.halves
+        for parity in ((0, 1) if half is None else (half,))
+    ]
+    calls = blocks.calls.copy()
+    for parity, at in places:
+        more = np.round(rows.floats("calls") / len(places))
+        past = calls[parity][agent, at:].sum(axis=1)
+        # Wherever a call would have ended, it is as likely to be among the moved ones.
+        share = np.minimum(more / np.maximum(past, 1.0), 1.0)
+        calls[parity][agent, at] -= np.round(calls[parity][agent, at] * share)
+        calls[parity][agent, at - 1] += more
+    return Blocks(ids=blocks.ids, calls=calls)
 
 
 def among_cutoffs(

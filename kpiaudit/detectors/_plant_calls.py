@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.detectors._plant import Rows, part, rate
+from kpiaudit.detectors.base import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kpiaudit.detectors.base import Summaries, Summary
+    from kpiaudit.detectors.base import Summaries
     from kpiaudit.stats.outcome import IntArray
 
 RING_AGAIN = 0.5
@@ -80,7 +81,18 @@ def duration_cap(
         out["days"] = days.done()
     if "repeats" in summaries:
         out["repeats"] = _again(Rows.of(summaries["repeats"], agents, rng), cut)
+    out["moved"] = _moved(cut)
     return out
+
+
+def _moved(cut: _Cut) -> Summary:
+    return Summary(
+        columns={
+            "cap_s": np.array([cap for cap, _ in cut], dtype=np.int64),
+            "agent_id": np.array([agent for _, agent in cut], dtype=object),
+            "calls": np.array(list(cut.values()), dtype=np.int64),
+        }
+    )
 
 
 _Cut = dict[tuple[int, str], int]

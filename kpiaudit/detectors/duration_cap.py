@@ -345,7 +345,7 @@ class DurationCap(Detector):
             min_excess=least,
             min_days=round(self.min_days),
             score=score.ask(summaries, found, cap, peers.all_agents(summaries)),
-            blocks=search.yardstick(found["blocks"], cap),
+            blocks=search.yardstick(found["blocks"], cap, summaries.get("moved")),
         )
 
     def replicas(

@@ -19,7 +19,7 @@ from kpiaudit.rulebook import read_rules
 from kpiaudit.stats import held, multiplicity
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.tables.load import load
-from kpiaudit.tables.simulate import Centre, simulate
+from kpiaudit.tables.simulate import Centre, Plant, simulate
 
 AGENTS = 24
 
@@ -318,3 +318,25 @@ def test_coached_answers_leave_no_more_low_scores_with_a_mark_than_low_scores(
             top = counts.ints(TOPS[whole])
             assert np.all((high >= 0) & (high <= np.minimum(marked, top)))
             assert np.all(marked - high <= counts.ints(whole) - top)
+
+
+def test_a_planted_agent_is_asked_at_the_other_cutoffs_as_the_real_ones_were(tmp_path):
+    """In small centres those are the yardstick; one more like them would be found."""
+    plant = Plant(pattern="duration-cap", agents=1, strength=0.35)
+    made = simulate(Centre(seed=5, agents=14, tables=("calls",), plants=(plant,)))
+    made.tables["calls"].write_parquet(tmp_path / "calls.parquet")
+    data = load([tmp_path])
+    (rule,) = [r for r in read_rules() if r.id == "duration-cap"]
+    (run,) = audit(data, [rule]).runs
+    agents = run.verdicts.tested[-1]
+    assert {f.subject.id for f in run.findings} == set(
+        made.truth["duration-cap"]["agents"]
+    )
+    other = str(agents.ids[np.argmax(agents.outcome.p_value)])
+    kept, fresh = (
+        power.measure_of(run, agents, exact=exact)({other: 0.6}, 3)[other]
+        for exact in (False, True)
+    )
+    assert fresh < 1e-4
+    assert np.log(kept) == pytest.approx(np.log(fresh), rel=0.2)
+    assert power.smallest_of(run).value < 0.6
