@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 _SHOWN = 0.05
 _NORMAL_95 = 1.959963984540054
 _UNTIL = {
-    "received": "the customer had it",
-    "handed": "it was handed over",
+    "received": "the customers had them",
+    "handed": "they were handed over",
     "courier": "the courier came",
 }
 _UNTIL |= {
-    f"{end}{FROM_COURIER}": f"{_UNTIL[end]}, from when the courier was there"
+    f"{end}{FROM_COURIER}": f"{_UNTIL[end]}, counted from the courier's arrival"
     for end in ("received", "handed")
 }
 _NEXT = (
@@ -203,7 +203,7 @@ def _second_witness(row: Row) -> tuple[Corroboration, ...]:
                 source=column,
                 verdict="supports" if shows else "silent",
                 p_value=p if known else None,
-                detail=f"{column} (written by: {row.data.origin(column)}) {said}.",
+                detail=f"{said}; written by: {row.data.origin(column)}",
             )
         )
     return tuple(out)

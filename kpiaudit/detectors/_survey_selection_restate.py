@@ -95,7 +95,7 @@ def restated(value: Score | None) -> Restated | None:
         restated=value.restated,
         low=value.low,
         high=value.high,
-        unit="score",
+        unit="points",
         assumption=(
             "Customers with trouble who were not asked would have answered like those "
             "with trouble who did; without any assumption the mean score of all "
@@ -112,12 +112,12 @@ def bounds(value: Score | None) -> tuple[Evidence, ...]:
         Evidence(
             name="lowest mean score of all contacts, whatever the unasked would say",
             value=value.floor,
-            unit="score",
+            unit="points",
         ),
         Evidence(
             name="highest mean score of all contacts, whatever the unasked would say",
             value=value.ceiling,
-            unit="score",
+            unit="points",
         ),
     )
 

@@ -386,5 +386,6 @@ def _sentences(found: Found) -> tuple[str, ...]:
     if found.get("shortest_s"):
         out.append(f"Contacts of less than {found['shortest_s']} s are not invited.")
     if found.get("outage_days"):
-        out.append(f"On {len(found['outage_days'])} days hardly any survey went out.")
+        days = len(found["outage_days"])
+        out.append(f"On {days} day{'s' * (days > 1)} hardly any survey went out.")
     return tuple(out)

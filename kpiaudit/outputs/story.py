@@ -38,6 +38,8 @@ STATUS_WORDS = {
     "open": "open",
     "uncheckable": "cannot be checked",
 }
+_BARELY = 1.05
+"""A breaking point below this is no multiple that says anything to a reader."""
 _NO_CERTIFICATE = (
     "This is no certificate. Effects below the smallest that would show, subjects "
     "with too little data, and whatever the skipped rules look for stay unseen."
@@ -195,6 +197,11 @@ def _breaking_point(finding: Finding) -> str:
         return ""
     kind = finding.subject.kind
     honest = "subjects" if kind == "floor" else f"{kind}s"
+    if ratio < _BARELY:
+        return (
+            f"this only just holds: it would be lost if honest {honest} differed a "
+            "little more from each other than was measured"
+        )
     return (
         f"this would be lost if honest {honest} differed {figure(ratio)} times as much "
         "from each other as was measured"

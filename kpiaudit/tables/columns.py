@@ -293,7 +293,16 @@ def _mend(column: Column) -> str:
         return (
             "They are errors of a spreadsheet: give the export as the platform wrote it"
         )
+    skipped = _skipped(column)
+    if skipped:
+        return f"Times are there that {skipped}: give their zone with --timezone"
     return "Say how they are written in a mapping file"
+
+
+def _skipped(column: Column) -> str:
+    if column.kind != "instant" or not dates.skipped_hour(column.example, column.plan):
+        return ""
+    return f"the clocks of {column.plan.timezone} skip in spring"
 
 
 def notes_of(columns: list[Column]) -> Iterable[tuple[str, int, str]]:
@@ -305,12 +314,14 @@ def notes_of(columns: list[Column]) -> Iterable[tuple[str, int, str]]:
 
 
 def _met(c: Column) -> Iterable[tuple[str, int, str]]:
+    skipped, rows = _skipped(c), ", ".join(map(str, c.first_bad))
+    why = f"; it is one that {skipped}, so the zone may be another" if skipped else ""
     yield (
         "unreadable-cells",
         c.unreadable,
         Sentence(
             f"cells of '{c.name}' could not be read and count as empty, such as "
-            f"'{c.example}' (first in data rows {', '.join(map(str, c.first_bad))})",
+            f"'{c.example}' (first in data rows {rows}){why}",
             at_rows(c.first_bad),
         ),
     )

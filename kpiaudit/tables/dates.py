@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import polars as pl
@@ -224,6 +224,15 @@ def instants(text: pl.Expr, plan: InstantPlan) -> pl.Expr:
     else:
         return _nothing(text)
     return sane(found)
+
+
+def skipped_hour(text: str, plan: InstantPlan) -> bool:
+    """Say whether what can't be read is a time that the zone's clocks skip."""
+    if plan.timezone == "UTC":
+        return False
+    frame = pl.DataFrame({"text": [text]}, schema={"text": pl.String})
+    read = instants(pl.col("text"), replace(plan, timezone="UTC"))
+    return frame.select(read.alias("at"))["at"].null_count() == 0
 
 
 def _nothing(text: pl.Expr) -> pl.Expr:

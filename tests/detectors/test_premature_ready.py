@@ -151,7 +151,7 @@ def test_a_falsified_handover_is_seen_at_the_door() -> None:
     known = {f.subject.id: f for f in findings(frame)}
     assert set(known) == set(gaming)
     for finding in known.values():
-        assert "the customer had it" in finding.headline
+        assert "the customers had them" in finding.headline
 
 
 def test_haste_before_the_promise_without_longer_waits_is_no_finding() -> None:

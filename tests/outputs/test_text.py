@@ -33,6 +33,15 @@ def test_seconds_are_restated_as_clock_times(report: Report) -> None:
     assert "Reported 6:12, restated 6:48 [6:41, 6:55]" in text.render(report)
 
 
+def test_a_finding_at_its_breaking_point_is_said_to_hold_only_just(
+    report: Report,
+) -> None:
+    first = replace(report.findings[0], breaking_point=1.02)
+    said = text.render(replace(report, findings=(first,)))
+    assert "this only just holds" in said
+    assert "differed 1" not in said
+
+
 def test_p_and_q_are_told_only_when_asked(report: Report) -> None:
     assert "p < 1e-12" not in text.render(report)
     assert "p < 1e-12" in text.render(report, verbose=1)

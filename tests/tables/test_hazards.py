@@ -851,3 +851,26 @@ def test_lines_of_spaces_are_no_rows(tmp_path, clean):
     data = read(tmp_path, "".join([*lines[:9], "  \t \n", *lines[9:], " \n"]))
     assert frame(data).equals(clean)
     assert data.inputs[0].rejected == 0
+
+
+def test_times_that_the_clocks_skip_are_said_to_be_so(tmp_path):
+    hours = [f"2026-03-29T{1 + i // 40:02d}:{i % 40:02d}:00" for i in range(100)]
+    path = tmp_path / "calls.csv"
+    frame = pl.DataFrame(
+        {"call_id": [f"K{i}" for i in range(100)], "started_at": hours}
+    )
+    frame.write_csv(path)
+    with pytest.raises(TableError, match=r"Europe/Zurich skip in spring.*--timezone"):
+        load([path], timezone="Europe/Zurich")
+    notes = load([path], timezone="Europe/Zurich", max_unreadable=0.5).notes
+    (note,) = [n for n in notes if n.kind == "unreadable-cells"]
+    assert "the clocks of Europe/Zurich skip" in note.detail
+    frame.with_columns(started_at=pl.lit("soon")).write_csv(path)
+    with pytest.raises(TableError, match="mapping file"):
+        load([path], timezone="Europe/Zurich")
+
+
+def test_a_folder_that_holds_folders_only_names_them(tmp_path):
+    (tmp_path / "march").mkdir()
+    with pytest.raises(TableError, match=r"not searched: name them \(march\)"):
+        load([tmp_path])
