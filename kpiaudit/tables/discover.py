@@ -81,11 +81,11 @@ def _folder(folder: Path, given: str) -> Iterator[Source]:
                     below = str(Path(shown) / part.relative_to(path))
                     yield Source(display=below, path=part, hint=path.name)
     if not count:
-        inner = [p.name for p in files if p.is_dir()]
-        more = f" Folders in it are not searched: name them ({', '.join(inner[:3])})."
+        folders = [p.name for p in files if p.is_dir()]
+        more = f" Folders in it are not searched: name them ({', '.join(folders[:3])})."
         raise TableError(
             f"{given}: there is no data file in this folder (CSV, NDJSON, JSON or "
-            f"Parquet). {'Check the path.' if not inner else more.strip()}"
+            f"Parquet). {'Check the path.' if not folders else more.strip()}"
         )
 
 
