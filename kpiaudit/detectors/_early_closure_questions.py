@@ -28,6 +28,12 @@ Whoever is hasty closes more before the deadline and has more tickets come back.
 may go together more closely than that; the answers, which carry the noise of counts and
 the doubt about the honest spread, don't: .1 where habits are correlated by .5.
 """
+_MORE_OF_FEW, _FEW = 2, 12
+"""In centres of at most twelve agents so many more are taken to make an effort than do:
+seven peers say little of how bounces differ honestly, least of all near the deadline.
+Without that, 34 of 360 simulated centres of eight agents, one or two of whom make an
+honest effort, had a finding, with it 17; of agents who game a tenth of their late
+tickets, one of eight, 60 % are found instead of 70 %."""
 _WEAK_BOUNCE, _WEAK_NEAR = 1.5, 1.1
 """Multiples of honest odds that are always allowed where no column says when a ticket
 was due: the other questions that are left, a hasty habit answers with yes as well."""
@@ -130,11 +136,12 @@ def ask(
     near = _near(counted, limits, learn)
     few = counted.distinct_days("near_known") < _MIN_DAYS
     near_p = np.where(few, np.nan, near.p_value)
-    p = conjunction.carried(near_p, bounced.p_value, together=_TOGETHER)
+    more = _MORE_OF_FEW if int((~np.isnan(near_p)).sum()) <= _FEW else 0
+    p = conjunction.carried(near_p, bounced.p_value, together=_TOGETHER, more=more)
 
     def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
         return conjunction.breaking_point(
-            near, bounced, rows, threshold, together=_TOGETHER
+            near, bounced, rows, threshold, together=_TOGETHER, more=more
         )
 
     return replace(

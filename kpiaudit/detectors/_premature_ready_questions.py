@@ -120,17 +120,18 @@ class Answers:
     waited: Outcome
 
     def joined(self, wait_p: FloatArray) -> Outcome:
-        """Return both questions as one, whose p-value says yes to both.
+        """Return both questions as one, with p-values for a false discovery rate.
 
-        Honest agents who are unusual in one respect are common, in both they are rare:
-        the p-value is the chance that an honest agent's answers are both as clear.
+        Honest agents who are unusual in one respect are common, in both they are rare.
+        Where many are so in the first, by effort, the second has to tell by itself.
 
         Args:
             wait_p: The second question's p-value, of all its witnesses together,
                 shape (n_agents,).
 
         Source:
-            Benjamini & Heller (2008), Biometrics 64:1215-1222 (both of two questions).
+            Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909
+            (both of two questions).
         """
         alone, own = self.waited.breaking_point, self.waited.p_value
         few = int((~np.isnan(own)).sum()) <= _FEW

@@ -65,17 +65,21 @@ class EarlyClosure(Detector):
        that odds ratio.
 
     Both allow for honest differences between agents and for days that cluster. The
-    p-value is the chance that an honest agent answers both so clearly: the weaker
-    answer decides, or, where the first at least leans to yes, the sum of both; who is
-    unusual in one respect seldom is in the other. Where it is beyond doubt that more
-    than a tenth of the agents show both, those are taken out of everybody's yardstick.
-    Beside the agents stands the whole floor: closures that pile up before the deadline
-    against a smooth curve **and** bounce more than the same agents' closures on both
-    sides of it, at the median agent or at many agents, each alone. Effort before a
-    deadline piles closures up as well; by itself it is no finding, but leaves less to
-    ask of those that come back. Where half the agents bring in three in ten of their
-    late tickets, well done, 10 of 50 simulated centres had an agent reported, and none
-    of 50 where they bring in one in ten.
+    weaker answer decides, or, where the first at least leans to yes, the sum of both:
+    who is unusual in one respect seldom is in the other. Effort before a deadline gives
+    the first answer as well, however well the work is done. The more agents give it,
+    the more is therefore asked of the second, up to what would be asked of them if
+    there were no first. Of 1,440 simulated centres in which a tenth to all of the
+    agents bring 10 to 60 % of their late tickets in, well done, 20 had a finding
+    (docs/accuracy.md). Effort for hard tickets is harder to tell: where what is late
+    comes back with twice the odds, and one agent in ten brings 30 % of it in, 3 of 15
+    centres had one.
+
+    Where it is beyond doubt that more than a tenth of the agents show both, those are
+    taken out of everybody's yardstick. Beside the agents stands the whole floor:
+    closures that pile up before the deadline against a smooth curve **and** bounce more
+    than the same agents' closures on both sides of it, at the median agent or at many
+    agents, each alone.
 
     Where a table says what was paid for (`incentives`, or targets in `kpis`) on tickets
     closed or on the share resolved in time, a further question is added: does the agent

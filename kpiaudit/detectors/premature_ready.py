@@ -65,10 +65,13 @@ class PrematureReady(Detector):
        agents who are slow everywhere cancel out. How many long waits are in excess is
        counted by the agent's own other orders and that odds ratio.
 
-    The p-value is the chance that an honest agent answers both so clearly: the weaker
-    answer decides, or, where the first at least leans to yes, the sum of both; either
-    alone never does. Both questions allow for honest differences between agents, whose
-    shape is learnt from all of them, and for days that cluster. Hours in which most
+    The weaker answer decides, or, where the first at least leans to yes, the sum of
+    both; either alone never does. Effort before a promise gives the first answer as
+    well: the more agents give it, the more is asked of the second, up to what would be
+    asked if there were no first. Of 1,440 simulated centres in which a tenth to all of
+    the agents have 10 to 60 % of their late orders ready in time, 5 had a finding
+    (docs/accuracy.md). Both questions allow for honest differences between agents,
+    whose shape is learnt from all, and for days that cluster. Hours in which most
     others at the site waited long are left out. Several later instants of one stamp are
     witnesses of the second question, and their p-values' harmonic mean answers it; with
     both stamps the p-value is multiplied, less for the one that the promise is about.
@@ -83,8 +86,8 @@ class PrematureReady(Detector):
     weak. If everybody does it, nobody stands out and only the floor can be named.
 
     Agents who stamp the handover early as well can hide it. Where three of 24 stamped
-    60 % of their late orders early, 22 of 24 were found with true handovers, 8 of 24
-    with half of these handovers false, and 5 of 24 with 95 % (docs/accuracy.md, whole
+    60 % of their late orders early, 22 of 24 were found with true handovers, 4 of 24
+    with half of these handovers false, and 2 of 24 with 95 % (docs/accuracy.md, whole
     centres): more than half is lost.
 
     ## Innocent explanations

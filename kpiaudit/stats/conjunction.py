@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy as sp
 
+from kpiaudit.frozen import frozen
+from kpiaudit.stats import held
+
 if TYPE_CHECKING:
     from kpiaudit.stats.outcome import FloatArray, IntArray, Outcome
 
@@ -117,29 +120,51 @@ def lifted(first: FloatArray, second: FloatArray, *, together: float) -> FloatAr
     return np.asarray(np.maximum(joint(second, second, together=together), total))
 
 
-def carried(first: FloatArray, second: FloatArray, *, together: float) -> FloatArray:
-    """Return the smaller of `joint` and `lifted`, where the first answer leans to yes.
+def carried(
+    first: FloatArray, second: FloatArray, *, together: float, more: int = 0
+) -> FloatArray:
+    """Return p-values for `the second is a yes, and so is the first`, of all subjects.
 
-    Two answers of the same clearness are best judged by the weaker one, a clear second
-    one beside a faint first by their sum. Where the first p-value is above .15 only the
-    joint judgement is left, so that one answer alone, however clear, never carries.
+    The first question may be one that honest effort or an honest habit answers with
+    yes, however clearly, at one subject or at most of them; only the second one tells.
+    Its answer is therefore never better than if it had been asked of nobody but those
+    who give the first: the smaller of two p-values is returned, each with that guard.
+    One is the larger of both, scaled as in `both`, save that only the first answers
+    count among those who compete. The other, where the first answer leans to yes
+    (p <= .15), is `lifted`, and at least the second p-value scaled by the share of
+    subjects whose first answer leans so.
+
+    Where few answer the first with yes, hardly anything is asked beyond `joint` and
+    `lifted`. Those alone reported somebody in 13 of 40 simulated centres where every
+    second of 120 agents answers the first with yes, by effort; this, in none.
 
     Args:
         first: p-values of the first question, shape (n,), nan where untestable.
         second: Those of the second, the telling one.
         together: Correlation of honest subjects' answers, in [0, 1).
+        more: So many subjects more are taken to give the first answer than do: a
+            margin where the second question's p-values are too small for those few
+            who stand out in the first.
 
     Returns:
-        Shape (n,); nan where either is. The smaller of two p-values that nearly agree:
-        how often honest subjects are reported is measured, in docs/accuracy.md.
+        Shape (n,); nan where either is. For use in a false discovery rate over these n
+        subjects only. The smaller of two p-values that nearly agree: how often honest
+        subjects are reported is measured, in docs/accuracy.md.
 
-    >>> carried(np.array([0.06, 0.3]), np.array([1e-4, 1e-9]), together=0.2).round(4)
-    array([0.0016, 0.1149])
+    Source:
+        Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909 (who
+        competes); Bourgon, Gentleman & Huber (2010), PNAS 107:9546-9551 (asking only
+        those who pass an independent filter).
+
+    >>> first, second = np.full(10, 0.8), np.full(10, 0.5)
+    >>> first[:2], second[:2] = (0.06, 1e-9), (1e-4, 0.02)
+    >>> carried(first, second, together=0.2)[:2].round(4)
+    array([0.0016, 0.002 ])
+    >>> carried(np.full(10, 1e-9), second, together=0.2)[:2]
+    array([0.0001, 0.02  ])
     """
-    both_clear = joint(first, second, together=together)
-    leaning = first <= _LEANING
-    total = lifted(first, second, together=together)
-    return np.where(leaning, np.minimum(both_clear, total), both_clear)
+    competing = _Competing.of(first, second, more)
+    return _judged(first, second, competing, competing.answers, together)
 
 
 def breaking_point(
@@ -149,10 +174,12 @@ def breaking_point(
     threshold: float,
     *,
     together: float,
+    more: int = 0,
 ) -> FloatArray:
     """Return the spread at which `carried` is lost, in multiples of the measured one.
 
-    Each question is weakened by itself, the other one left as it is.
+    Each question is weakened by itself, the other one and the other subjects left as
+    they are.
 
     Args:
         first: The first question, of all subjects.
@@ -160,11 +187,14 @@ def breaking_point(
         rows: Subjects asked about, shape (n_rows,).
         threshold: The p-value at which a finding is lost.
         together: Correlation of honest subjects' answers.
+        more: As in `carried`.
 
     Returns:
         The smaller of both multiples, shape (n_rows,); infinite where neither can say.
     """
     p = first.p_value[rows], second.p_value[rows]
+    competing = _Competing.of(first.p_value, second.p_value, more)
+    own = competing.answers[rows]
     out = np.full(len(rows), np.inf)
     for at, outcome in enumerate((first, second)):
         if outcome.breaking_point is None:
@@ -173,12 +203,61 @@ def breaking_point(
         for _ in range(50):
             middle = (low + high) / 2.0
             pair = (middle, p[1]) if at == 0 else (p[0], middle)
-            kept = carried(*pair, together=together) <= threshold
+            kept = _judged(*pair, competing, own, together) <= threshold
             low, high = np.where(kept, middle, low), np.where(kept, high, middle)
         for i, level in enumerate(low.tolist()):
             here = outcome.breaking_point(rows[i : i + 1], level)
             out[i] = min(out[i], float(here[0]))
     return out
+
+
+@frozen
+class _Competing:
+    """First answers of all subjects, nan where not both were asked, and sorted.
+
+    While planted subjects are measured, they are those from before: several are planted
+    at once, each to be measured as if it were the only one.
+    """
+
+    answers: FloatArray
+    ranked: FloatArray
+    more: int
+
+    @classmethod
+    def of(cls, first: FloatArray, second: FloatArray, more: int) -> _Competing:
+        answers = np.where(np.isnan(second), np.nan, first)
+        unknown = np.isnan(answers)
+        return held.once(
+            "competing",
+            (unknown,),
+            lambda: cls(answers=answers, ranked=np.sort(answers[~unknown]), more=more),
+        )
+
+    def share(self, level: FloatArray, own: FloatArray) -> FloatArray:
+        """Return the share of subjects whose first answer is as clear as this.
+
+        The subject itself, whose answer was `own`, counts among them, and `more`.
+        """
+        below = np.searchsorted(self.ranked, level, side="right") + (own > level)
+        share = (below + self.more) / max(len(self.ranked), 1)
+        return np.asarray(np.minimum(share, 1.0), dtype=np.float64)
+
+
+def _judged(
+    first: FloatArray,
+    second: FloatArray,
+    competing: _Competing,
+    own: FloatArray,
+    together: float,
+) -> FloatArray:
+    """Return `carried` of some subjects, given who competes."""
+    larger = np.maximum(first, second)
+    alike = competing.share(larger, own)
+    both_clear = larger * np.maximum(alike, _passes_again(larger, together))
+    leaning = competing.share(np.full_like(larger, _LEANING), own)
+    total = lifted(first, second, together=together)
+    total = np.maximum(total, second * leaning)
+    return np.where(first <= _LEANING, np.minimum(both_clear, total), both_clear)
 
 
 def _passes_again(p: FloatArray, together: float) -> FloatArray:

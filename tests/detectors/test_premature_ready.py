@@ -102,7 +102,8 @@ def test_orders_marked_as_ready_too_early_are_found() -> None:
     audited = audit(dataset(frame), (RULE,))
     (finding,) = audited.report.findings
     assert finding.subject.id == "A0003"
-    assert finding.evidence_grade == "strong"
+    # Strong would ask for the longer waits alone to be as clear as one in a thousand.
+    assert finding.evidence_grade == "moderate"
     assert finding.restated is not None
     assert finding.restated.restated < finding.restated.reported
     assert finding.restated.low <= finding.restated.restated <= finding.restated.high

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from kpiaudit.stats.conjunction import both, carried, joint
+from kpiaudit.stats import held
+from kpiaudit.stats.conjunction import both, breaking_point, carried, joint
 from kpiaudit.stats.multiplicity import q_values
+from kpiaudit.stats.outcome import Outcome
 
 
 def test_a_worked_example_of_the_filter() -> None:
@@ -92,13 +96,77 @@ def test_the_joint_tail_needs_both_answers() -> None:
 
 
 def test_a_clear_sign_carries_a_leaning_answer_and_never_more() -> None:
-    first = np.array([0.07, 0.03, 0.4, np.nan])
-    second = np.array([3e-4, 0.03, 1e-9, 0.01])
+    # Ninety others show nothing and hardly compete.
+    first = np.concatenate([[0.07, 0.03, 0.4, np.nan], np.full(90, 0.8)])
+    second = np.concatenate([[3e-4, 0.03, 1e-9, 0.01], np.full(90, 0.5)])
     p = carried(first, second, together=0.2)
     assert p[0] < joint(first, second, together=0.2)[0]
     assert p[1] <= joint(first, second, together=0.2)[1]
     assert p[2] > 0.1
     assert np.isnan(p[3])
+
+
+def test_where_all_show_the_first_only_the_second_counts() -> None:
+    second = np.array([0.001, 0.02, 0.3, 0.9])
+    p = carried(np.full(4, 1e-12), second, together=0.2)
+    np.testing.assert_allclose(p, second)
+
+
+def test_a_margin_asks_more_of_the_second_and_never_more_than_all_of_it() -> None:
+    first, second = np.full(8, 0.7), np.full(8, 0.6)
+    first[0], second[0] = 1e-9, 0.01
+    plain, wary, most = (
+        carried(first, second, together=0.2, more=more)[0] for more in (0, 2, 9)
+    )
+    np.testing.assert_allclose([plain, wary, most], [0.01 / 8, 0.03 / 8, 0.01])
+
+
+@pytest.mark.parametrize("eager", [1, 6, 30, 60])
+def test_an_honest_habit_does_not_carry_the_second_answer(eager: int) -> None:
+    rng = np.random.default_rng(eager)
+    wrong = 0
+    for _ in range(1000):
+        first, second = rng.random(60), rng.random(60)
+        first[:eager] **= 12  # from leaning to clearer than any count can be
+        q = q_values(carried(first, second, together=0.2))
+        wrong += bool((q <= 0.05).any())
+    assert wrong / 1000 <= 0.065
+
+
+def test_what_breaks_an_answer_depends_on_who_competes() -> None:
+    def outcome(p: np.ndarray) -> Outcome:
+        nothing = Outcome.untestable(np.ones(len(p)), np.ones(len(p)))
+        # The level to which an answer may be weakened, itself.
+        return replace(nothing, p_value=p, breaking_point=lambda _, level: [level])
+
+    second = outcome(np.full(50, 1e-6))
+    alone, crowd = np.full(50, 0.8), np.full(50, 1e-9)
+    alone[0] = 1e-9
+    row = np.array([0])
+    few, many = (
+        breaking_point(outcome(first), second, row, 0.01, together=0.2)[0]
+        for first in (alone, crowd)
+    )
+    assert many == pytest.approx(0.01, rel=1e-3)
+    assert few > 2.0 * many
+
+
+def test_subjects_planted_together_are_measured_as_if_each_were_alone() -> None:
+    rng = np.random.default_rng(4)
+    first, second = rng.random(24), rng.random(24)
+    planted = [[3], [5], [3, 5, 8, 13]]
+    p = []
+    with held.keeping() as kept:
+        carried(first, second, together=0.2)
+    for rows in planted:
+        now = first.copy(), second.copy()
+        now[0][rows], now[1][rows] = 0.004, 0.02
+        with held.against(kept):
+            p.append(carried(*now, together=0.2))
+    alone = first.copy(), second.copy()
+    alone[0][3], alone[1][3] = 0.004, 0.02
+    assert p[0][3] == carried(*alone, together=0.2)[3]
+    assert [p[2][3], p[2][5]] == [p[0][3], p[1][5]]
 
 
 def test_honest_answers_that_go_together_are_carried_as_often_as_claimed() -> None:
