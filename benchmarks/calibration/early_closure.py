@@ -17,9 +17,13 @@ STRENGTHS = (0.1, 0.2, 0.4, 0.8)
 
 
 def make(cell: Cell, rng: np.random.Generator) -> Made:
-    """Simulate one centre; a share of the late tickets is closed just in time."""
+    """Simulate one centre; a share of the late tickets is closed just in time.
+
+    Gamers' tickets then come back; in the modes `effort` nobody games, and agents who
+    make an effort solve theirs.
+    """
     floor = Floor.of(cell, rng, DAYS)
-    gamer = floor.gamers()
+    gamer, eager = floor.gamers(), floor.eager()
     load = rng.poisson(floor.workload(PER_DAY)[:, None], (cell.agents, DAYS))
     agent = np.repeat(np.arange(cell.agents), load.sum(axis=1))
     day = np.concatenate([np.repeat(np.arange(DAYS), each) for each in load])
@@ -33,8 +37,10 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     close = (at >= 0.9) & (at < 1.1)
     switch = np.clip(np.where(at >= 1, effect, -effect) / 2, 0, 1)
     at = np.where(close & (rng.random(n) < switch), 2 - at, at)
-    early = gamer[agent] & (at >= 1) & (rng.random(n) < cell.strength)
-    at = np.where(early, 1 - rng.random(n) * 0.5 / hours, at)
+    share = np.where(gamer, cell.strength, eager)[agent]
+    moved = (at >= 1) & (rng.random(n) < share)
+    at = np.where(moved, 1 - rng.random(n) * 0.5 / hours, at)
+    early = moved & gamer[agent]
     level = floor.habit()[agent, day]
     near = (at >= 0.9) & (at < 1)
     level = level + np.where(near, floor.habit()[agent, day], 0.0)

@@ -10,7 +10,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from calibration import corroborated, coverage, rivals, run, tally, whole
-from calibration.plan import DETECTORS, MODES, SIZES
+from calibration.plan import DETECTORS, MODES, SIZES, TRIES
 from calibration.tally import percent
 from calibration.worlds import FAMILIES
 from kpiaudit.evidence.power import ALL_RULES
@@ -213,11 +213,13 @@ def _honest(rows: Rows, sd: float) -> str:
                 label = family + words
                 body.append((worst, [label, *map(str, each)]))
         body.sort(key=lambda pair: -pair[0])
-        whole_row = [
-            tally.share(tally.where(mine, agents=n, mode=""), tally.alarmed)
-            for n in SIZES
-        ]
-        body.append((0.0, ["**all shapes**", *map(str, whole_row)]))
+        for label, modes in (("shapes", {""}), ("efforts", TRIES)):
+            some = tally.where(mine, mode=modes.__contains__)
+            row = [
+                tally.share(tally.where(some, agents=n), tally.alarmed) for n in SIZES
+            ]
+            if some:
+                body.append((0.0, [f"**all {label}**", *map(str, row)]))
         head = ["Honest differences", *(f"{n} agents" for n in SIZES)]
         out.append(f"#### {name}\n\n{_table(head, [line for _, line in body])}")
     return "\n\n".join(out)

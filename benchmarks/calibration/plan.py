@@ -6,7 +6,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from calibration.tally import LOOKS
-from calibration.worlds import FAMILIES, Cell
+from calibration.worlds import EFFORT, FAMILIES, Cell
 
 DETECTORS = (
     "short-calls",
@@ -16,13 +16,20 @@ DETECTORS = (
     "premature-ready",
     "perfect-scores",
 )
-PARTS = ("honest", "wide", "large", "power", "rivals", "corroborated", "full")
+PARTS = ("honest", "effort", "wide", "large", "power", "rivals", "corroborated", "full")
 SIZES = (8, 30, 120)
+TRIES = {
+    f"{EFFORT} {share} {of}": f", effort: {share} % of late work at {of} % of agents"
+    for share in (10, 30, 60)
+    for of in (10, 25, 50, 100)
+}
+"""Honest centres in which late work is brought in just in time, and well done."""
 MODES = {
     "": "",
     "search": ", cap looked for",
     "level": ", no habit near the promise",
     "excellent": ", one in three is excellent",
+    **TRIES,
 }
 """Variants of honest centres, and how the page calls them."""
 
@@ -89,6 +96,17 @@ def _wide(name: str) -> list[tuple[Cell, int]]:
     return found
 
 
+def _effort(name: str) -> list[tuple[Cell, int]]:
+    """Return centres where the first of two questions is answered by honest effort."""
+    if name not in {"early-closure", "premature-ready"}:
+        return []
+    return [
+        (Cell(detector=name, agents=size, mode=mode), 40)
+        for mode in TRIES
+        for size in SIZES
+    ]
+
+
 def _large(name: str) -> list[tuple[Cell, int]]:
     families = ("normal", "heavy", "skewed")
     return [(Cell(detector=name, agents=1000, family=f), 20) for f in families]
@@ -136,6 +154,7 @@ def _strengths(name: str) -> tuple[float, ...]:
 
 _PLANS = {
     "honest": _honest,
+    "effort": _effort,
     "wide": _wide,
     "large": _large,
     "power": _power,

@@ -23,10 +23,11 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     """Simulate one centre; a share of the late orders is stamped before the promise.
 
     In the mode `level` honest agents don't differ in how much longer than their other
-    orders those wait that they stamped near the promise.
+    orders those wait that they stamped near the promise. In the modes `effort` nobody
+    games, and agents who make an effort have late orders ready just in time.
     """
     floor = Floor.of(cell, rng, DAYS)
-    gamer = floor.gamers()
+    gamer, eager = floor.gamers(), floor.eager()
     load = rng.poisson(floor.workload(PER_DAY)[:, None], (cell.agents, DAYS))
     agent = np.repeat(np.arange(cell.agents), load.sum(axis=1))
     day = np.concatenate([np.repeat(np.arange(DAYS), each) for each in load])
@@ -38,8 +39,10 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     effect = floor.habit()[agent, day]
     switch = np.clip(np.where(late >= 0, effect, -effect) / 2, 0, 1)
     late = np.where(close & (rng.random(n) < switch), -late, late)
-    early = gamer[agent] & (late > 0) & (rng.random(n) < cell.strength)
-    late = np.where(early, -2.0 * rng.random(n), late)
+    share = np.where(gamer, cell.strength, eager)[agent]
+    moved = (late > 0) & (rng.random(n) < share)
+    late = np.where(moved, -2.0 * rng.random(n), late)
+    early = moved & gamer[agent]
     near = (late > -WINDOW) & (late <= 0)
     level = floor.habit()[agent, day]
     if cell.mode != "level":

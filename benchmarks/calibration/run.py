@@ -32,6 +32,7 @@ PACKED = Path(__file__).parent / "centres.jsonl.gz"
 LEVEL = 0.05
 SHARES = {
     "honest": 5.0,
+    "effort": 2.5,
     "power": 2.5,
     "full": 3.0,
     "large": 0.6,

@@ -24,6 +24,8 @@ LINK = 0.5
 """Correlation between one agent's habits in the family `linked`."""
 DAY_SD = 0.3
 """Day-to-day spread of every agent's habits, on the log-odds scale."""
+EFFORT = "effort"
+"""First word of the mode of centres where agents bring late work in, well done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +151,19 @@ class Floor:
         """Choose who has the planted pattern, shape (agents,)."""
         out = np.zeros(self.agents, dtype=bool)
         out[self.rng.choice(self.agents, self.cell.gamers, replace=False)] = True
+        return out
+
+    def eager(self) -> np.ndarray:
+        """Return the share of late work that each agent brings in, shape (agents,).
+
+        The mode `effort 30 50` means 30 % of it, at 50 % of the agents: just in time,
+        and as good as ever.
+        """
+        out = np.zeros(self.agents)
+        if self.cell.mode.startswith(EFFORT):
+            share, of = (int(each) / 100 for each in self.cell.mode.split()[1:])
+            many = max(round(of * self.agents), 1)
+            out[self.rng.choice(self.agents, many, replace=False)] = share
         return out
 
     def workload(self, full: float) -> np.ndarray:
