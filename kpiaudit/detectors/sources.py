@@ -30,6 +30,9 @@ SCHEMES: tuple[str, ...] = (
 )
 """Columns that say who is paid for what, for rules that ask whether it shows."""
 
+ROSTERS: tuple[str, ...] = ("agents", "calls", "tickets", "handovers")
+"""Tables that may know an agent's team, where the rule's own does not; best first."""
+
 
 @frozen
 class Source:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import narwhals as nw
 
 from kpiaudit.detectors.base import Summary
+from kpiaudit.detectors.sources import ROSTERS
 from kpiaudit.evidence.runs import Roster
 from kpiaudit.tables.engine import collect
 
@@ -119,8 +120,7 @@ def _with_teams(data: Dataset, table: str) -> str | None:
     """Name the table that knows agents' teams, where the rule's own does not."""
     if data.has(f"{table}.team_id"):
         return None
-    others = ("agents", "calls", "tickets", "handovers")
-    return next((t for t in others if data.has(f"{t}.agent_id", f"{t}.team_id")), None)
+    return next((t for t in ROSTERS if data.has(f"{t}.agent_id", f"{t}.team_id")), None)
 
 
 def _roster(data: Dataset, table: str) -> Frame:

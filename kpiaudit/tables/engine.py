@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -13,7 +14,7 @@ from polars import selectors
 from kpiaudit.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -68,8 +69,22 @@ def collect(
 
 def _collected(frame: Frame) -> pl.DataFrame:
     """Bring a small frame from DuckDB or Spark; their sums of integers are decimals."""
-    try:
+    with finishing():
         found: pl.DataFrame = frame.collect("polars").to_native()
+    whole = [n for n, t in found.schema.items() if isinstance(t, pl.Decimal)]
+    whole = [n for n in whole if not getattr(found.schema[n], "scale", 0)]
+    return found.with_columns(pl.col(n).cast(pl.Int64) for n in whole)
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Say what to do where DuckDB or Spark can't finish a query.
+
+    Raises:
+        TableError: The engine ran out of memory or disk, or lost its data.
+    """
+    try:
+        yield
     except Exception as error:
         engine = type(error).__module__.partition(".")[0].lstrip("_")
         if engine not in {"duckdb", "pyspark", "py4j"}:
@@ -79,9 +94,6 @@ def _collected(frame: Frame) -> pl.DataFrame:
             "or disk ran out, give it more (KPIAUDIT_MEMORY_MB, TMPDIR; see "
             "docs/engines.md), or scan a shorter period."
         ) from error
-    whole = [n for n, t in found.schema.items() if isinstance(t, pl.Decimal)]
-    whole = [n for n in whole if not getattr(found.schema[n], "scale", 0)]
-    return found.with_columns(pl.col(n).cast(pl.Int64) for n in whole)
 
 
 def objects(column: pl.Series) -> NDArray[Any]:

@@ -15,13 +15,24 @@ if TYPE_CHECKING:
 def once(frame: Frame) -> Frame:
     """Ask for a frame that several others read to be computed once.
 
-    Polars does so when told to; other engines get the frame as it is and decide for
-    themselves.
+    Polars does so when told to. DuckDB would plan, and run, the whole of it for each of
+    the others, so it goes to a temporary file at once. Spark gets the frame as it is.
     """
+    if frame.implementation.is_duckdb():
+        return _on_disk(frame)
     if not frame.implementation.is_polars():
         return frame
     shared: Frame = nw.from_native(frame.to_native().cache())
     return shared
+
+
+def _on_disk(frame: Frame) -> Frame:
+    from kpiaudit.tables.engine import finishing  # noqa: PLC0415  # loads polars
+    from kpiaudit.tables.engines.duck import on_disk  # noqa: PLC0415
+
+    with finishing():
+        kept: Frame = nw.from_native(on_disk(frame.to_native())).lazy()
+    return kept
 
 
 def narrow(frame: Frame, texts: Iterable[str]) -> Frame:
@@ -54,7 +65,8 @@ def settled(
 
     Polars would read a table until what is joined is complete, and keep all of it in
     memory meanwhile; and of a frame that several others are counted from it keeps all
-    until the last of them is done. Other engines get the frames as they are.
+    until the last of them is done. DuckDB works as in `once`; Spark gets the frames as
+    they are.
 
     Args:
         frames: Few rows each, by any name; all on the same engine.
@@ -67,7 +79,7 @@ def settled(
     from kpiaudit.tables.spill import sunk  # noqa: PLC0415
 
     if not all(frame.implementation.is_polars() for frame in frames.values()):
-        return dict(frames)
+        return {name: once(frame) for name, frame in frames.items()}
     if rows >= _ON_DISK:
         return {n: nw.from_native(sunk(f.to_native())) for n, f in frames.items()}
     found = collect(frames, texts=False, small=small, alike=alike)

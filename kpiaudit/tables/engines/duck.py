@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MEMORY_MB = 1_500
+_SUM = "HUGEINT"
 
 
 def settings() -> dict[str, str]:
@@ -72,7 +73,7 @@ class Duck:
 
     def quoted(self, name: str) -> str:
         """Return a column's name as SQL writes it."""
-        return '"' + name.replace('"', '""') + '"'
+        return _name(name)
 
     def text(self, name: str) -> str:
         """Return SQL for a column of whole numbers as text."""
@@ -89,9 +90,21 @@ class Duck:
 
     def kept(self, native: Any) -> Any:
         """Write a relation to a temporary Parquet file and read it from there."""
-        path = spill_folder() / "rest.parquet"
-        native.write_parquet(str(path), compression="lz4")
-        return native.query("rest", f"SELECT * FROM read_parquet({_quoted(str(path))})")  # noqa: S608  # our own path
+        return on_disk(native)
+
+
+def on_disk(native: Any) -> Any:
+    """Write any connection's relation to a temporary file and read it from there."""
+    path = spill_folder() / "rest.parquet"
+    # Sums of whole numbers have 128 bits, which Parquet would round to floats.
+    types = dict(zip(map(_name, native.columns), native.types, strict=True))
+    cells = (f"{n}::BIGINT AS {n}" if t == _SUM else n for n, t in types.items())
+    native.project(", ".join(cells)).write_parquet(str(path), compression="lz4")
+    return native.query("rest", f"SELECT * FROM read_parquet({_quoted(str(path))})")  # noqa: S608  # our own path
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _literal(path: str) -> str:
