@@ -223,7 +223,14 @@ def _waiting(frame: Frame, data: Dataset) -> Frame:
     if has(data, "day"):
         frame = frame.with_columns(nw.col("day").cast(nw.Int32))
     by = [n for n in ("station", "trunk", "ended_by") if has(data, n)]
-    return narrow(frame, ("agent_id", "queue", *by))
+    return narrow(frame.drop(_LEFT, strict=False), ("agent_id", "queue", *by))
+
+
+_LEFT = (
+    *("call_id", "customer_id", "team_id", "started_at", "answered_at", "ended_at"),
+    *("outcome", "end_ms", "mark_gap_ms", "next_gap_ms", "next_same", "caller"),
+)
+"""Columns that nothing is counted by any more, and that would be stored for nothing."""
 
 
 def _block() -> Any:

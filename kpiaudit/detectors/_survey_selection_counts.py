@@ -12,7 +12,7 @@ from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import Along, highest_before, stepped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from kpiaudit.detectors.base import Found
     from kpiaudit.tables.dataset import Dataset, Frame
@@ -232,7 +232,8 @@ def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Fr
         data: The dataset.
         since: First day of the later period; None if there is none.
     """
-    frame = once(frame)
+    names = {"agent_id", "customer_id", "day", *_COUNTED, *STRATA, *signs_of(data)}
+    frame = once(_only(frame, names))
     out = {"cells": cells(frame, data, since)}
     if data.has("calls.day"):
         by_agent = frame.group_by("agent_id").agg(days=nw.col("day").n_unique())
@@ -241,6 +242,14 @@ def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Fr
     if signs and data.has("calls.customer_id", "calls.at_ms"):
         out["pairs"] = pairs(frame, data, signs[0])
     return out
+
+
+_COUNTED = ("invited", "answers", "score_milli", "score_sq", "flagged")
+
+
+def _only(frame: Frame, names: Collection[str]) -> Frame:
+    """Keep these columns, as far as they are there: what is computed once is stored."""
+    return frame.select(n for n in frame.collect_schema().names() if n in names)
 
 
 def cells(frame: Frame, data: Dataset, since: int | None) -> Frame:
@@ -310,7 +319,8 @@ def pairs(frame: Frame, data: Dataset, sign: str) -> Frame:
 def discovery(data: Dataset, windows: Windows) -> Mapping[str, Frame]:
     """Count what the system's rules on invitations can be read from."""
     out = {"log": log(data)}
-    frame = once(contacts(data, windows).filter(nw.col("ruled_out") == 0))
+    handled = contacts(data, windows).filter(nw.col("ruled_out") == 0)
+    frame = once(_only(handled, {"day", "gap_days", "talk_s", "invited"}))
     counts = {"contacts": nw.len().cast(nw.Int64), "invited": total("invited")}
     if data.has("calls.day"):
         out["days"] = frame.group_by("day").agg(**counts).sort("day")
