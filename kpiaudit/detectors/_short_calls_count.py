@@ -223,14 +223,17 @@ def _waiting(frame: Frame, data: Dataset) -> Frame:
     if has(data, "day"):
         frame = frame.with_columns(nw.col("day").cast(nw.Int32))
     by = [n for n in ("station", "trunk", "ended_by") if has(data, n)]
-    return narrow(frame.drop(_LEFT, strict=False), ("agent_id", "queue", *by))
+    names = frame.collect_schema().names()
+    waiting = frame.select(n for n in names if n in _COUNTED)
+    return narrow(waiting, ("agent_id", "queue", *by))
 
 
-_LEFT = (
-    *("call_id", "customer_id", "team_id", "started_at", "answered_at", "ended_at"),
-    *("outcome", "end_ms", "mark_gap_ms", "next_gap_ms", "next_same", "caller"),
-)
-"""Columns that nothing is counted by any more, and that would be stored for nothing."""
+_COUNTED = {
+    *("agent_id", "queue", "station", "trunk", "ended_by", "monitored"),
+    *("day", "hour", "block", "second", "talk_s", "hold_s", "wrap_s"),
+    *("again", "short", "one", "k", "m", "f", "r", "g", "h"),
+}
+"""What anything is counted by or added up: the rest need not be stored."""
 
 
 def _block() -> Any:

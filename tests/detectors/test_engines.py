@@ -15,7 +15,9 @@ from kpiaudit.detectors.base import Summary
 from kpiaudit.rulebook import read_rules
 from kpiaudit.tables import assemble
 from kpiaudit.tables.engine import collect
+from kpiaudit.tables.engines import duck
 from kpiaudit.tables.load import load
+from kpiaudit.tables.sharing import once
 from kpiaudit.tables.simulate import Centre, simulate
 from tests.engines import OTHERS, spark
 
@@ -90,6 +92,28 @@ def test_summaries_are_the_same_on_spark(
             np.testing.assert_array_equal(got[name][column], values, err_msg=name)
 
 
+def test_duckdb_keeps_whole_numbers_of_what_is_computed_once() -> None:
+    connection = duckdb.connect(config={"threads": 1})
+    rows = connection.sql('SELECT \'a"\' AS "a ""b", range AS n FROM range(3)')
+    large = nw.from_native(rows).lazy().group_by('a "b').agg(nw.col("n").sum() + 2**60)
+    kept = once(large)
+    assert kept.to_native() is not large.to_native()
+    got = collect({"": kept, "sum": kept.select(nw.col("n").sum())})
+    assert got[""].rows() == [('a"', 2**60 + 3)]
+    assert got["sum"].item() == 2**60 + 3
+
+
+def test_duckdb_plans_what_several_summaries_share_only_once(
+    data: Dataset, tmp_path: Path
+) -> None:
+    there = moved(data, tmp_path, "duckdb")
+    frames = RULES["perfect-scores"].detector.summarize(there, {})
+    assert len(frames) > 1
+    for frame in frames.values():
+        # Nested, they took a second each to plan, however few the rows.
+        assert len(re.findall("READ_PARQUET|PARQUET_SCAN", plan(frame, "duckdb"))) == 1
+
+
 UNUSED = ("wait_s", "disposition", "complaint", "transfer_to")
 
 
@@ -112,6 +136,8 @@ def test_only_the_columns_that_a_rule_uses_are_read(
 ) -> None:
     # A small table would be held in memory, and its plan would name no file.
     monkeypatch.setattr(assemble, "_fits", lambda *_: False)
+    # What is computed once would be read from its own file.
+    monkeypatch.setattr(duck, "on_disk", lambda native: native)
     path = tmp_path / "calls.parquet"
     rows = collect({"": data.table("calls")})[""].drop("at_ms", "day", "hour")
     rows.write_parquet(path)

@@ -161,6 +161,23 @@ def test_rules_and_findings_are_the_same_byte_for_byte(
 
 
 @engines
+def test_teams_that_only_another_table_knows_are_known_alike(
+    canonical: Path, engine: str, tmp_path: Path
+) -> None:
+    calls = pl.read_parquet(canonical / "calls.parquet").drop("team_id")
+    calls.write_parquet(tmp_path / "calls.parquet")
+    ids = calls["agent_id"].drop_nulls().unique().sort()
+    teams = pl.DataFrame({"agent_id": ids}).with_columns(team_id=pl.lit("north"))
+    teams.write_parquet(tmp_path / "agents.parquet")
+    rules = read_rules(select=["short-calls"])
+    only = columns_of(rules)
+    want = audit(load([tmp_path]), rules).report.findings
+    got = audit(load([tmp_path], engine=engine, only=only), rules).report.findings
+    assert {finding.subject.team_id for finding in want} == {"north"}
+    assert [f.subject for f in got] == [f.subject for f in want]
+
+
+@engines
 @pytest.mark.parametrize(
     ("change", "why"),
     [
