@@ -169,13 +169,31 @@ def _repeater(row: Row) -> Explanation:
         return _uncheckable(REPEATER, "calls.customer_id")
     if not row.data.has("calls.at_ms"):
         return _uncheckable(REPEATER, *WHEN)
+    shared, (short, known) = len(row.found.get("shared", ())), _short_and_known(row)
+    if shared and known < short / 2:
+        ids = "an id" if shared == 1 else f"{shared} ids"
+        return Explanation(
+            text=REPEATER,
+            status="open",
+            detail=f"calls.customer_id: of {short:.0f} short calls {short - known:.0f} "
+            f"have no caller who is known; {ids} with so many calls that no customer "
+            "makes them may be one number that calls by itself: look at it first",
+        )
     count = len(row.found.get("silent", ()))
+    numbers = "1 number that calls" if count == 1 else f"{count} numbers that call"
     return Explanation(
         text=REPEATER,
         status="ruled_out" if row.data.independent("calls.customer_id") else "open",
-        detail=f"calls.customer_id: {count} numbers that call again and again were "
-        "taken out, and short calls of one customer within half an hour count once",
+        detail=f"calls.customer_id: {numbers} again and again taken out before the "
+        "test, and short calls of one customer within half an hour count once",
     )
+
+
+def _short_and_known(row: Row) -> tuple[float, float]:
+    counts = row.summaries["counts"]
+    if row.kind == "agent":
+        counts = counts.where(counts.same("agent_id", row.id))
+    return float(counts.total("short")), float(counts.total("short_known"))
 
 
 def _away(row: Row) -> Explanation:

@@ -116,15 +116,17 @@ def sentences(found: Found, *, max_talk_s: float) -> tuple[str, ...]:
         )
     silent = found.get("silent", ())
     if silent:
+        numbers = "1 number" if len(silent) == 1 else f"{len(silent)} numbers"
         out.append(
-            f"Taken out as silent callers: {len(silent)} numbers with "
-            f"{found['silent_calls']} short calls to three agents or more and hardly "
+            f"Taken out as silent callers: {numbers} with {found['silent_calls']} "
+            "short calls to three agents or more and hardly "
             "any other call."
         )
     shared = found.get("shared", ())
     if shared:
+        ids = "1 customer id stands" if len(shared) == 1 else f"{len(shared)} ids stand"
         out.append(
-            f"{len(shared)} customer ids stand for so many calls that they can't be "
-            "one customer; no redial is read from them."
+            f"{ids} for more calls than one customer makes; no redial is read from "
+            f"{'it' if len(shared) == 1 else 'them'}."
         )
     return tuple(out)

@@ -265,6 +265,23 @@ def test_silent_numbers_are_taken_out():
     assert any("silent callers" in sentence for sentence in verdicts.found)
 
 
+def test_an_id_behind_very_many_short_calls_leaves_one_number_open():
+    frame = centre(6)
+    mine = frame.filter(pl.col("agent_id") == "A001").sample(260, seed=1)
+    rest = frame.sample(320, seed=2)
+    robot = pl.concat([mine, rest]).with_columns(
+        customer_id=pl.lit("X0"), talk_s=pl.lit(4.0)
+    )
+    robot = robot.with_columns(started_at=pl.col("started_at") + 1)
+    accounts, verdicts = examined(numbered(pl.concat([frame, robot])))
+    assert any("1 customer id stands for more" in said for said in verdicts.found)
+    for account in accounts.values():
+        (one,) = [e for e in account.explanations if e.text.startswith("One number")]
+        assert one.status == "open"
+        assert "look at it first" in one.detail
+    assert ("agent", "A001") in accounts
+
+
 def test_a_caller_shaken_off_elsewhere_does_not_count_against_the_next_agent():
     frame = pl.DataFrame(
         {
