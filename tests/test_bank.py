@@ -71,8 +71,8 @@ def test_both_ratios_of_repeat_calls_are_told(report: kpiaudit.Report) -> None:
     assert peers.value is not None
     assert 6 < own.value < 12
     assert 1.7 < peers.value < 2.6
-    assert "95 % interval" in own.text
-    assert "95 % interval" in peers.text
+    assert "95% interval" in own.text
+    assert "95% interval" in peers.text
     assert "does not count" in own.text
     assert "the one that counts" in peers.text
 

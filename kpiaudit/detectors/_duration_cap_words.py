@@ -97,7 +97,7 @@ def floor(near: Near, pile: Pile) -> Account:
     calls, mean, past = _lengths(row, cap)
     who = "The whole floor" if row.kind == "floor" else f"Queue {row.id}"
     few, several = _carried_by(near)
-    carried = f"{few} of {several} agents account for 80 % of them"
+    carried = f"{few} of {several} agents account for 80% of them"
     return Account(
         headline=(
             f"{who}: the cap of {_length(cap)} draws {excess:,.0f} calls "

@@ -164,7 +164,7 @@ def _ratio(row: Row, field: str, name: str) -> list[Evidence]:
             name=name,
             value=value,
             unit="ratio",
-            text=f"95 % interval {_times(low)} to {_times(high)}",
+            text=f"95% interval {_times(low)} to {_times(high)}",
         )
     ]
 

@@ -192,7 +192,7 @@ def _ratio(row: Row, prefix: str, name: str) -> list[Evidence]:
             name=name,
             value=value,
             unit="ratio",
-            text=f"95 % interval {low:.1f} to {high:.1f}",
+            text=f"95% interval {low:.1f} to {high:.1f}",
         )
     ]
 
@@ -230,7 +230,7 @@ def _redials(row: Row) -> list[Evidence]:
                 name=f"redial after short calls, times as often as after {name}",
                 value=ratio,
                 unit="ratio",
-                text=f"95 % interval {ratio / half:.1f} to {ratio * half:.1f}; "
+                text=f"95% interval {ratio / half:.1f} to {ratio * half:.1f}; "
                 f"{short[0] / short[1]:.1%} of {short[1]:,.0f} against "
                 f"{base[0] / base[1]:.1%} of {base[1]:,.0f}. {verdict}",
             )

@@ -323,7 +323,7 @@ def figures(row: Row) -> tuple[Evidence, ...]:
     text = (
         ""
         if np.isnan(odds)
-        else f"95 % interval {low:.2f} to {high:.2f}, within queue and channel"
+        else f"95% interval {low:.2f} to {high:.2f}, within queue and channel"
     )
     return (
         Evidence(
@@ -345,7 +345,7 @@ def figures(row: Row) -> tuple[Evidence, ...]:
             name="odds ratio against honest peers, shrunken",
             value=row.value("ratio"),
             text=(
-                f"95 % interval {row.value('ratio_low'):.2f} to "
+                f"95% interval {row.value('ratio_low'):.2f} to "
                 f"{row.value('ratio_high'):.2f}"
             ),
         ),

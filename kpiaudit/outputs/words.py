@@ -88,7 +88,11 @@ def amount(value: float | None, unit: str) -> str:
 
     >>> amount(420, "s"), amount(0.06, "share of calls"), amount(3, "calls")
     ('7:00', '6.0% of calls', '3 calls')
+    >>> amount(3e-20, "p")
+    'p < 1e-12'
     """
+    if unit == "p":
+        return p_words(unit, value)
     (text,), suffix = amounts([value], unit)
     return text if text == UNKNOWN else text + suffix
 
@@ -114,7 +118,10 @@ def restatement(restated: Restated) -> str:
     (reported, again, low, high), suffix = amounts(values, restated.unit)
     between = "" if UNKNOWN in {low, high} else f" [{low}, {high}]"
     text = f"Reported {reported}{suffix}, restated {again}{suffix}{between}"
-    about = "; ".join(filter(None, (kpi_name(restated.kpi), restated.assumption)))
+    assumption = restated.assumption
+    # Some are clauses, some sentences of their own.
+    gap = ". " if assumption[:1].isupper() else "; "
+    about = gap.join(filter(None, (kpi_name(restated.kpi), assumption)))
     return f"{text} ({about})" if about else text
 
 

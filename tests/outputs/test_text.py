@@ -14,7 +14,7 @@ from kpiaudit.findings import (
 from kpiaudit.outputs import text
 from kpiaudit.outputs.chart import characters, svg
 from kpiaudit.outputs.overview import overview
-from kpiaudit.outputs.words import amount
+from kpiaudit.outputs.words import amount, restatement
 
 
 def test_no_line_is_wider_than_asked(report: Report) -> None:
@@ -40,6 +40,14 @@ def test_a_finding_at_its_breaking_point_is_said_to_hold_only_just(
     said = text.render(replace(report, findings=(first,)))
     assert "this only just holds" in said
     assert "differed 1" not in said
+
+
+def test_an_assumption_that_is_a_sentence_begins_one(report: Report) -> None:
+    given = replace(report.findings[0].restated, kpi="calls_handled")
+    clause = restatement(replace(given, assumption="the rest resolved nothing"))
+    assert "(calls handled; the rest resolved nothing)" in clause
+    whole = restatement(replace(given, assumption="Short calls were not handled."))
+    assert "(calls handled. Short calls were not handled.)" in whole
 
 
 def test_p_and_q_are_told_only_when_asked(report: Report) -> None:
