@@ -62,6 +62,17 @@ def add_findings(run: Run, roster: Roster) -> None:
         if tested.kind == "agent":
             _roll_up(run, tested, kept, roster)
         run.findings.extend(finding for finding, _ in kept.values())
+    _in_floor(run)
+
+
+def _in_floor(run: Run) -> None:
+    """Say of narrower findings that the whole floor's holds the same records."""
+    floor = next((f for f in run.findings if f.subject.kind == "floor"), None)
+    if floor is not None:
+        run.findings[:] = [
+            f if f is floor or f.part_of else replace(f, part_of=floor.id)
+            for f in run.findings
+        ]
 
 
 def _own(explanation: Explanation, run: Run) -> tuple[str, ...]:

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 from scipy.stats import hypergeom
 
+import kpiaudit
 from kpiaudit.evidence import teams
+from kpiaudit.tables.simulate import Centre, Plant, simulate
 
 
 def _team_of(sizes: dict[str, int]) -> dict[int, str]:
@@ -46,3 +50,15 @@ def test_the_untestable_are_no_members() -> None:
     p[30:] = 0.5
     (found,) = teams.clusters(p, {0, 1, 2, 3}, _team_of({"T1": 20, "T2": 20}))
     assert found.tested == 4
+
+
+def test_a_queue_is_part_of_the_floor_that_holds_its_records(tmp_path: Path) -> None:
+    plant = Plant(pattern="duration-cap", agents=1.0, strength=0.4)
+    made = simulate(Centre(seed=5, agents=24, tables=("calls",), plants=(plant,)))
+    made.tables["calls"].write_parquet(tmp_path / "calls.parquet")
+    report = kpiaudit.scan(tmp_path, select=["duration-cap"])
+    (floor,) = [f for f in report.findings if f.subject.kind == "floor"]
+    queues = [f for f in report.findings if f.subject.kind == "queue"]
+    assert queues
+    assert {f.part_of for f in queues} == {floor.id}
+    assert floor.part_of is None
