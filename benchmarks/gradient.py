@@ -84,8 +84,7 @@ bonus on tickets closed per month, or on the share resolved in time.
 
 ### Honest centres with any agent found
 
-{centres} centres of each kind, the three bonuses in turn. Great effort stands outside
-of the sum: what it shows, the rule shows without the question as well.
+{centres} centres of each kind, the three bonuses in turn.
 
 {ticket_honest}
 
@@ -111,9 +110,8 @@ all the time, or never, shows no gradient. Agents who game with an eye on someth
 show none either: for them the other questions of short-calls and duration-cap stay what
 they are, at two thirds of the error rate, and a p-value of .01 of early-closure becomes
 .018, one of .001 becomes .0023. Effort that follows the score and closes tickets just
-in time, well done, is no gaming; where half of the agents bring in nearly a third of
-their late tickets like that, early-closure finds somebody in too many centres, with the
-question and without.
+in time, well done, is no gaming, and gives the first question of early-closure a clear
+answer; how little that counts where many make an effort is in docs/accuracy.md.
 """
 
 
@@ -126,7 +124,6 @@ class Side:
         detector: The rule's.
         min_effect: Of the shipped rule.
         honest: Kinds of honest centres, with their words.
-        apart: Those of them that stand outside of the sum.
         bonuses: What is paid for.
         always: At which of them gamers are tried who don't look at the score.
         kinds: Kinds of centres with gamers.
@@ -138,7 +135,6 @@ class Side:
     detector: Detector
     min_effect: float
     honest: dict[str, str]
-    apart: tuple[str, ...] = ()
     bonuses: tuple[Any, ...]
     always: Any
     kinds: tuple[str, ...] = ("habits",)
@@ -180,7 +176,6 @@ TICKETS = Side(
     detector=EarlyClosure(),
     min_effect=tickets.MIN_EFFECT,
     honest=tickets.HONEST,
-    apart=("great effort",),
     bonuses=tickets.BONUSES,
     always=tickets.BONUSES[0],
     kinds=("habits", "wide habits"),
@@ -197,7 +192,6 @@ def honest(side: Side, centres: int) -> str:
         "|---|---|---|---|",
     ]
     total = dict.fromkeys(NAMES, 0)
-    apart = []
     for kind, words in side.honest.items():
         hits = dict.fromkeys(NAMES, 0)
         for seed in range(centres):
@@ -205,17 +199,13 @@ def honest(side: Side, centres: int) -> str:
             for name, hit in side.tried(side.make(kind, seed, bonus=bonus)).items():
                 hits[name] += int(hit.any())
         shares = (str(Share(k=hits[name], n=centres)) for name in NAMES)
-        line = f"| {kind}: {words} | {' | '.join(shares)} |"
-        if kind in side.apart:
-            apart.append(line)
-            continue
-        lines.append(line)
+        lines.append(f"| {kind}: {words} | {' | '.join(shares)} |")
         for name in NAMES:
             total[name] += hits[name]
-    number = centres * (len(side.honest) - len(side.apart))
+    number = centres * len(side.honest)
     shares = (str(Share(k=total[name], n=number)) for name in NAMES)
     lines.append(f"| all | {' | '.join(shares)} |")
-    return "\n".join(lines + apart)
+    return "\n".join(lines)
 
 
 def planted(side: Side, centres: int, *, follow: bool) -> str:
