@@ -314,7 +314,7 @@ def bursts(frame: Frame, every: Frame, *, small: bool) -> Frame:
         small: Whether all tables have few rows (`Dataset.small`).
     """
     # Nearly every call is a block of its own: only those with three short calls are
-    # counted whole.
+    # counted whole, and all others together.
     some = settled(
         {
             "": narrow(every.filter(nw.col("short") == 1), ("agent_id",))
@@ -322,23 +322,24 @@ def bursts(frame: Frame, every: Frame, *, small: bool) -> Frame:
             .group_by("agent_id", "block")
             .agg(all_short=nw.len())
             .filter(nw.col("all_short") >= 3)
-            .select("agent_id", "block")
+            .select("agent_id", "block", own=nw.col("block"))
         },
         small=small,
     )[""]
     dense = (nw.col("short") >= 3) & (nw.col("short") * 5 >= nw.col("calls") * 4)
-    each = (
-        frame.join(some, on=["agent_id", "block"], how="inner")
-        .group_by("agent_id", "block")
-        .agg(calls=nw.len(), short=nw.col("short").sum())
-        .with_columns(burst=nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0)))
-        .group_by("agent_id")
-        .agg(burst=nw.col("burst").cast(nw.Int64).sum())
-    )
+    dense = dense & (nw.col("own") != _NO_BLOCK)
+    burst = nw.when(dense).then(nw.col("short")).otherwise(nw.lit(0))
     return (
-        frame.group_by("agent_id")
-        .agg(short=nw.col("short").sum())
-        .join(each, on="agent_id", how="left")
-        .select("agent_id", "short", burst=nw.col("burst").fill_null(0).cast(nw.Int64))
+        frame.join(some, on=["agent_id", "block"], how="left")
+        .with_columns(own=nw.col("own").fill_null(_NO_BLOCK))
+        .group_by("agent_id", "own")
+        .agg(calls=nw.len(), short=nw.col("short").sum())
+        .with_columns(burst=burst.cast(nw.Int64))
+        .group_by("agent_id")
+        .agg(short=nw.col("short").sum(), burst=nw.col("burst").sum())
         .sort("agent_id")
     )
+
+
+_NO_BLOCK = -2
+"""Calls of all blocks that are not looked at; -1 is that of calls without a time."""

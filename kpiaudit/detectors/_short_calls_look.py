@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
@@ -15,7 +15,7 @@ from kpiaudit.detectors._short_calls_count import (
     whole_number,
 )
 from kpiaudit.tables.neighbours import Sequence, standing_out
-from kpiaudit.tables.sharing import nothing, settled
+from kpiaudit.tables.sharing import nothing, once, settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence as Several
@@ -27,27 +27,41 @@ def blocks(data: Dataset, windows: Windows, kinds: Several[str]) -> dict[str, Fr
     """Count, per block of time and place, the agents with short calls at once."""
     frame = calls(data, windows).filter(nw.col("handled") == 1)
     dated: dict[str, Frame] = {}
+    full: dict[str, Frame] = {}
     for kind in kinds:
         place = nw.lit("") if not kind else nw.col(kind).fill_null("")
+        placed = frame.with_columns(place=place)
+        # The longer blocks are made of the shorter ones: calls are read once.
+        short = once(_in_blocks(placed.with_columns(calls=nw.lit(1)), BLOCKS_MS[0]))
         for number, length in enumerate(BLOCKS_MS):
-            start = nw.col("at_ms") - nw.col("at_ms") % length
-            dated[f"blocks:{kind}:{number}"] = frame.with_columns(
-                place=place, start=start
-            )
+            name = f"blocks:{kind}:{number}"
+            dated[name] = placed.with_columns(start=_start("at_ms", length))
+            full[name] = short if not number else _in_blocks(short, length, "start")
     # Three agents with short calls are three short calls: few blocks have them, and
     # only these are counted agent by agent.
     some = settled(
         {
-            name: rows.group_by("place", "start")
-            .agg(all_calls=nw.len(), all_short=nw.col("short").sum())
-            .filter(nw.col("all_short") >= 3)
-            .filter(nw.col("all_short") * 5 >= whole_number("all_calls"))
+            name: counted.filter(nw.col("short") >= 3)
+            .filter(nw.col("short") * 5 >= nw.col("calls"))
             .select("place", "start")
-            for name, rows in dated.items()
+            for name, counted in full.items()
         },
         small=data.small,
     )
     return {name: _by_block(rows, some[name]) for name, rows in dated.items()}
+
+
+def _start(instant: str, length: int) -> Any:
+    return nw.col(instant) - nw.col(instant) % length
+
+
+def _in_blocks(frame: Frame, length: int, instant: str = "at_ms") -> Frame:
+    """Add up `calls` and `short` per place and block of time."""
+    return (
+        frame.with_columns(start=_start(instant, length))
+        .group_by("place", "start")
+        .agg(calls=whole_number("calls").sum(), short=nw.col("short").sum())
+    )
 
 
 def _by_block(dated: Frame, some: Frame) -> Frame:
@@ -87,7 +101,11 @@ def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
         horizon_ms=0,
         order=data.orders.get("calls"),
     )
-    some = standing_out(frame, how, least=least, most=most)
+    some = settled(
+        {"": standing_out(frame, how, least=least, most=most)}, small=data.small
+    )[""]
+    if nothing(some):
+        frame = frame.head(0)
     return (
         frame.join(some, on="customer_id", how="inner")
         .group_by("customer_id", "agent_id")

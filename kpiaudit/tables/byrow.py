@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,13 +13,15 @@ from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.spill import room, spill_folder
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 PART = 2_000_000
 """Rows of a part where the order is on disk; two are worked on at once, at some 100
 bytes a row."""
+_WINDOW = 2**25
+"""Rows of a column that are mapped at once where values are set all over it."""
 _MAPPING = Lock()
 
 
@@ -51,19 +51,16 @@ class Held:
                 np.full(min(PART, rows - low), value).tofile(file)
         return cls(values=path)
 
-    def at(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of some rows, anywhere in the table."""
-        with self._alone():
-            return np.asarray(self._open("r")[rows])
-
     def put(self, rows: NDArray[Any], values: NDArray[Any]) -> None:
-        """Set the values of some rows."""
-        with self._alone():
-            self._open("r+")[rows] = values
-
-    def _alone(self) -> AbstractContextManager[Any]:
-        # Each mapping counts what it touches as memory, up to the whole file.
-        return _MAPPING if isinstance(self.values, Path) else nullcontext()
+        """Set the values of some rows, anywhere in the table."""
+        if isinstance(self.values, np.ndarray):
+            self.values[rows] = values
+            return
+        # What a mapping has touched counts as memory until it goes.
+        with _MAPPING:
+            for low in range(0, len(self._open("r")), _WINDOW):
+                here = np.flatnonzero((rows >= low) & (rows < low + _WINDOW))
+                self._open("r+")[rows[here]] = values[here]
 
     def _open(self, mode: Literal["r", "r+"]) -> NDArray[Any]:
         if isinstance(self.values, np.ndarray):

@@ -61,17 +61,16 @@ def _next_contacts(
     if data.has("calls.direction"):
         way = pl.col("direction")
         counts = counts.filter(way.is_null() | (way != "outbound"))
-    flags, ends = flags_of(counts, order, None), order.ends()
+    flags = flags_of(counts, order, None)
 
     def ask(part: Part) -> tuple[NDArray[np.uint32], Columns]:
         group = part.group()
         contact = (flags[part.row] > 0) & (part.at != NEVER)
         contact[contact] = _first_legs(group[contact], part.id[contact])
         at, owner = part.at[contact], group[contact]
-        over = ends.at(part.row)
         # The first contact of a customer after each row's place, then on to its end.
         spot = np.cumsum(contact)
-        early = over < part.at
+        early = part.over < part.at
         if early.any():  # an end before the beginning: look from the first one on
             spot[early] = (spot - contact)[part.first][group[early] - 1]
         left = np.arange(len(spot))
@@ -81,7 +80,7 @@ def _next_contacts(
             left = left[there]
             here = spot[left]
             left, here = (x[owner[here] == group[left]] for x in (left, here))
-            after = at[here] - over[left]
+            after = at[here] - part.over[left]
             done = after > 0
             near = done & (after <= REACH_MS)
             gap[left[near]] = after[near]
@@ -89,7 +88,7 @@ def _next_contacts(
             spot[left] += 1
         return part.row, {CONTACT: gap}
 
-    return beside(order, ask, empty={CONTACT: np.int32(-1)})
+    return beside(order, ask, empty={CONTACT: np.int32(-1)}, over=True)
 
 
 def _first_legs(

@@ -7,6 +7,7 @@ parts of the customers in the temporary folder, two of which are in memory at a 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,7 @@ from kpiaudit.tables.parts import parts
 from kpiaudit.tables.spill import memory_bytes, room, spill_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +36,7 @@ SLICE = 1_000_000
 """Rows, about, of a part that is in memory: several are worked on side by side."""
 
 _RAW = {"who": np.uint64, "at": np.int64, "id": np.uint64}
+_PILED = {**_RAW, "over": np.int64}
 _BYTES = 17
 _SHARE = 3
 """Of the budget for tables: the order is needed beside whatever else is counted."""
@@ -56,12 +58,14 @@ class Part:
         at: Instant, in milliseconds.
         id: Half of the hash of the id; the legs of a contact share it.
         first: Whether a customer begins here.
+        over: When each was over, in milliseconds; empty where nobody asked for it.
     """
 
     row: NDArray[np.uint32]
     at: NDArray[np.int64]
     id: NDArray[np.uint32]
     first: NDArray[np.bool_]
+    over: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def group(self) -> NDArray[np.uint32]:
         """Number the customers."""
@@ -113,28 +117,37 @@ class Order:
         for part in self._sort():
             yield part if isinstance(part, Part) else _loaded(part)
 
-    def each(self, ask: Callable[[Part], Any]) -> Iterator[Any]:
+    def each(
+        self, ask: Callable[[Part], _Answer], *, over: bool = False
+    ) -> Iterator[_Answer]:
         """Yield what is said of each part, in their order.
 
         Parts are asked side by side, of those on disk two at most.
+
+        Args:
+            ask: Is given each part.
+            over: Whether parts are to tell when records were over.
         """
-        parts = self._sort()
+        parts: Sequence[Part | Path] = self._sort()
+        in_memory = bool(parts) and isinstance(parts[0], Part)
+        ends = self._ends() if over and in_memory else None
+
+        def asked(part: Part | Path) -> _Answer:
+            if not isinstance(part, Part):
+                return ask(_loaded(part, over=over))
+            return ask(part if ends is None else replace(part, over=ends[part.row]))
+
         if len(parts) < 2:
-            yield from map(ask, self.parts())
-        elif isinstance(parts[0], Part):
-            yield from _side_by_side(ask, parts, _THREADS)
+            yield from map(asked, parts)
         else:
-            yield from _side_by_side(lambda path: ask(_loaded(path)), parts, _LOADED)
+            most = _THREADS if in_memory else _LOADED
+            yield from _side_by_side(asked, parts, most)
 
-    def ends(self) -> Held:
-        """Return when each record was over, by position in the table, in ms.
-
-        Where the order is on disk so are they.
-        """
-        on_disk = not isinstance(next(iter(self._sort()), None), Part)
-        held = Held.of(self.rows, np.int64(NEVER), on_disk=on_disk)
-        _fill({"end": held}, self._frame.select(ROW, end=self._over))
-        return held
+    def _ends(self) -> NDArray[np.int64]:
+        """Return when each record was over, by position in the table, in ms."""
+        ends = np.empty(self.rows, dtype=np.int64)
+        _fill({"over": Held(values=ends)}, self._frame.select(ROW, over=self._over))
+        return ends
 
     def forget(self) -> None:
         """Let the memory go; the next question sorts anew."""
@@ -167,7 +180,9 @@ class Order:
         several = max(1, -(-self.rows // PART))
         folder = spill_folder()
         pile = _Pile(several, folder)
-        wanted = self._frame.select(ROW, **self._wanted)
+        # Ends wait with their parts: those of the whole table, of which each part looks
+        # at some everywhere, would all be mapped, and count as memory.
+        wanted = self._frame.select(ROW, **self._wanted, over=self._over)
         for batch in parts(wanted):
             pile.add(batch)
 
@@ -176,7 +191,7 @@ class Order:
             packed = Packed.of(raw["who"], raw["at"])
             whole = (0, len(raw["who"]))
             laid = packed.order(whole, raw["who"], raw["at"], raw["id"])
-            part = _part(*laid, raw["id"])
+            part = replace(_part(*laid, raw["id"]), over=raw["over"][laid[0]])
             part.row[:] = raw["row"][part.row]
             self._by_text([part])
             return _saved(part, folder / f"order-{number:05d}")
@@ -196,7 +211,9 @@ class Order:
         )
         for part, (at, group), rank in zip(parts, spots, ranks, strict=True):
             here = at[np.lexsort((rank, group))]
-            part.row[at], part.id[at] = part.row[here], part.id[here]
+            for values in (part.row, part.id, part.over):
+                if len(values):
+                    values[at] = values[here]
         return parts
 
     def _ranks(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
@@ -269,8 +286,8 @@ class _Pile:
         self._folder = folder
 
     def add(self, batch: pl.DataFrame) -> None:
-        """Add some rows: `ROW`, `who`, `at`, `id`."""
-        rows = {name: batch[name].to_numpy() for name in _RAW}
+        """Add some rows: `ROW`, `who`, `at`, `id`, `over`."""
+        rows = {name: batch[name].to_numpy() for name in _PILED}
         rows["row"] = batch[ROW].to_numpy().astype(np.uint32, copy=False)
         # The sort takes the upper half of the hash: parts are told by the lower one.
         part = (rows["who"] % np.uint64(self._several)).astype(np.uint16)
@@ -285,7 +302,7 @@ class _Pile:
 
     def take(self, number: int) -> dict[str, NDArray[Any]]:
         """Return a part, and let it go."""
-        types: dict[str, Any] = {**_RAW, "row": np.uint32}
+        types: dict[str, Any] = {**_PILED, "row": np.uint32}
         out = {}
         for name, kind in types.items():
             path = self._folder / f"raw-{number:05d}-{name}"
@@ -297,13 +314,14 @@ class _Pile:
 def _saved(part: Part, path: Path) -> Path:
     with room(path):
         path.mkdir()
-        for name in _NAMES:
+        for name in (*_NAMES, "over"):
             np.save(path / f"{name}.npy", getattr(part, name))
     return path
 
 
-def _loaded(path: Path) -> Part:
-    return Part(**{name: np.load(path / f"{name}.npy") for name in _NAMES})
+def _loaded(path: Path, *, over: bool = False) -> Part:
+    names = (*_NAMES, "over") if over else _NAMES
+    return Part(**{name: np.load(path / f"{name}.npy") for name in names})
 
 
 def beside(
@@ -311,6 +329,7 @@ def beside(
     ask: Callable[[Part], tuple[NDArray[np.uint32], Columns]],
     *,
     empty: Mapping[str, Any],
+    over: bool = False,
 ) -> dict[str, Held]:
     """Return what the order says of a table's rows, by their position in it.
 
@@ -318,6 +337,7 @@ def beside(
         order: The order.
         ask: Returns, for a part, positions in the table and values of their rows.
         empty: Value of rows that nothing is said of, by name, with its numpy type.
+        over: Whether the parts are to tell when records were over.
 
     Returns:
         Values by name, shape (n_rows,); in memory or, if that would take more than a
@@ -332,7 +352,7 @@ def beside(
         for name, values in said.items():
             whole[name].put(rows, values)
 
-    for _ in order.each(put):
+    for _ in order.each(put, over=over):
         pass
     return whole
 

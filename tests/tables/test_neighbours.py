@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from kpiaudit.tables import neighbours
+from kpiaudit.tables import byrow, neighbours
 from kpiaudit.tables import order as order_
 from kpiaudit.tables.contacts import CONTACT, with_next_contact
 from kpiaudit.tables.dataset import Dataset
@@ -176,6 +176,38 @@ def test_legs_that_tie_stand_in_the_order_of_the_table_on_disk_too(monkeypatch) 
 
     monkeypatch.setattr(order_, "parts", late_first)
     assert rows() == once
+
+
+@pytest.mark.parametrize("memory", ["700", "0.001"])
+def test_parts_tell_when_their_records_were_over(memory, monkeypatch) -> None:
+    monkeypatch.setenv("KPIAUDIT_MEMORY_MB", memory)
+    monkeypatch.setattr(order_, "PART", 900)
+    data = ordered(_calls(6))
+    at = pl.col("at_ms").fill_null(order_.NEVER)
+    end = data.table("calls").to_native().select(end=pl.coalesce("ended_at", at))
+    wanted = end.collect()["end"].to_numpy()
+    order = data.orders["calls"]
+    told = list(order.each(lambda part: (part.row, part.over), over=True))
+    rows = np.concatenate([row for row, _ in told])
+    assert sorted(rows.tolist()) == list(range(ROWS))
+    assert (np.concatenate([over for _, over in told]) == wanted[rows]).all()
+    # Where nobody asks they are not read: eight bytes a row.
+    assert not any(order.each(lambda part: len(part.over)))
+
+
+def test_a_column_on_disk_takes_values_window_by_window(monkeypatch) -> None:
+    draw = np.random.default_rng(0)
+    wanted = np.full(1_000, -1, dtype=np.int32)
+    monkeypatch.setattr(byrow, "_WINDOW", 300)
+    held = byrow.Held.of(1_000, np.int32(-1), on_disk=True)
+    for _ in range(3):
+        rows = draw.permutation(1_000)[:200].astype(np.uint32)
+        values = draw.integers(0, 9, 200).astype(np.int32)
+        held.put(rows, values)
+        wanted[rows] = values
+    there = pl.LazyFrame({byrow.ROW: np.arange(1_000, dtype=np.uint32)})
+    got = there.select(held.look().alias("value")).collect()["value"]
+    assert got.to_list() == wanted.tolist()
 
 
 def test_customers_stand_out_by_the_same_counts_in_both_forms() -> None:
