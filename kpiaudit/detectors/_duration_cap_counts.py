@@ -50,7 +50,7 @@ def usable_calls(
         & (nw.col("talk_s") >= 0)
         & (nw.col("talk_s") <= IMPOSSIBLE_S)
     )
-    if has(data, "outcome"):
+    if has(data, "outcome") and not data.answered:
         frame = frame.filter(
             nw.col("outcome").is_null() | (nw.col("outcome") == "answered")
         )

@@ -46,7 +46,7 @@ def lengths(
     brief = (talk > 0) & (talk <= _BRIEF_S)
     long = (talk > _HOURS_S) & (talk < _LONGEST_S)
     frame = data.table("calls")
-    if data.has("calls.outcome"):
+    if data.has("calls.outcome") and not data.answered:
         outcome = nw.col("outcome")
         frame = frame.filter(outcome.is_null() | (outcome == "answered"))
     if not outbound and data.has("calls.direction"):

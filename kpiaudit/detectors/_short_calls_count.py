@@ -64,7 +64,7 @@ def calls(data: Dataset, windows: Windows) -> Frame:
     talk = nw.col("talk_s")
     # A negative length is no short call, and one of days was no call at all.
     handled = ~nw.col("agent_id").is_null() & (talk >= 0) & (talk <= LONGEST_S)
-    if has(data, "outcome"):
+    if has(data, "outcome") and not data.answered:
         outcome = nw.col("outcome")
         handled = handled & (outcome.is_null() | (outcome == "answered"))
     brief = nw.col("talk_s") < windows.short_s

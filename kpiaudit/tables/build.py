@@ -45,6 +45,7 @@ class _Parts:
     period: dict[str, tuple[int, int]] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     doubled: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    answered: bool = False
     taken: int = 0
 
 
@@ -86,6 +87,7 @@ def build(
         period=parts.period,
         rows=parts.rows,
         doubled=parts.doubled,
+        answered=parts.answered,
         files=tuple(r.again for r in found if r.again),
     )
 
@@ -154,6 +156,8 @@ def _add(
     parts.frames[table] = frame
     parts.columns[table] = now.columns
     parts.rows[table] = now.rows
+    # What was taken out of the table since can only have made them fewer.
+    parts.answered |= seen.facts.get("unanswered") == 0
     span = now.span
     if any(note.kind == FAR_OFF for note in odd):
         span = near(table, frame)

@@ -54,6 +54,8 @@ class Dataset:
         rows: Rows per table.
         doubled: Stretches of time per table that a clock passed twice since it was set
             back, first and last millisecond: gaps across them are not known.
+        answered: Whether no call with an agent and a length of talk has an outcome
+            other than `answered`: who asks for such calls need not read it.
         files: Files that are read again whenever a frame is collected, with what told
             them apart (`Source.stamp`) when they were first read.
         orders: Rows of a table by customer and instant, for those that ask.
@@ -69,6 +71,7 @@ class Dataset:
     period: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     doubled: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    answered: bool = False
     files: tuple[tuple[Source, Stamp], ...] = ()
     orders: Mapping[str, Order] = field(default_factory=dict)
 

@@ -72,6 +72,9 @@ def facts(
     if "at_ms" in names:
         wanted |= {"low": pl.col("at_ms").min(), "high": pl.col("at_ms").max()}
         wanted["undated"] = pl.col(stamps[0]).null_count()
+    if table == "calls" and {"agent_id", "talk_s", "outcome"} <= {*names}:
+        talked = pl.col("agent_id").is_not_null() & pl.col("talk_s").is_not_null()
+        wanted["unanswered"] = (talked & (pl.col("outcome") != "answered")).sum()
     return wanted
 
 
