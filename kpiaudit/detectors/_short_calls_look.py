@@ -123,19 +123,20 @@ def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
 
 
 def whole(data: Dataset, windows: Windows) -> Frame:
-    """Return one row: handled calls, short ones, first and last instant."""
+    """Return one row: handled calls, short ones, first and last instant.
+
+    No row without any such call. A group of all rows would do the same, but polars
+    keeps them in memory until it is complete.
+    """
     frame = calls(data, windows).filter(nw.col("handled") == 1)
-    timed = has(data, "at_ms")
+    at = nw.col("at_ms") if has(data, "at_ms") else nw.lit(0).cast(nw.Int64)
     return (
-        frame.with_columns(
-            all_of=nw.lit(1), at=nw.col("at_ms") if timed else nw.lit(0).cast(nw.Int64)
-        )
-        .group_by("all_of")
-        .agg(
+        frame.with_columns(at=at)
+        .select(
             calls=nw.len(),
             short=nw.col("short").sum(),
             first=nw.col("at").min(),
             last=nw.col("at").max(),
         )
-        .sort("all_of")
+        .filter(nw.col("calls") > 0)
     )
