@@ -15,23 +15,25 @@ if TYPE_CHECKING:
 def once(frame: Frame) -> Frame:
     """Ask for a frame that several others read to be computed once.
 
-    Polars does so when told to. DuckDB would plan, and run, the whole of it for each of
-    the others, so it goes to a temporary file at once. Spark gets the frame as it is.
+    Polars does so when told to. DuckDB and Spark would plan, and run, the whole of it
+    for each of the others, so they write it to a disk at once: DuckDB to the temporary
+    folder, Spark where its executors are.
     """
-    if frame.implementation.is_duckdb():
-        return _on_disk(frame)
     if not frame.implementation.is_polars():
-        return frame
+        return _on_disk(frame)
     shared: Frame = nw.from_native(frame.to_native().cache())
     return shared
 
 
 def _on_disk(frame: Frame) -> Frame:
-    from kpiaudit.tables.engine import finishing  # noqa: PLC0415  # loads polars
+    # Loaded where they are needed: polars by the first, nothing by the others.
+    from kpiaudit.tables.engine import finishing  # noqa: PLC0415
     from kpiaudit.tables.engines.duck import on_disk  # noqa: PLC0415
+    from kpiaudit.tables.engines.spark import on_executors  # noqa: PLC0415
 
+    write = on_disk if frame.implementation.is_duckdb() else on_executors
     with finishing():
-        kept: Frame = nw.from_native(on_disk(frame.to_native())).lazy()
+        kept: Frame = nw.from_native(write(frame.to_native())).lazy()
     return kept
 
 
@@ -65,8 +67,7 @@ def settled(
 
     Polars would read a table until what is joined is complete, and keep all of it in
     memory meanwhile; and of a frame that several others are counted from it keeps all
-    until the last of them is done. DuckDB works as in `once`; Spark gets the frames as
-    they are.
+    until the last of them is done. Other engines work as in `once`.
 
     Args:
         frames: Few rows each, by any name; all on the same engine.

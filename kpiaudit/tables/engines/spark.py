@@ -104,6 +104,21 @@ class Spark:
         return native.persist(level)
 
 
+def on_executors(native: Any) -> Any:
+    """Compute a DataFrame of any session now, and hold it on the executors' disks.
+
+    What is made of it is planned from there, not from the files on. Where the cluster
+    holds nothing (Databricks' serverless one), it stays as it was.
+    """
+    level = import_module("pyspark").StorageLevel.DISK_ONLY
+    try:
+        return native.localCheckpoint(storageLevel=level)
+    except Exception as error:
+        if "NOT_SUPPORTED" not in str(error):
+            raise
+        return native
+
+
 def _session() -> Any:
     try:
         with warnings.catch_warnings():
