@@ -16,6 +16,7 @@ from kpiaudit.rulebook import read_rules
 from kpiaudit.tables import assemble
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.engines import duck
+from kpiaudit.tables.engines import spark as on_spark
 from kpiaudit.tables.load import load
 from kpiaudit.tables.sharing import once
 from kpiaudit.tables.simulate import Centre, simulate
@@ -138,6 +139,7 @@ def test_only_the_columns_that_a_rule_uses_are_read(
     monkeypatch.setattr(assemble, "_fits", lambda *_: False)
     # What is computed once would be read from its own file.
     monkeypatch.setattr(duck, "on_disk", lambda native: native)
+    monkeypatch.setattr(on_spark, "on_executors", lambda native: native)
     path = tmp_path / "calls.parquet"
     rows = collect({"": data.table("calls")})[""].drop("at_ms", "day", "hour")
     rows.write_parquet(path)
