@@ -124,6 +124,8 @@ def columns_of(rules: Iterable[Rule]) -> frozenset[str]:
         found |= sources.columns_of(detector.table)
         mine = ("agent_id", "team_id", "site_id", *rule.where)
         found |= {f"{detector.table}.{name}" for name in mine}
+    # By these, legs are ordered that began at one instant.
+    found |= {"calls.answered_at", "calls.ended_at"}
     for table in sources.ROSTERS:
         found |= {f"{table}.agent_id", f"{table}.team_id"}
     return frozenset(found)

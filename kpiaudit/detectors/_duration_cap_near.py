@@ -15,7 +15,7 @@ from kpiaudit.detectors._duration_cap_counts import (
     has,
 )
 from kpiaudit.tables.engine import flag
-from kpiaudit.tables.neighbours import Sequence, with_neighbours
+from kpiaudit.tables.neighbours import Sequence, legs, with_neighbours
 from kpiaudit.tables.sharing import settled
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def with_next_contact(data: Dataset, hours: float) -> Frame:
         at="at_ms",
         id="call_id" if has(data, "call_id") else None,
         horizon_ms=int(hours * 3_600_000),
+        then=legs(data),
         order=order,
     )
     return with_neighbours(calls if order else calls.filter(known), how)

@@ -8,7 +8,7 @@ import narwhals as nw
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.frozen import frozen
-from kpiaudit.tables.neighbours import REACH_MS, Sequence, with_neighbours
+from kpiaudit.tables.neighbours import REACH_MS, Sequence, legs, with_neighbours
 from kpiaudit.tables.sharing import narrow, once, settled
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _sequence(
         id="call_id",
         mark="short",
         horizon_ms=_horizon_ms(windows),
+        then=legs(data),
         order=order,
     )
     frame = with_neighbours(frame.with_columns(end_ms=end), how)

@@ -14,7 +14,7 @@ from kpiaudit.detectors._short_calls_count import (
     has,
     whole_number,
 )
-from kpiaudit.tables.neighbours import Sequence, standing_out
+from kpiaudit.tables.neighbours import Sequence, legs, standing_out
 from kpiaudit.tables.sharing import nothing, once, settled
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
         id="call_id",
         mark="short",
         horizon_ms=0,
+        then=legs(data),
         order=data.orders.get("calls"),
     )
     some = settled(

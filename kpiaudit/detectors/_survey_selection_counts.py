@@ -8,6 +8,7 @@ import narwhals as nw
 
 from kpiaudit.detectors._survey_selection_log import flag, invitations, log, total
 from kpiaudit.frozen import frozen
+from kpiaudit.tables.neighbours import legs
 from kpiaudit.tables.sharing import once
 from kpiaudit.tables.windows import Along, highest_before, stepped
 
@@ -107,10 +108,10 @@ def _last_legs(data: Dataset) -> Frame:
     frame = data.table("calls").filter(mine)
     if not data.has("calls.at_ms"):
         return frame
-    legs = Along(per=("call_id",), order=("at_ms", "agent_id"))
+    along = Along(per=("call_id",), order=("at_ms", *legs(data)))
     beside = {"later_leg": ("agent_id", -1), "earlier_leg": ("agent_id", 1)}
     return (
-        stepped(frame, legs, beside)
+        stepped(frame, along, beside)
         .filter(nw.col("later_leg").is_null())
         .with_columns(transferred=flag(~nw.col("earlier_leg").is_null()))
     )

@@ -14,6 +14,7 @@ from kpiaudit.evidence import power
 from kpiaudit.findings import PlaceboRuns
 from kpiaudit.stats import multiplicity, peers
 from kpiaudit.tables.engine import collect, flag
+from kpiaudit.tables.neighbours import legs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -190,7 +191,7 @@ def _controls(run: Run) -> list[Verdicts]:
         late = flag(nw.col("wait_s") >= _WAITED_S)
         asked.append(waited.with_columns(event=late))
     if data.has("calls.customer_id", "calls.call_id", "calls.at_ms"):
-        asked.append(_after_others(_taken(data)))
+        asked.append(_after_others(_taken(data), legs(data)))
     strata = [c for c in ("queue", "hour") if data.has(f"calls.{c}")]
     by = ["agent_id", *strata]
     frames = {
@@ -213,14 +214,14 @@ def _taken(data: Dataset) -> Frame:
     return calls
 
 
-def _after_others(calls: Frame) -> Frame:
+def _after_others(calls: Frame, then: tuple[str, ...]) -> Frame:
     """Mark calls whose customer's call before was with another agent, in a week.
 
     Another leg of the same call is no call before: it says who is passed on to whom.
     """
 
     def before(name: str) -> nw.Expr:
-        order = ("at_ms", "call_id", "agent_id")
+        order = ("at_ms", "call_id", *then)
         return nw.col(name).shift(1).over("customer_id", order_by=order)
 
     calls = calls.with_columns(

@@ -139,6 +139,7 @@ def _base(run: Run, calls: Frame, *kept: str) -> Frame:
             at="at_ms",
             id="call_id",
             horizon_ms=span,
+            then=neighbours.legs(data),
             order=data.orders.get("calls"),
         )
         frame = neighbours.with_neighbours(frame, how)

@@ -39,6 +39,8 @@ class Sequence:
         id: Column that names a contact, whose legs share it; None without one.
         mark: Column of 0 and 1; the row before counts only if it is 1 there.
         horizon_ms: Rows farther apart than this count as not following.
+        then: Columns by which legs of one contact are ordered that began at one instant
+            (`legs`), missing values first.
         order: The table's rows in this order, if they were sorted already; the frame
             then has `order.ROW`.
     """
@@ -48,7 +50,18 @@ class Sequence:
     id: str | None
     mark: str | None = None
     horizon_ms: int
+    then: tuple[str, ...] = ()
     order: Order | None = None
+
+
+def legs(data: Dataset) -> tuple[str, ...]:
+    """Return by what legs of one call are ordered where all bear the call's start.
+
+    Rings at several desks, and exports that date each leg by its call: the order in
+    which rows happen to stand in a file must not decide what follows what.
+    """
+    names = ("answered_at", "ended_at", "agent_id", "talk_s")
+    return tuple(name for name in names if data.has(f"calls.{name}"))
 
 
 ADDED = ("next_gap_ms", "next_same", "mark_gap_ms")
@@ -82,6 +95,7 @@ def ordered(data: Dataset) -> Dataset:
         per=pl.when(customer.is_null()).then(alone).otherwise(customer.hash()),
         at="at_ms",
         id="call_id",
+        then=legs(data),
         end=pl.coalesce(ends) if ends else None,
     )
     frames = {**data.frames, "calls": nw.from_native(native)}
@@ -115,7 +129,7 @@ def numbered(frame: Frame) -> bool:
 
 def with_windows(frame: Frame, how: Sequence) -> Frame:
     """Do it with windows, on any engine."""
-    order = (how.at,) if how.id is None else (how.at, how.id)
+    order = (how.at, *(() if how.id is None else (how.id,)), *how.then)
 
     def beside(name: str, step: int) -> Any:
         return nw.col(name).shift(step).over(how.per, order_by=order)
@@ -157,7 +171,8 @@ def with_sorted(native: pl.LazyFrame, how: Sequence) -> pl.LazyFrame:
     if order is None or ROW not in there:
         # Numbered for this once: what the rows were called before stays.
         numbered = native.rename({ROW: _BEFORE}, strict=False).with_row_index(ROW)
-        own = Order(numbered, per=pl.col(how.per).hash(), at=how.at, id=how.id)
+        per = pl.col(how.per).hash()
+        own = Order(numbered, per=per, at=how.at, id=how.id, then=how.then)
         found = with_sorted(numbered, replace(how, order=own))
         return found.drop(ROW).rename({_BEFORE: ROW}, strict=False)
     return _said(native, how, order).laid(native)

@@ -80,6 +80,7 @@ class Order:
         per: Hash of the customer.
         at: Instant in integer milliseconds; rows without one stand at `NEVER`.
         id: Text by which rows of one instant are ordered; None without one.
+        then: Columns by which rows of one instant and id are ordered.
         end: When a record was over, in integer milliseconds; None is `at`.
 
     Attributes:
@@ -94,11 +95,14 @@ class Order:
         per: pl.Expr,
         at: str,
         id: str | None,  # noqa: A002 - as in `Sequence`
+        then: tuple[str, ...] = (),
         end: pl.Expr | None = None,
     ) -> None:
         self._frame = frame
-        self._text = None if id is None else pl.col(id).fill_null("")
-        hashed = pl.lit(0, pl.UInt64) if self._text is None else self._text.hash()
+        text = pl.lit("") if id is None else pl.col(id).fill_null("")
+        hashed = pl.lit(0, pl.UInt64) if id is None else text.hash()
+        self._ties = [] if id is None else [text]
+        self._ties += map(pl.col, then)
         begun = pl.col(at).fill_null(NEVER)
         self._over = begun if end is None else pl.coalesce(end, begun)
         self._wanted = {"who": per, "at": begun, "id": hashed}
@@ -199,8 +203,8 @@ class Order:
         return list(_side_by_side(sort, range(several), _LOADED))
 
     def _by_text(self, parts: list[Part]) -> list[Part]:
-        """Order rows of one customer at one instant by the text of their ids."""
-        if self._text is None:
+        """Order rows of one customer at one instant by their ids, legs by the rest."""
+        if not self._ties:
             return parts
         spots = [_tied(part) for part in parts]
         rows = [part.row[at] for part, (at, _) in zip(parts, spots, strict=True)]
@@ -217,15 +221,16 @@ class Order:
         return parts
 
     def _ranks(self, rows: NDArray[np.uint32]) -> NDArray[np.int64]:
-        """Return where the ids of some rows stand among each other, as texts."""
+        """Return where some rows stand among each other, ids compared as texts."""
         some = pl.Series(rows).unique()
-        texts = self._frame.select(ROW, text=self._text).filter(
+        keys = {f"key{number}": key for number, key in enumerate(self._ties)}
+        wanted = self._frame.select(ROW, **keys).filter(
             pl.col(ROW).is_in(some.implode())
         )
-        found = texts.collect(engine="streaming").sort(ROW)
-        rank = found["text"].rank("dense").to_numpy()
-        at = np.searchsorted(found[ROW].to_numpy(), rows)
-        return np.asarray(rank[at], dtype=np.int64)
+        found = wanted.collect(engine="streaming").sort(*keys, ROW)
+        rank = np.empty(len(found), dtype=np.int64)
+        rank[np.searchsorted(np.sort(found[ROW]), found[ROW])] = np.arange(len(found))
+        return rank[np.searchsorted(np.sort(found[ROW]), rows)]
 
 
 def _side_by_side(
@@ -272,8 +277,6 @@ def _part(
 def _tied(part: Part) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the places of rows of one customer at one instant, and their groups."""
     tied = (part.at[1:] == part.at[:-1]) & ~part.first[1:]
-    if not (tied & (part.id[1:] != part.id[:-1])).any():
-        return np.empty(0, dtype=np.intp), np.empty(0, dtype=np.intp)
     spots = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
     return spots, np.cumsum(np.append(False, ~tied))[spots]
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from scipy.stats import norm
 
+from kpiaudit.detectors._survey_selection_counts import _last_legs
 from kpiaudit.detectors._survey_selection_signs import ORDER, _added
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.survey_selection import SurveySelection
@@ -267,6 +268,21 @@ def test_a_call_that_is_passed_on_is_the_last_agents():
     assert list(cells["agent_id"]) == ["A1", "A2"]
     assert list(cells.ints("invited")) == [0, 1]
     assert list(cells.ints("transferred")) == [0, 1]
+
+
+def test_legs_that_bear_the_start_of_the_call_stand_as_they_were_answered():
+    answered = pl.Series([70_000, 10_000]).cast(pl.Datetime("ms", "UTC"))
+    calls = pl.DataFrame(
+        {
+            "call_id": ["C1", "C1"],
+            "agent_id": ["A1", "A2"],
+            "started_at": pl.Series([0, 0]).cast(pl.Datetime("ms", "UTC")),
+            "answered_at": answered,
+        }
+    )
+    surveys = pl.DataFrame({"survey_id": ["S1"], "call_id": ["C1"]})
+    last = _last_legs(dataset({"calls": calls, "surveys": surveys}))
+    assert collect({"": last})[""]["agent_id"].to_list() == ["A1"]
 
 
 def test_summaries_do_not_depend_on_engine_or_order():

@@ -328,6 +328,10 @@ def test_a_call_after_one_with_somebody_else_within_a_week_is_told_from_others()
         frames={"calls": nw.from_native(calls)},
         columns={"calls": frozenset(calls.collect_schema().names())},
     )
-    marked = placebo._after_others(placebo._taken(data)).to_native().sort("call_id")
+    marked = (
+        placebo._after_others(placebo._taken(data), ("agent_id",))
+        .to_native()
+        .sort("call_id")
+    )
     taken = dict.fromkeys("abcdefgh", 0) | {"b": 1}
     assert marked.collect()["event"].to_list() == [*taken.values(), 0, 0]

@@ -77,6 +77,44 @@ def test_the_kernel_equals_the_windows(
     assert kernel["next_gap_ms"].count() > 100
 
 
+def test_legs_of_one_start_are_ordered_by_when_they_were_answered() -> None:
+    rows = _rows(9, unit_ms=3_600_000, customers=40).collect().drop_nulls("at_ms")
+    rows = rows.unique(["customer_id", "at_ms"], maintain_order=True).with_columns(
+        call_id=pl.format("C{}", "row"), answered_at=pl.col("at_ms") + 5_000
+    )
+    legs = rows.with_columns(
+        row=pl.col("row") + ROWS,
+        answered_at=pl.when(pl.col("row") % 3 > 0).then(pl.col("at_ms")),
+        short=1 - pl.col("short"),
+    )
+    both = pl.concat([rows, legs])
+    how = Sequence(
+        per="customer_id",
+        at="at_ms",
+        id="call_id",
+        mark="short",
+        horizon_ms=10**8,
+        then=("answered_at",),
+    )
+    wanted = ["row", *ADDED]
+    told = [
+        with_sorted(both.sample(fraction=1.0, shuffle=True, seed=s).lazy(), how)
+        .select(wanted)
+        .sort("row")
+        .collect()
+        for s in range(3)
+    ]
+    windows = with_windows(nw.from_native(both.lazy()), how).to_native()
+    told.append(
+        windows.select("row", pl.col(ADDED).cast(pl.Int64)).sort("row").collect()
+    )
+    for other in told[1:]:
+        assert_frame_equal(other, told[0])
+    first = told[0].filter(pl.col("row") >= ROWS)
+    assert first["next_gap_ms"].is_in([0]).all()
+    assert (first["next_same"] == 1).all()
+
+
 def test_parts_of_the_customers_give_what_all_give_at_once(monkeypatch) -> None:
     how = Sequence(per="customer_id", at="at_ms", id="call_id", horizon_ms=9_000)
     rows = _rows(8, unit_ms=1000, customers=700)
