@@ -79,6 +79,7 @@ def _plain(item: Sensitivity) -> dict[str, Any]:
         "rule": item.rule,
         "reason": item.reason,
         "stake": item.stake,
+        "supposed": item.supposed,
         "tested": item.tested,
         "untestable": item.untestable,
         "p_value_reported": figure(item.mark),

@@ -246,6 +246,9 @@ class Detector(ABC):
     alternative: ClassVar[Alternative] = Alternative()
     stake: ClassVar[str] = ""
     """What `plant` takes a share of, such as `an agent's calls`; empty without it."""
+    supposed: ClassVar[str] = ""
+    """What `plant` takes for granted of the pattern beside its share, in words: the
+    smallest share that would be found holds where that holds."""
     floor_planted: ClassVar[bool] = False
     """`plant` also reaches the counts by which the whole floor is tested."""
     restates: ClassVar[tuple[str, ...]] = ()

@@ -164,6 +164,9 @@ class DurationCap(Detector):
         0.001,
     )
     stake: ClassVar[str] = "an agent's calls that pass the cap"
+    supposed: ClassVar[str] = (
+        "half of the customers whose calls are cut call again within a day"
+    )
 
     cap_s: float | None = param(
         None, unit="s", doc="The cap on a call's length; null looks for it.", low=30

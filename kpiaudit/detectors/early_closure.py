@@ -172,6 +172,9 @@ class EarlyClosure(Detector):
         1.0,
     )
     stake: ClassVar[str] = "an agent's tickets that would be late"
+    supposed: ClassVar[str] = (
+        "half of the tickets that are closed for the deadline come back"
+    )
     unit_cost: ClassVar[str] = "reopened_ticket"
 
     near_share: float = param(

@@ -161,6 +161,9 @@ class PerfectScores(Detector):
         0.001,
     )
     stake: ClassVar[str] = "an agent's answers"
+    supposed: ClassVar[str] = (
+        "coached answers come at once or, where times are not known, from one device"
+    )
 
     fast_s: float = param(
         120.0, unit="s", doc="An answer within this time of the invitation is fast."

@@ -171,6 +171,10 @@ class PrematureReady(Detector):
         1.0,
     )
     stake: ClassVar[str] = "an agent's orders that would be late"
+    supposed: ClassVar[str] = (
+        "two in three orders that are stamped for the clock are among the "
+        "longest waits, half as long again as usual"
+    )
 
     stamp: str | None = param(
         None,

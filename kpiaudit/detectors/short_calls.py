@@ -135,6 +135,9 @@ class ShortCalls(Detector):
         decides=True,
     )
     stake: ClassVar[str] = "an agent's calls"
+    supposed: ClassVar[str] = (
+        "half of the callers who are got rid of ring again within minutes"
+    )
     restates: ClassVar[tuple[str, ...]] = (
         "handle_time",
         "service_level",

@@ -136,6 +136,7 @@ class SurveySelection(Detector):
         0.001,
     )
     stake: ClassVar[str] = "an agent's invitations after trouble"
+    supposed: ClassVar[str] = "each sign of trouble keeps invitations back alike"
 
     repeat_hours: float = param(
         24.0,

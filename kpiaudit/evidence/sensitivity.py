@@ -50,6 +50,7 @@ class Sensitivity:
         rule: Its id.
         reason: Why nothing can be said; None if something can.
         stake: What the shares are shares of.
+        supposed: What was taken for granted of the planted pattern.
         tested: Subjects with enough data.
         untestable: Subjects with too little.
         mark: p-value at which one more agent would be reported.
@@ -63,6 +64,7 @@ class Sensitivity:
     rule: str
     reason: str | None = None
     stake: str = ""
+    supposed: str = ""
     tested: int = 0
     untestable: int = 0
     mark: float | None = None
@@ -104,6 +106,7 @@ def sensitivity(run: Run, tell: Callable[[str], None]) -> Sensitivity:
     return Sensitivity(
         rule=run.rule.id,
         stake=run.rule.detector.stake,
+        supposed=run.rule.detector.supposed,
         tested=sum(int(t.outcome.testable.sum()) for t in run.verdicts.tested),
         untestable=_untestable(run),
         mark=mark,

@@ -69,6 +69,8 @@ def _sentences(row: Mapping[str, Any]) -> list[str]:
         said.append(
             f"checked: planted into one usual agent, {found} of {planted} were found"
         )
+    if row["supposed"] and row["sizes"]:
+        said.append(f"supposed: {row['supposed']}")
     if row["missing"]:
         said.append(f"columns that would sharpen it: {', '.join(row['missing'])}")
     return said

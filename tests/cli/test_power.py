@@ -24,6 +24,7 @@ def test_power_says_what_one_agent_would_have_to_do(tmp_path, monkeypatch):
     assert set(rule["sizes"]) == {"small", "usual", "large"}
     assert 0.0 < rule["sizes"]["usual"]["share"] < 1.0
     assert rule["checked"][1] == 3
+    assert rule["supposed"]
     few, many, everybody = rule["many"]
     assert [few["agents"], many["agents"], everybody["agents"]] == [1, 10, 24]
     assert everybody["share"] is None  # nobody is left to be compared with
@@ -34,6 +35,7 @@ ROW = {
     "rule": "short-calls",
     "reason": None,
     "stake": "an agent's calls",
+    "supposed": "half of the callers ring again",
     "tested": 24,
     "untestable": 3,
     "sizes": {"usual": {"agents": 11, "contacts": 1475.0, "share": 0.0331}},
@@ -55,6 +57,7 @@ def test_what_could_be_found_is_said_in_words():
     assert "missed, since their peers do the same" in said
     assert "all agents at once (23): can't be seen if everybody does it" in said
     assert "10 of 12 were found" in said
+    assert "supposed: half of the callers ring again" in said
     assert "columns that would sharpen it: calls.station" in said
 
 
