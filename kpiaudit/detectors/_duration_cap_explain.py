@@ -154,7 +154,10 @@ def explanations(near: Near, again: Corroboration | None) -> list[Explanation]:
 def _cut(near: Near) -> Explanation:
     cuts = [c for layout in near.row.found["layouts"] for c in layout.cuts]
     close = [c for c in cuts if abs(c - near.cap.cap_s) <= 2]
-    detail = "no second near the cap stands out from its neighbours (calls.talk_s)"
+    detail = (
+        "no second near the cap stands out, as one would if calls were cut there "
+        "(calls.talk_s); the platform's settings tell"
+    )
     if close:
         detail = (
             f"the platform does end calls at {close[0]} s; calls of that length were "

@@ -54,7 +54,11 @@ def _sources(answers: tuple[Corroboration, ...]) -> tuple[str, ...]:
         same = [item for item in answers if item.verdict == verdict]
         if verdict == "silent":
             names = "; ".join(item.source for item in same)
-            lines += [f"silent, as if it were innocent: {names}"] if names else []
+            lines += (
+                [f"silent, not clearly more than after innocent records: {names}"]
+                if names
+                else []
+            )
         else:
             lines += [source_line(item) for item in same]
     return tuple(lines)

@@ -111,7 +111,7 @@ def test_the_short_text_names_what_is_settled_and_tells_what_is_open(
     assert "2 of 220 ended by the system" in whole
     assert "open, and the data point to it: Short queue" in short
     assert "supports: repeat contact within 24 h" in short
-    assert "silent, as if it were innocent: survey score" in short
+    assert "silent, not clearly more than after innocent records: survey score" in short
     assert "2 further figures: -v, or --format html" in short
     assert len(short.splitlines()) < len(whole.splitlines())
 
