@@ -15,6 +15,7 @@ from kpiaudit.evidence import (
     corroborate,
     counting,
     deciding,
+    minimum,
     placebo,
     plugins,
     power,
@@ -231,11 +232,10 @@ def _nothing_ran(runs: Iterable[Run], data: Dataset) -> str:
 def _test(run: Run) -> None:
     rule = run.rule
     with held.keeping() as run.yardsticks:
-        verdicts = rule.detector.test(
-            run.summaries, run.found, min_effect=rule.min_effect
+        run.verdicts = minimum.tested(
+            rule.detector, run.summaries, run.found, least=rule.min_effect
         )
-    tested = deciding.beyond(verdicts.tested, rule.min_effect)
-    run.verdicts = replace(verdicts, tested=tested)
+    tested = run.verdicts.tested
     if run.verdicts.skipped is not None:
         run.reason = f"{run.verdicts.skipped}{run.rule.asked}"
         run.q_value = tuple(np.full(len(t.ids), np.nan) for t in tested)

@@ -52,9 +52,11 @@ def together(answers: Mapping[str, Answers], near: Mapping[str, float]) -> Outco
     weight = np.where([p.endswith(FROM_COURIER) for p in answers], _CLEARER, 1.0)
     wait_p = np.stack([each.waited.p_value for each in answers.values()])
     joined = [
-        each.joined(np.where(np.isnan(p), np.nan, harmonic(wait_p[same], weight[same])))
-        for each, same, p in zip(
-            answers.values(), stamps[:, None] == stamps, wait_p, strict=True
+        each.joined(
+            np.where(np.isnan(p), np.nan, harmonic(wait_p[same], weight[same])), pair
+        )
+        for (pair, each), same, p in zip(
+            answers.items(), stamps[:, None] == stamps, wait_p, strict=True
         )
     ]
     ranked = np.stack([o.p_value for o in joined]) * factor[:, None]

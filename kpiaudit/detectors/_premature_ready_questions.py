@@ -119,7 +119,7 @@ class Answers:
     near: Outcome
     waited: Outcome
 
-    def joined(self, wait_p: FloatArray) -> Outcome:
+    def joined(self, wait_p: FloatArray, pair: str) -> Outcome:
         """Return both questions as one, with p-values for a false discovery rate.
 
         Honest agents who are unusual in one respect are common, in both they are rare.
@@ -128,6 +128,7 @@ class Answers:
         Args:
             wait_p: The second question's p-value, of all its witnesses together,
                 shape (n_agents,).
+            pair: The pair of stamp and later instant.
 
         Source:
             Wang, Gui, Su, Sabatti & Owen (2022), Annals of Statistics 50(4):1890-1909
@@ -150,12 +151,19 @@ class Answers:
 
         def breaking_point(rows: IntArray, threshold: float) -> FloatArray:
             return conjunction.breaking_point(
-                self.near, waited, rows, threshold, together=together
+                self.near,
+                waited,
+                rows,
+                threshold,
+                together=together,
+                about=f"{pair} all",
             )
 
         p, alone_p = (
-            conjunction.carried(self.near.p_value, each, together=together)
-            for each in (wait_p, own)
+            conjunction.carried(
+                self.near.p_value, each, together=together, about=f"{pair} {witnesses}"
+            )
+            for witnesses, each in (("all", wait_p), ("own", own))
         )
         return replace(
             self.waited,

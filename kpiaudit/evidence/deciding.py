@@ -32,27 +32,6 @@ def q_values(tested: Sequence[Tested]) -> tuple[FloatArray, ...]:
     return tuple(np.split(q, np.cumsum([len(t.ids) for t in tested])[:-1]))
 
 
-def beyond(tested: Sequence[Tested], least: float | None) -> tuple[Tested, ...]:
-    """Set p-values to 1 where the effect itself is no larger than the rule's minimum.
-
-    A test that adds up several answers may be carried by those to which the minimum
-    does not apply, and a floor's curve knows of none; the hypothesis is the rule's all
-    the same. Before the correction for many subjects, so that it keeps its level.
-
-    Args:
-        tested: Outcomes of one rule.
-        least: The rule's `min_effect`, in the unit of the effect; None for no minimum.
-    """
-    if least is None:
-        return tuple(tested)
-    out = []
-    for each in tested:
-        p, effect = each.outcome.p_value, each.outcome.effect
-        p = np.where(~np.isnan(p) & (effect <= least), 1.0, p)
-        out.append(replace(each, outcome=replace(each.outcome, p_value=p)))
-    return tuple(out)
-
-
 def decide(runs: Sequence[Run], data: Dataset) -> None:
     """Weigh agents' p-values by what other sources say about their flagged records.
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy as sp
 
 from kpiaudit.detectors.base import Summary, Tested, Verdicts
-from kpiaudit.evidence import power
+from kpiaudit.evidence import minimum, power
 from kpiaudit.findings import PlaceboRuns
 from kpiaudit.stats import multiplicity, peers
 from kpiaudit.tables.engine import collect, flag
@@ -96,8 +96,8 @@ def full(run: Run, tell: Callable[[str], None]) -> dict[str, PlaceboRuns]:
     )
     for number, summaries in enumerate(honest):
         tell(f"{name}: replica {number + 1} of {REPLICAS}")
-        verdicts = run.rule.detector.test(
-            summaries, run.found, min_effect=run.rule.min_effect
+        verdicts = minimum.tested(
+            detector, summaries, run.found, least=run.rule.min_effect
         )
         got.append(reported(verdicts, level, ("agent",)))
     if got:
@@ -161,7 +161,7 @@ def _through(detector: Detector, data: Dataset, least: float | None) -> Verdicts
 
     found = detector.find(collected(detector.discover(data)))
     summaries = collected(detector.summarize(data, found))
-    return detector.test(summaries, found, min_effect=least)
+    return minimum.tested(detector, summaries, found, least=least)
 
 
 def _before(run: Run) -> tuple[Detector, Dataset] | None:

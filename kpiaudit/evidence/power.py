@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import scipy as sp
 
+from kpiaudit.evidence import minimum
 from kpiaudit.findings import SmallestDetectable
 from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, multiplicity
@@ -144,9 +145,8 @@ def measure_of(run: Run, agents: Tested, *, exact: bool) -> Measure:
     detector = run.rule.detector
 
     def tested(summaries: Summaries) -> Sequence[Tested]:
-        return detector.test(
-            summaries, run.found, min_effect=run.rule.min_effect
-        ).tested
+        least = run.rule.min_effect
+        return minimum.tested(detector, summaries, run.found, least=least).tested
 
     def measure(shares: Mapping[str, float], seed: int) -> dict[str, float]:
         summaries = detector.plant(run.summaries, run.found, shares, seed)

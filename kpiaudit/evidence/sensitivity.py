@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy as sp
 
-from kpiaudit.evidence import power
+from kpiaudit.evidence import minimum, power
 from kpiaudit.frozen import frozen
 
 if TYPE_CHECKING:
@@ -207,9 +207,8 @@ def _together(run: Run, ids: list[str], marks: Mapping[str, float]) -> power.Mea
         if planted is None:
             return {name: float("nan")}
         best = -9.0
-        for tested in detector.test(
-            planted, run.found, min_effect=run.rule.min_effect
-        ).tested:
+        least = run.rule.min_effect
+        for tested in minimum.tested(detector, planted, run.found, least=least).tested:
             if tested.kind not in marks:
                 continue
             p = tested.outcome.p_value

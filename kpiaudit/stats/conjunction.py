@@ -121,7 +121,12 @@ def lifted(first: FloatArray, second: FloatArray, *, together: float) -> FloatAr
 
 
 def carried(
-    first: FloatArray, second: FloatArray, *, together: float, more: int = 0
+    first: FloatArray,
+    second: FloatArray,
+    *,
+    together: float,
+    more: int = 0,
+    about: str = "",
 ) -> FloatArray:
     """Return p-values for `the second is a yes, and so is the first`, of all subjects.
 
@@ -145,6 +150,8 @@ def carried(
         more: So many subjects more are taken to give the first answer than do: a
             margin where the second question's p-values are too small for those few
             who stand out in the first.
+        about: What is asked, where a test asks several such pairs: while planted
+            subjects are measured, it tells whose first answers were kept.
 
     Returns:
         Shape (n,); nan where either is. For use in a false discovery rate over these n
@@ -163,7 +170,7 @@ def carried(
     >>> carried(np.full(10, 1e-9), second, together=0.2)[:2]
     array([0.0001, 0.02  ])
     """
-    competing = _Competing.of(first, second, more)
+    competing = _Competing.of(first, second, more, about)
     return _judged(first, second, competing, competing.answers, together)
 
 
@@ -175,6 +182,7 @@ def breaking_point(
     *,
     together: float,
     more: int = 0,
+    about: str = "",
 ) -> FloatArray:
     """Return the spread at which `carried` is lost, in multiples of the measured one.
 
@@ -188,12 +196,13 @@ def breaking_point(
         threshold: The p-value at which a finding is lost.
         together: Correlation of honest subjects' answers.
         more: As in `carried`.
+        about: Likewise.
 
     Returns:
         The smaller of both multiples, shape (n_rows,); infinite where neither can say.
     """
     p = first.p_value[rows], second.p_value[rows]
-    competing = _Competing.of(first.p_value, second.p_value, more)
+    competing = _Competing.of(first.p_value, second.p_value, more, about)
     own = competing.answers[rows]
     out = np.full(len(rows), np.inf)
     for at, outcome in enumerate((first, second)):
@@ -224,11 +233,13 @@ class _Competing:
     more: int
 
     @classmethod
-    def of(cls, first: FloatArray, second: FloatArray, more: int) -> _Competing:
+    def of(
+        cls, first: FloatArray, second: FloatArray, more: int, about: str
+    ) -> _Competing:
         answers = np.where(np.isnan(second), np.nan, first)
         unknown = np.isnan(answers)
         return held.once(
-            "competing",
+            f"competing {about}",
             (unknown,),
             lambda: cls(answers=answers, ranked=np.sort(answers[~unknown]), more=more),
         )

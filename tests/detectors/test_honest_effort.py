@@ -75,7 +75,7 @@ def ask(rule: str, made: dict[str, Summary]) -> Outcome:
         min_days=10,
     )
     answers = ready.ask(ready.Counted.of(made, PAIR, ready.all_agents(made)), allowed)
-    return answers.joined(answers.waited.p_value)
+    return answers.joined(answers.waited.p_value, PAIR)
 
 
 def reported(rule: str, seed: int, eager: float, *, gamers: int = 0) -> np.ndarray:

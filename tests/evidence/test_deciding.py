@@ -7,7 +7,7 @@ import pytest
 
 from kpiaudit.detectors import base
 from kpiaudit.detectors.base import Verdicts
-from kpiaudit.evidence import deciding
+from kpiaudit.evidence import deciding, minimum
 from kpiaudit.stats.contrast import MOST_WEIGHT, needed, weighed
 from kpiaudit.stats.outcome import Outcome
 from tests.evidence.test_corroborate import run_of, tables
@@ -93,10 +93,10 @@ def test_an_effect_no_larger_than_the_rules_minimum_is_no_finding():
     tested = agents_with(1e-9)
     effect = np.array([40.0, *np.full(AGENTS - 2, 3.0), np.nan])
     tested = replace(tested, outcome=replace(tested.outcome, effect=effect))
-    (kept,) = deciding.beyond([tested], 39.0)
+    (kept,) = minimum.beyond([tested], 39.0)
     assert kept.outcome.p_value[0] == 1e-9
     assert (kept.outcome.p_value[1:-1] == 1.0).all()
-    (lost,) = deciding.beyond([tested], 40.0)
+    (lost,) = minimum.beyond([tested], 40.0)
     assert lost.outcome.p_value[0] == 1.0
-    (as_it_was,) = deciding.beyond([tested], None)
+    (as_it_was,) = minimum.beyond([tested], None)
     assert as_it_was is tested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -340,3 +341,20 @@ def test_a_planted_agent_is_asked_at_the_other_cutoffs_as_the_real_ones_were(tmp
     assert fresh < 1e-4
     assert np.log(kept) == pytest.approx(np.log(fresh), rel=0.2)
     assert power.smallest_of(run).value < 0.6
+
+
+def test_a_plant_below_the_rules_minimum_is_not_said_to_be_found(honest):
+    run, agents = honest
+    size = len(agents.ids)
+    outcome = replace(
+        agents.outcome, p_value=np.full(size, 1e-9), effect=np.full(size, 5.0)
+    )
+    verdicts = base.Verdicts(tested=(replace(agents, outcome=outcome),))
+    # A test that the minimum does not reach, such as one of several answers.
+    detector = SimpleNamespace(
+        plant=lambda *_: run.summaries, test=lambda *_, **__: verdicts
+    )
+    for least, p in ((4.0, 1e-9), (6.0, 1.0)):
+        rule = SimpleNamespace(detector=detector, min_effect=least)
+        measure = power.measure_of(replace(run, rule=rule), agents, exact=True)
+        assert measure({"A00": 0.5}, 1) == {"A00": p}

@@ -176,3 +176,22 @@ def test_honest_answers_that_go_together_are_carried_as_often_as_claimed() -> No
     # The smaller of two p-values: at most half as many again at small levels.
     for level in (0.01, 0.001):
         assert np.mean(p <= level) < 1.6 * level
+
+
+def test_pairs_of_one_test_keep_their_own_first_answers() -> None:
+    rng = np.random.default_rng(5)
+    second = rng.random(24)
+    firsts = {"quiet": rng.random(24), "eager": rng.random(24) ** 9}
+    second[3] = 0.02
+    alone = {}
+    with held.keeping() as kept:
+        for about, first in firsts.items():
+            first[3] = 0.004
+            alone[about] = carried(first, second, together=0.2, about=about)[3]
+    assert alone["quiet"] < alone["eager"]
+    with held.against(kept):
+        again = {
+            about: carried(first, second, together=0.2, about=about)[3]
+            for about, first in firsts.items()
+        }
+    assert again == alone
