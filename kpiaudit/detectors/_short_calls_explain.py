@@ -11,6 +11,8 @@ from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kpiaudit.detectors._places import Place
     from kpiaudit.detectors.base import Row
 
@@ -218,13 +220,25 @@ def _away(row: Row) -> Explanation:
 def _outage(row: Row) -> Explanation:
     if not row.data.has("calls.at_ms"):
         return _uncheckable(OUTAGE, *WHEN)
-    count = len(row.found.get("outages", ()))
+    count = len(spells(row.found.get("outages", ())))
+    times = "1 spell" if count == 1 else f"{count} spells"
     return Explanation(
         text=OUTAGE,
         status="ruled_out" if row.data.independent("calls.started_at") else "open",
-        detail=f"{_when(row)}: {count} blocks of time in which most agents had "
-        "short calls at once were taken out before the comparison",
+        detail=f"{_when(row)}: {times} of time in which most agents had short "
+        "calls at once taken out before the comparison",
     )
+
+
+def spells(outages: Iterable[tuple[str, str, int, int]]) -> list[tuple[int, int]]:
+    """Join blocks that touch or overlap, wherever they are, into spells of time."""
+    out: list[tuple[int, int]] = []
+    for start, length in sorted((start, length) for _, _, start, length in outages):
+        if out and start <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], start + length))
+        else:
+            out.append((start, start + length))
+    return out
 
 
 def _when(row: Row) -> str:

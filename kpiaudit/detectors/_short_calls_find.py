@@ -8,8 +8,11 @@ import numpy as np
 import scipy as sp
 
 from kpiaudit.detectors._short_calls_count import BLOCKS_MS
+from kpiaudit.detectors._short_calls_explain import spells
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kpiaudit.detectors.base import Found, Summaries, Summary
 
 SILENT_SHARE = 0.8
@@ -71,14 +74,36 @@ def _outages(
 def _numbers(rows: Summary, calls: int) -> dict[str, Any]:
     mine, short, hit = rows.floats("calls"), rows.floats("short"), rows.floats("hit")
     shared = (mine >= _SHARED_CALLS) & (mine >= _SHARED_SHARE * calls)
-    silent = ~shared & (short >= SILENT_SHARE * mine) & (hit >= SILENT_AGENTS)
-    silent &= short >= 1
+    # An id of so many calls may stand for everybody without a number, and one agent
+    # who hangs up on these could make most of its calls short: others have to say so.
+    top = np.where(shared, rows.floats("top"), 0.0)
+    silent = (short - top >= SILENT_SHARE * (mine - top)) & (hit >= SILENT_AGENTS)
+    silent &= short - top >= 1
+    shared &= ~silent
     ids = rows["customer_id"]
     return {
         "silent": [str(i) for i in ids[silent]],
         "silent_calls": int(short[silent].sum()),
         "shared": [str(i) for i in ids[shared]],
     }
+
+
+def _only_at(outages: Sequence[tuple[str, str, int, int]]) -> str:
+    """Name the places of blocks that are not everybody's at the same time."""
+    everywhere = [block for block in outages if not block[0]]
+    where = sorted(
+        {
+            f"{kind} {place}"
+            for kind, place, start, length in outages
+            if kind
+            and not any(
+                at <= start and start + length <= at + long
+                for _, _, at, long in everywhere
+            )
+        }
+    )
+    more = f" and {len(where) - 3} more" if len(where) > 3 else ""
+    return f" (some at {', '.join(where[:3])}{more} only)" if where else ""
 
 
 def unseen(found: Found, agents: int) -> tuple[str, ...]:
@@ -106,13 +131,15 @@ def sentences(found: Found, *, max_talk_s: float) -> tuple[str, ...]:
     out = []
     outages = found.get("outages", ())
     if outages:
-        hours = sum(length for *_, length in outages) / 3_600_000
-        where = sorted({f"{kind} {place}" for kind, place, *_ in outages if kind})
-        at = f" (some at {', '.join(where[:3])} only)" if where else ""
+        times = spells(outages)
+        minutes = sum(end - start for start, end in times) / 60_000
+        many = "1 spell" if len(times) == 1 else f"{len(times)} spells"
+        time = (
+            f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+        )
         out.append(
-            f"Taken out as outages: {len(outages)} blocks of time, {hours:.1f} hours "
-            f"in all, in which most agents had calls under {max_talk_s:g} s at once"
-            f"{at}."
+            f"Taken out as outages: {many} of time, {time} in all, in which most "
+            f"agents had calls under {max_talk_s:g} s at once{_only_at(outages)}."
         )
     silent = found.get("silent", ())
     if silent:

@@ -88,7 +88,10 @@ def _by_block(dated: Frame, some: Frame) -> Frame:
 
 
 def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
-    """Count calls, short ones and agents of numbers that stand out by either."""
+    """Count calls, short ones and agents of numbers that stand out by either.
+
+    `top` are the short calls of the agent who had most of them.
+    """
     frame = calls(data, windows).filter(
         (nw.col("handled") == 1) & ~nw.col("customer_id").is_null()
     )
@@ -117,6 +120,7 @@ def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
             calls=nw.col("calls").sum(),
             short=nw.col("short").sum(),
             hit=nw.col("hit").sum(),
+            top=nw.col("short").max(),
         )
         .filter((nw.col("short") >= least) | (nw.col("calls") >= most))
         .sort("customer_id")

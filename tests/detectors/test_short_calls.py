@@ -246,6 +246,7 @@ def test_an_outage_is_found_and_taken_out():
     accounts, verdicts = examined(frame)
     assert not accounts
     assert any("outages" in sentence for sentence in verdicts.found)
+    assert any("1 spell of time" in sentence for sentence in verdicts.found)
 
 
 def test_silent_numbers_are_taken_out():
@@ -265,21 +266,34 @@ def test_silent_numbers_are_taken_out():
     assert any("silent callers" in sentence for sentence in verdicts.found)
 
 
-def test_an_id_behind_very_many_short_calls_leaves_one_number_open():
-    frame = centre(6)
-    mine = frame.filter(pl.col("agent_id") == "A001").sample(260, seed=1)
-    rest = frame.sample(320, seed=2)
-    robot = pl.concat([mine, rest]).with_columns(
-        customer_id=pl.lit("X0"), talk_s=pl.lit(4.0)
-    )
-    robot = robot.with_columns(started_at=pl.col("started_at") + 1)
-    accounts, verdicts = examined(numbered(pl.concat([frame, robot])))
+def with_id(frame, mine, others, *, talk_s):
+    """Add calls of one id: `mine` of 4 s to A001, `others` to anybody."""
+    a001 = frame.filter(pl.col("agent_id") == "A001").sample(mine, seed=1)
+    rest = frame.sample(others, seed=2)
+    added = pl.concat(
+        [a001.with_columns(talk_s=pl.lit(4.0)), rest.with_columns(talk_s=talk_s)]
+    ).with_columns(customer_id=pl.lit("X0"), started_at=pl.col("started_at") + 1)
+    return numbered(pl.concat([frame, added]))
+
+
+def test_one_number_behind_very_many_short_calls_everywhere_is_taken_out():
+    frame = with_id(centre(6), 260, 320, talk_s=pl.lit(4.0))
+    accounts, verdicts = examined(frame)
+    assert not accounts
+    assert any("silent callers: 1 number with 5" in said for said in verdicts.found)
+
+
+def test_an_id_whose_calls_only_one_agent_ends_at_once_clears_nobody():
+    frame = with_id(centre(6), 460, 80, talk_s=pl.lit(200.0))
+    accounts, verdicts = examined(frame)
     assert any("1 customer id stands for more" in said for said in verdicts.found)
-    for account in accounts.values():
-        (one,) = [e for e in account.explanations if e.text.startswith("One number")]
-        assert one.status == "open"
-        assert "look at it first" in one.detail
-    assert ("agent", "A001") in accounts
+    (one,) = [
+        e
+        for e in accounts["agent", "A001"].explanations
+        if e.text.startswith("One number")
+    ]
+    assert one.status == "open"
+    assert "look at it first" in one.detail
 
 
 def test_a_caller_shaken_off_elsewhere_does_not_count_against_the_next_agent():
