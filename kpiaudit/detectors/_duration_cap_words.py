@@ -94,7 +94,7 @@ def floor(near: Near, pile: Pile) -> Account:
     row, cap, value = near.row, near.cap, near.row.value
     excess, low, high = value("effect"), value("low"), value("high")
     again = called_again(near)
-    calls, mean, past = _lengths(row, cap)
+    calls, mean, past, _ = _lengths(row, cap)
     who = "The whole floor" if row.kind == "floor" else f"Queue {row.id}"
     few, several = _carried_by(near)
     carried = f"{few} of {several} agents account for 80% of them"
@@ -242,17 +242,18 @@ def _cap_grade(row: Row, again: Corroboration | None) -> Grade:
     return "moderate" if row.outcome.facts.get("asymmetric") else "strong"
 
 
-def _lengths(row: Row, cap: Cap) -> tuple[int, float, float]:
-    """Return calls, their mean length, and that of those past the cap, in seconds."""
+def _lengths(row: Row, cap: Cap) -> tuple[int, float, float, float]:
+    """Return calls, their mean length, and mean and sd of those past the cap, in s."""
     rows = row.found["seconds"]
     if row.kind == "queue":
         rows = rows.where(rows.same("queue", row.id))
     calls = rows.ints("odd") + rows.ints("even")
     length = rows.ints("second") + 0.5
-    past = rows.ints("second") >= cap.cap_s
+    past = calls * (rows.ints("second") >= cap.cap_s)
     mean = float((calls * length).sum() / max(calls.sum(), 1))
-    beyond = float((calls * length * past).sum() / max((calls * past).sum(), 1))
-    return int(calls.sum()), mean, max(beyond, float(cap.cap_s))
+    beyond = float((past * length).sum() / max(past.sum(), 1))
+    sd = float(np.sqrt((past * (length - beyond) ** 2).sum() / max(past.sum(), 1)))
+    return int(calls.sum()), mean, max(beyond, float(cap.cap_s)), sd
 
 
 def _restated_agent(near: Near) -> Restated:
@@ -274,6 +275,9 @@ def _restated(
 ) -> Restated:
     """Restate the mean length had the excess calls run on.
 
+    The upper end allows for how many calls there are in excess, and for how much the
+    lengths of so few of them scatter about the mean of those past the cap.
+
     Args:
         near: The row and its cutoff.
         gains: Seconds each would have gained at least, and as calls past the cap do.
@@ -284,13 +288,16 @@ def _restated(
         max(near.row.value(name), 0.0) / max(calls, 1)
         for name in ("effect", "low", "high")
     )
+    drawn = max(near.row.value("effect"), 0.0)
+    noise = 1.96 * _lengths(near.row, near.cap)[3] * np.sqrt(drawn) / max(calls, 1)
+    upper = point * gains[1] + float(np.hypot((high - point) * gains[1], noise))
     what = "talk and hold" if near.row.found["measure"] == "talk+hold" else "talk"
     return Restated(
         kpi=f"mean {what} time",
         reported=mean,
         restated=mean + point * gains[1],
         low=mean + low * gains[0],
-        high=mean + high * gains[1],
+        high=mean + upper,
         unit="s",
         assumption=(
             "The value supposes that the excess calls would have lasted as long as "

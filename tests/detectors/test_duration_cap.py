@@ -178,6 +178,27 @@ def test_the_account_of_an_agent_says_how_the_calls_left(gamed):
     assert not any(e.holds for e in account.explanations)
 
 
+def test_the_restated_mean_allows_for_how_lengths_past_the_cap_scatter(gamed):
+    """So few calls in excess are a draw: their mean length isn't that of all others."""
+    calls = gamed.tables["calls"]
+    data = dataset(calls)
+    length = calls["talk_s"] + calls["hold_s"].fill_null(0)
+    sd = length.filter(length >= 420).std()
+    for account in accounts(CAP, data, *audit(data)):
+        counted = account.restated.high - account.restated.restated
+        noise = 1.96 * sd * account.effect.value**0.5 / _answered_by(calls, account)
+        assert counted > noise * 0.99
+        more = account.effect.high / account.effect.value - 1.0
+        gain = account.restated.restated - account.restated.reported
+        assert counted == pytest.approx(np.hypot(noise, more * gain), rel=0.05)
+
+
+def _answered_by(calls, account):
+    """Count the calls that the account's subject answered."""
+    name = account.headline.split(":")[0].removeprefix("Agent ")
+    return calls.filter(calls["agent_id"] == name, calls["talk_s"].is_not_null()).height
+
+
 def test_the_account_of_a_floor_names_the_target_first(everybody):
     data = dataset(everybody.tables["calls"])
     words = accounts(CAP, data, *audit(data))
