@@ -55,20 +55,22 @@ _EXPLANATIONS = """\
 # Innocent explanations
 
 What else a pattern could be, what each detector asks about it, and what happens then.
-Every finding lists all of its detector's explanations:
+A finding lists all of its detector's explanations, each with one of these statuses:
 
-- **withdrawn**: the explanation holds on columns of origin `system`, `customer` or
-  `third_party`, and there is no finding; the rule's status says so. Where it holds on a
-  column that the subject writes or steers, the finding stays and loses one grade.
 - **ruled_out**: the data speak against it, on columns of origin `system`, `customer` or
   `third_party`.
 - **open**: nothing speaks against it, or only columns that the subject writes or
   steers; the finding names them.
 - **uncheckable**: the columns below are not there; the finding names them.
 
+If one holds on columns of origin `system`, `customer` or `third_party`, the finding is
+**withdrawn**: it is not in the report, and the rule's status says so. If one holds on a
+column that the subject writes or steers, the finding stays and loses one grade; that
+explanation is `open` and its `holds` is true.
+
 The origin in brackets is the usual one ([tables.md](tables.md)); a mapping may say
 otherwise, and what an agent writes or steers neither rules anything out nor withdraws
-a finding.
+a finding. Nor does a column of origin `unknown`.
 """
 
 _TABLES = """\
@@ -106,7 +108,8 @@ def _explanations(kinds: dict[str, type[Detector]]) -> str:
                 needed(one),
             )
             text = one.text[0].upper() + one.text[1:]
-            lines.append(f"| {text} | {one.asks} | {words or 'none'} | {one.then} |")
+            words = words or "only those of the detector"
+            lines.append(f"| {text} | {one.asks} | {words} | {one.then} |")
     return _EXPLANATIONS + "\n".join(lines) + "\n"
 
 

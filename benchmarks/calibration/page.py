@@ -365,7 +365,7 @@ def _short_of(rows: Rows) -> str:
         elif found < 0.9 * best:
             who = f"{gamers} of {agents}, {percent(strength)}"
             body.append([f"`{name}`", who, percent(found / best), _floor_in(own)])
-    head = ["Detector", "Who, strength", "Power of the oracle's", "Floor reported in"]
+    head = ["Detector", "Who, strength", "Found, of the oracle's", "Floor reported in"]
     return (
         f"The oracle finds half or more in {able} kinds of centre. In {whole} of them "
         "everybody does it and the floor is reported in nine of ten centres or more. "
