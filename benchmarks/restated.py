@@ -60,7 +60,7 @@ class World:
             who: Agents whose pattern is taken out.
         """
         ways: dict[str, Callable[[Sequence[str]], float | None]] = {
-            "calls handled": self._calls,
+            "calls_handled": self._calls,
             "service_level": self._in_time,
             "first_contact_resolution": self._quiet,
             "response_rate": self._answers,
@@ -151,7 +151,7 @@ def held(report: Any, made: Simulated, pattern: str, centre: Centre) -> list[Any
     for rule in report.rules if who else ():
         for item in rule.restated:
             true = world.gain(item.kpi, who)
-            weight = 1.0 if item.kpi == "calls handled" else world.share(who)
+            weight = 1.0 if item.kpi == "calls_handled" else world.share(who)
             out += _one(item, "floor", None if true is None else true * weight)
     return out
 
@@ -166,11 +166,23 @@ def _one(item: Restated, kind: str, true: float | None) -> list[Any]:
     return [{"kpi": item.kpi, "for": kind, **own}]
 
 
+_RENAMED = {
+    "mean talk and hold time": "average_handle_time",
+    "csat (mean score)": "csat",
+}
+"""What KPIs were called in earlier results."""
+
+
 def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
     """Return the lines of a table: how often the truth lay inside the interval."""
     lines = [HEAD, "| --- | --- | --- | --- | --- |"]
     for name in patterns:
-        told = [x for r in rows if r["name"] == name for x in r["restated"]]
+        told = [
+            {**x, "kpi": _RENAMED.get(x["kpi"], x["kpi"].replace(" ", "_"))}
+            for r in rows
+            if r["name"] == name
+            for x in r["restated"]
+        ]
         kinds = dict.fromkeys((x["for"], x["kpi"]) for x in told)
         for kind, kpi in sorted(kinds, key=lambda key: key[0]):
             own = [x for x in told if (x["for"], x["kpi"]) == (kind, kpi)]

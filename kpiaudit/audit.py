@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import kpiaudit
-from kpiaudit.errors import RuleError, TableError
+from kpiaudit.errors import TableError
 from kpiaudit.evidence import (
     assemble,
     corroborate,
@@ -305,22 +305,42 @@ def _status(run: Run) -> RuleStatus:
 def records(run: Run, finding: Finding) -> dict[str, pl.DataFrame]:
     """Collect the rows behind a finding, by time and id: `flagged` and `control`.
 
-    Raises:
-        RuleError: The finding is about a team: its agents' findings have the records.
+    Those of a team are the rows behind its agents' findings.
     """
+    about = [finding]
     if finding.subject.kind == "team":
-        raise RuleError(
-            f"{finding.id} is about a team. Ask for the records of its agents: "
-            f"{_and([f.id for f in run.findings if f.part_of == finding.id])}."
-        )
-    frames = run.rule.detector.records(
-        run.data, (finding.subject.kind, finding.subject.id), run.found
-    )
-    key = schema.key(run.rule.detector.table)
-    return {
-        label: rows.drop(ROW, strict=False).sort(
-            [c for c in ("at_ms", key, "agent_id") if c in rows.columns],
+        about = [
+            f
+            for f in run.findings
+            if f.part_of == finding.id and f.subject.kind == "agent"
+        ]
+    frames = {
+        f"{number}:{label}": frame
+        for number, each in enumerate(about)
+        for label, frame in run.rule.detector.records(
+            run.data, (each.subject.kind, each.subject.id), run.found
+        ).items()
+    }
+    parts: dict[str, list[pl.DataFrame]] = {}
+    for name, rows in collect(frames).items():
+        parts.setdefault(name.partition(":")[2], []).append(rows)
+    return {label: _in_order(run, rows) for label, rows in parts.items()}
+
+
+def _in_order(run: Run, parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Join rows of one table, with its columns and its rows in the usual order."""
+    table = run.rule.detector.table
+    first = parts[0]
+    for other in parts[1:]:
+        first = first.vstack(other.select(first.columns))
+    rows = first
+    usual = [name for name in schema.names(table) if name in rows.columns]
+    rest = [name for name in rows.columns if name not in usual]
+    return (
+        rows.select(*usual, *rest)
+        .drop(ROW, strict=False)
+        .sort(
+            [c for c in ("at_ms", schema.key(table), "agent_id") if c in rows.columns],
             maintain_order=True,
         )
-        for label, rows in collect(frames).items()
-    }
+    )

@@ -83,7 +83,7 @@ def test_calls_handled_are_restated_and_repeats_are_weighed_against_short_calls(
 ) -> None:
     first = report.findings[0]
     assert first.restated is not None
-    assert first.restated.kpi == "calls handled"
+    assert first.restated.kpi == "calls_handled"
     assert first.restated.restated < first.restated.reported  # type: ignore[operator]
     again = [c for c in first.corroboration if c.source.startswith("repeat contact")]
     assert [c.source.rpartition("within ")[2] for c in again] == [

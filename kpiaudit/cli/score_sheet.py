@@ -29,8 +29,8 @@ def command(sheet: str, key: str | None) -> None:
     blind, answers = _read(sheet), _read(key or f"{sheet}.key.csv")
     score = score_sheet(blind, answers, where=sheet)
     lines = [
-        f"flagged records: pattern heard in {score.flagged_heard} of {score.flagged}",
-        f"control records: pattern heard in {score.control_heard} of {score.control}",
+        _share("flagged", score.flagged_heard, score.flagged),
+        _share("control", score.control_heard, score.control),
         f"without an answer: {score.unheard}",
     ]
     if score.p_value != score.p_value:
@@ -48,8 +48,20 @@ def command(sheet: str, key: str | None) -> None:
     write("\n".join(lines) + "\n", None)
 
 
+def _share(group: str, heard: int, listened: int) -> str:
+    share = f" ({heard / listened:.0%})" if listened else ""
+    return f"{group} records: pattern heard in {heard} of {listened}{share}"
+
+
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        raw = Path(path).read_bytes()
+        if raw[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+            return raw.decode("utf-16")
+        try:
+            return raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            # What Excel calls CSV is in the code page of Windows.
+            return raw.decode("cp1252")
     except (OSError, UnicodeDecodeError) as error:
         raise TableError(f"{path}: can't be read ({error}). Check the path.") from error

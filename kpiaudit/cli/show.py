@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kpiaudit.cli import options
-from kpiaudit.cli.writing import say, write
+from kpiaudit.cli.writing import check_place, say, write
 from kpiaudit.errors import RuleError
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 @click.option(
     "-o",
     "--output",
-    default="check-sheet.csv",
-    show_default=True,
     metavar="FILE",
-    type=click.Path(),
-    help="Where the check sheet goes; its key goes beside it, as FILE.key.csv.",
+    type=click.Path(dir_okay=False),
+    help="Write there instead of to standard output, whole or not at all. A check "
+    "sheet always goes to a file (check-sheet.csv), its key beside it, as "
+    "FILE.key.csv.",
 )
 def command(
     finding_id: str,
@@ -58,7 +58,7 @@ def command(
     limit: int,
     form: str,
     check_sheet: int | None,
-    output: str,
+    output: str | None,
 ) -> None:
     """Print the records behind a finding.
 
@@ -68,18 +68,26 @@ def command(
     from kpiaudit import audit
     from kpiaudit.evidence import sheets
 
+    if check_sheet is not None:
+        output = output or "check-sheet.csv"
+        if output == "-":
+            raise click.UsageError(
+                "A check sheet needs a file: its key goes beside it."
+            )
+    if output is not None:
+        check_place(output)
     outcome = audit.audit(source.load(), choice.read())
     run, finding = _look_up(outcome, finding_id)
     frames = audit.records(run, finding)
     flagged = sheets.readable(frames["flagged"])
-    if check_sheet is not None:
+    if check_sheet is not None and output is not None:
         _write_sheet(flagged, sheets.readable(frames["control"]), check_sheet,
                      finding_id=finding_id, output=output)  # fmt: skip
         return
     if form == "json":
-        write(sheets.whole(flagged, finding_id=finding_id, limit=limit), None)
+        write(sheets.whole(flagged, finding_id=finding_id, limit=limit), output)
     else:
-        write(sheets.render(flagged[:limit], form=form), None)
+        write(sheets.render(flagged[:limit], form=form), output)
     say(f"{min(limit, len(flagged))} of {len(flagged)} records")
 
 

@@ -291,9 +291,8 @@ def _restated(
     drawn = max(near.row.value("effect"), 0.0)
     noise = 1.96 * _lengths(near.row, near.cap)[3] * np.sqrt(drawn) / max(calls, 1)
     upper = point * gains[1] + float(np.hypot((high - point) * gains[1], noise))
-    what = "talk and hold" if near.row.found["measure"] == "talk+hold" else "talk"
     return Restated(
-        kpi=f"mean {what} time",
+        kpi="average_handle_time",
         reported=mean,
         restated=mean + point * gains[1],
         low=mean + low * gains[0],

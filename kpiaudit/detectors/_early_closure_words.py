@@ -271,7 +271,7 @@ def _restated(row: Row) -> Restated | None:
     most = max(share * near, _piled(row))
     least = max(row.value("low"), 0.0)
     return Restated(
-        kpi="resolved in time",
+        kpi="resolved_in_time",
         reported=met / due,
         restated=(met - back) / due,
         low=max(met - most, 0.0) / due,

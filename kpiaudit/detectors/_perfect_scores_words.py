@@ -180,18 +180,19 @@ def _restated(row: Row) -> Restated:
     mixed = bool(row.found.get("mixed_scales"))
     if mixed or np.isnan(below):
         reported, step, unit = row.value("observed") / max(answers, 1.0), 1.0, "share"
-        what = "top-box share"
-        assumption = "Top scores beyond the peers' share would have been lower scores."
+        assumption = (
+            "Top-box share. Top scores beyond the peers' share would have been lower "
+            "scores."
+        )
     else:
         reported, step, unit = (
             milli / max(answers, 1.0) / 1000.0,
             best - below,
             "points",
         )
-        what = "mean score"
         assumption = (
-            "Top scores beyond the peers' share would have been the peers' mean below "
-            f"the top, {below:.2f}."
+            "Mean score. Top scores beyond the peers' share would have been the peers' "
+            f"mean below the top, {below:.2f}."
         )
     low, mid, high = (
         reported - step * float(np.clip(x, 0.0, answers)) / max(answers, 1.0)
@@ -202,7 +203,7 @@ def _restated(row: Row) -> Restated:
     drawn = float(np.clip(row.value("effect"), 0.0, answers))
     noise = 1.96 * step * float(np.sqrt(drawn)) / max(answers, 1.0)
     return Restated(
-        kpi=f"csat ({what})",
+        kpi="csat",
         reported=reported,
         restated=mid,
         low=low - noise,

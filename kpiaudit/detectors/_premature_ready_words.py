@@ -349,7 +349,7 @@ def _restated(row: Row) -> Restated | None:
     effect = float(np.clip(row.value("effect"), 0.0, near))
     least = float(np.clip(row.value("low"), 0.0, effect))
     return Restated(
-        kpi="on time",
+        kpi="on_time",
         reported=met / orders,
         restated=(met - effect) / orders,
         low=max(met - most, 0.0) / orders,

@@ -64,7 +64,8 @@ def agent(row: Row, *, max_talk_s: float, next_talk_s: float) -> Account:
         ),
         explanations=explain.explanations(row),
         rests_on=(*_rests_on(row, followed=followed), *incentives.rests_on(row)),
-        peers="Agents with calls on the same queues, each queue for itself.",
+        peers="Agents with calls on the same queues, each queue for itself; a "
+        "customer's short calls soon after one another count once.",
         next_step=(
             f"Listen to twenty of the calls under {max_talk_s:g} seconds and to twenty "
             "of the agent's calls of 10 to 30 seconds, without knowing which is which; "
@@ -318,7 +319,7 @@ def _monitored(row: Row) -> Corroboration | None:
 def _restated(row: Row) -> Restated:
     calls = row.value("trials")
     return Restated(
-        kpi="calls handled",
+        kpi="calls_handled",
         reported=calls,
         restated=calls - max(row.value("effect"), 0.0),
         low=calls - max(row.value("high"), 0.0),

@@ -32,6 +32,7 @@ def add_findings(run: Run, roster: Roster) -> None:
     if run.reason is not None or run.selection is None:
         return
     level = min(run.selection.level, run.rule.max_q)
+    run.team = roster.team
     for tested, q in zip(run.verdicts.tested, run.q_value, strict=True):
         flagged = np.flatnonzero(~np.isnan(q) & (q <= level))
         kept: dict[int, tuple[Finding, Account]] = {}

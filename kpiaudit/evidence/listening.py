@@ -47,6 +47,8 @@ _SHOWN = {
 }
 """What finds a record again, or was fixed before the agent could act. Whatever came
 later (a length, a stamp, a score, a reopening) may tell which records were flagged."""
+_RECORD = ("call_id", "survey_id", "ticket_id", "order_id")
+"""What names a record; the key repeats it, so that another sheet's is noticed."""
 _KINDS = ("queue", "category", "channel")
 _TIMES = ("started_at", "opened_at", "placed_at")
 
@@ -99,7 +101,8 @@ def check_sheet(
 ) -> Sheet:
     """Mix flagged records with matched controls, in an order that tells nothing.
 
-    Controls are of the same subject; those of the same queue and hour are taken first.
+    Controls are of the same subject, and of the same agent where the subject is more
+    than one; those of the same queue and hour are taken first.
 
     Args:
         flagged: Readable rows behind the finding.
@@ -128,9 +131,13 @@ def check_sheet(
             for n, (row, _) in enumerate(lines, start=1)
         ),
     ]
+    record = [name for name in _RECORD if name in names][:1]
     key: list[list[Any]] = [
-        ["line", "group"],
-        *([n, group] for n, (_, group) in enumerate(lines, start=1)),
+        ["line", "group", *record],
+        *(
+            [n, group, *(cell(row.get(name)) for name in record)]
+            for n, (row, group) in enumerate(lines, start=1)
+        ),
     ]
     return Sheet(
         blind=_csv(blind), key=_csv(key), flagged=len(chosen), control=len(matched)
@@ -156,8 +163,10 @@ def _likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> int:
     kind = next((name for name in _KINDS if name in one), "queue")
     time = next((name for name in _TIMES if name in one), "started_at")
     hour = slice(11, 13)
+    same_agent = one.get("agent_id") == other.get("agent_id")
     same_kind = one.get(kind) == other.get(kind)
-    return 2 * same_kind + (str(one.get(time))[hour] == str(other.get(time))[hour])
+    same_hour = str(one.get(time))[hour] == str(other.get(time))[hour]
+    return 4 * same_agent + 2 * same_kind + same_hour
 
 
 def _csv(rows: list[list[Any]]) -> str:
@@ -178,10 +187,15 @@ def score_sheet(blind: str, key: str, *, where: str) -> Score:
         TableError: A column is missing, an answer is neither yes nor no, or the two
             files do not belong together.
     """
-    answers = _column(blind, "pattern_heard", where)
-    groups = _column(key, "group", f"the key of {where}")
+    sheet, told = _lines(blind, where), _lines(key, f"the key of {where}")
+    answers = _column(sheet, "pattern_heard", where)
+    groups = _column(told, "group", f"the key of {where}")
     if set(answers) != set(groups):
-        raise TableError(f"{where}: the sheet and the key have different lines.")
+        raise TableError(
+            f"{where}: the sheet and the key have different lines "
+            f"({_few(set(answers) ^ set(groups))})."
+        )
+    _same_records(sheet, told, where)
     heard = {"flagged": [0, 0], "control": [0, 0]}
     if not set(groups.values()) <= set(heard):
         raise TableError(f"the key of {where}: a group is neither flagged nor control.")
@@ -210,18 +224,71 @@ def score_sheet(blind: str, key: str, *, where: str) -> Score:
     )
 
 
-def _column(text: str, name: str, where: str) -> dict[str, str]:
+def _lines(text: str, where: str) -> dict[str, dict[str, str]]:
+    """Read a sheet as spreadsheets save it; rows that hold nothing are none."""
     text = text.lstrip("\ufeff")
     head = text.partition("\n")[0]
     # Spreadsheets save with what their country takes for a separator.
     mark = max(",;\t", key=head.count)
-    reader = csv.DictReader(io.StringIO(text), delimiter=mark)
-    if not {"line", name} <= set(reader.fieldnames or ()):
+    out: dict[str, dict[str, str]] = {}
+    for given in csv.DictReader(io.StringIO(text, newline=""), delimiter=mark):
+        row = {
+            name.strip().lower(): (value or "").strip()
+            for name, value in given.items()
+            if isinstance(name, str)
+        }
+        if not any(row.values()):
+            continue
+        if "line" not in row:
+            raise TableError(f"{where}: it needs the column 'line'.")
+        line = row["line"].removesuffix(".0")
+        if line in out:
+            raise TableError(
+                f"{where}: line {line or 'without a number'} stands there twice."
+            )
+        out[line] = row
+    return out
+
+
+def _column(
+    rows: Mapping[str, dict[str, str]], name: str, where: str
+) -> dict[str, str]:
+    if not rows or any(name not in row for row in rows.values()):
         raise TableError(f"{where}: it needs the columns 'line' and '{name}'.")
-    rows = [(row["line"] or "", row[name] or "") for row in reader]
-    if len(dict(rows)) < len(rows):
-        raise TableError(f"{where}: a line stands there twice.")
-    return dict(rows)
+    return {line: row[name] for line, row in rows.items()}
+
+
+def _few(lines: set[str]) -> str:
+    ordered = sorted(lines, key=lambda line: (len(line), line))
+    more = f" and {len(ordered) - 5} more" if len(ordered) > 5 else ""
+    return f"{', '.join(ordered[:5])}{more}"
+
+
+def _same_records(
+    sheet: Mapping[str, dict[str, str]], key: Mapping[str, dict[str, str]], where: str
+) -> None:
+    """Refuse the key of another sheet, whose lines have the same numbers."""
+    for name in _RECORD:
+        pairs = [
+            (sheet[line][name], row[name])
+            for line, row in key.items()
+            if name in row and name in sheet[line]
+        ]
+        if sum(not _same_id(*pair) for pair in pairs) > len(pairs) / 2:
+            raise TableError(
+                f"{where}: the key is another sheet's: their {name} differ."
+            )
+
+
+def _same_id(one: str, other: str) -> bool:
+    """Compare ids as a spreadsheet leaves them: without zeros, or as 8,5E+15."""
+    if one.lstrip("'0") == other.lstrip("'0"):
+        return True
+    try:
+        a, b = (float(text.replace(",", ".")) for text in (one, other))
+    except ValueError:
+        return False
+    return "e" in (one + other).lower() and abs(a - b) <= 0.01 * abs(b)
 
 
 def _fisher(a: int, n: int, b: int, m: int) -> float:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import narwhals as nw
 import numpy as np
 
 from kpiaudit.detectors.base import Summary
-from kpiaudit.findings import Restated
-from kpiaudit.frozen import frozen
+from kpiaudit.evidence.kpis import (
+    IN_TIME_S,
+    RESOLVED_DAYS,
+    SUMS,
+    Sums,
+    as_shown,
+    restated,
+)
 from kpiaudit.tables import neighbours
 from kpiaudit.tables.dataset import ROW
 from kpiaudit.tables.engine import collect, flag
@@ -21,25 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kpiaudit.evidence.runs import Run
-    from kpiaudit.findings import Finding
+    from kpiaudit.findings import Finding, Restated
     from kpiaudit.stats.outcome import BoolArray
     from kpiaudit.tables.dataset import Frame
 
-IN_TIME_S = 20.0
-"""The usual target of a service level: answered within so many seconds."""
-RESOLVED_DAYS = 7
-"""A contact counts as resolved if the customer is not heard of again for so long."""
-_Z = 1.959964
+_AS_ITS_AGENTS = "the whole team; its agents' records in excess as in their findings"
 _KEYS = ("call_id", "agent_id", "at_ms")
-_SUMS = ("calls", "handle_ms", "handle_sq", "offered", "in_time", "known", "quiet")
-
-
-@frozen
-class _Sums:
-    """Sums over some subject's calls, and over the flagged ones among them."""
-
-    whole: Mapping[str, float]
-    flagged: Mapping[str, float]
 
 
 def restate(runs: Sequence[Run]) -> None:
@@ -74,7 +67,7 @@ def _frames(run: Run) -> dict[str, Frame]:
     }
 
 
-_SUMMED = ("tenths", "square", "offered", "in_time", "known", "quiet")
+_SUMMED = ("handled", "tenths", "square", "offered", "in_time", "known", "quiet")
 
 
 def _told(sums: Frame) -> Frame:
@@ -145,6 +138,13 @@ def _base(run: Run, calls: Frame, *kept: str) -> Frame:
         frame = neighbours.with_neighbours(frame, how)
         there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
         known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
+    taken = nw.lit(1).cast(nw.Int64)
+    if data.has("calls.direction"):
+        way = nw.col("direction")
+        taken = flag(way.is_null() | (way != "outbound"))
+    if data.has("calls.outcome") and not data.answered:
+        outcome = nw.col("outcome")
+        taken = taken * flag(outcome.is_null() | (outcome == "answered"))
     tenths = (handle * 10).round().cast(nw.Int64)
     queue = nw.col("queue").fill_null("") if data.has("calls.queue") else nw.lit("")
     named = [name for name in kept or _KEYS if name != "agent_id"]
@@ -152,6 +152,7 @@ def _base(run: Run, calls: Frame, *kept: str) -> Frame:
         "agent_id",
         *named,
         queue=queue,
+        handled=taken,
         # Whole tenths of a second: a sum of floats depends on their order.
         tenths=tenths,
         square=tenths * tenths,
@@ -176,17 +177,42 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
             if finding.subject.kind not in {"agent", "queue", "floor"}:
                 continue
             sums = _sums(finding, whole, flagged)
-            more = _restated(wanted, sums, _excess([finding]))
+            more = restated(wanted, sums, _excess([finding]))
             run.findings[index] = replace(
-                finding, also_restated=(*finding.also_restated, *more)
+                finding,
+                restated=as_shown(finding.restated, sums),
+                also_restated=(*finding.also_restated, *more),
             )
+    for index, finding in enumerate(run.findings):
+        if finding.subject.kind == "team":
+            run.findings[index] = _team(run, finding, whole, flagged)
     people = [f for f in run.findings if f.subject.kind == "agent"]
     if not people:
         return
     run.restated = [*_own_kpi(run, people)]
     if whole is not None and flagged is not None:
         sums = _all(people, whole, flagged)
-        run.restated += _restated(wanted, sums, _excess(people))
+        run.restated = [i for own in run.restated if (i := as_shown(own, sums))]
+        run.restated += restated(wanted, sums, _excess(people))
+
+
+def _team(
+    run: Run, finding: Finding, whole: Summary | None, flagged: Summary | None
+) -> Finding:
+    """Restate a team: all its agents, those with a finding as these restate them."""
+    members = [
+        f for f in run.findings if f.part_of == finding.id and f.subject.kind == "agent"
+    ]
+    everybody = [a for a, team in run.team.items() if team == finding.subject.id]
+    own = next(iter(_own_kpi(run, members, everybody)), None)
+    more: list[Restated] = []
+    if whole is not None and flagged is not None:
+        there = np.isin(whole["agent_id"].astype(str), everybody)
+        sums = _all(members, whole.where(there), flagged)
+        own = as_shown(own, sums)
+        more = restated(run.rule.detector.restates, sums, _excess(members))
+    own = None if own is None else replace(own, assumption=_AS_ITS_AGENTS)
+    return replace(finding, restated=own, also_restated=tuple(more))
 
 
 def _excess(findings: Sequence[Finding]) -> tuple[float, float, float]:
@@ -202,7 +228,7 @@ def _excess(findings: Sequence[Finding]) -> tuple[float, float, float]:
     return float(np.sum(value)), float(np.sum(low)), float(np.sum(high))
 
 
-def _sums(finding: Finding, whole: Summary, flagged: Summary) -> _Sums:
+def _sums(finding: Finding, whole: Summary, flagged: Summary) -> Sums:
     kind, who = finding.subject.kind, finding.subject.id
 
     def mine(rows: Summary) -> Summary:
@@ -210,119 +236,32 @@ def _sums(finding: Finding, whole: Summary, flagged: Summary) -> _Sums:
             return rows
         return rows.having("agent_id" if kind == "agent" else "queue", who)
 
-    return _Sums(whole=_total(mine(whole)), flagged=_total(mine(flagged)))
+    return Sums(whole=_total(mine(whole)), flagged=_total(mine(flagged)))
 
 
-def _all(people: Sequence[Finding], whole: Summary, flagged: Summary) -> _Sums:
+def _all(people: Sequence[Finding], whole: Summary, flagged: Summary) -> Sums:
     """Sum everybody's calls, and the flagged ones of those with a finding."""
     named = np.isin(flagged["agent_id"].astype(str), [f.subject.id for f in people])
-    return _Sums(whole=_total(whole), flagged=_total(flagged.where(named)))
+    return Sums(whole=_total(whole), flagged=_total(flagged.where(named)))
 
 
 def _total(rows: Summary) -> dict[str, float]:
-    return {name: float(rows.floats(name).sum()) for name in _SUMS}
+    return {name: float(rows.floats(name).sum()) for name in SUMS}
 
 
-def _restated(
-    wanted: Sequence[str], sums: _Sums, excess: tuple[float, float, float]
+def _own_kpi(
+    run: Run, people: Sequence[Finding], among: Sequence[str] | None = None
 ) -> list[Restated]:
-    """Take the excess among the flagged calls out of what each KPI counts."""
-    ways = {
-        "handle_time": _handle_time,
-        "service_level": _service_level,
-        "first_contact_resolution": _resolution,
-    }
-    most = sums.flagged["calls"]
-    if not most:
-        return []
-    value, low, high = (min(max(x, 0.0), most) for x in excess)
-    out = [ways[name](sums, (value, low, high)) for name in wanted]
-    return [item for item in out if item is not None]
-
-
-def _handle_time(sums: _Sums, excess: Any) -> Restated | None:
-    """Without the calls in excess, or with each of them lasting as long as the rest."""
-    n, total = sums.whole["calls"], sums.whole["handle_ms"]
-    each = sums.flagged["handle_ms"] / sums.flagged["calls"]
-    if n - excess[2] < 20:
-        return None
-    means = [(total - x * each) / (n - x) / 10.0 for x in excess]
-    variance = max(sums.whole["handle_sq"] / n - (total / n) ** 2, 0.0) / 100.0
-    # What these callers would have talked about is drawn from the rest.
-    noise = _Z * float(np.sqrt(variance * excess[0])) / n
-    return Restated(
-        kpi="average_handle_time",
-        reported=total / n / 10.0,
-        restated=means[0],
-        low=means[0] - float(np.hypot(means[0] - means[1], noise)),
-        high=means[0] + float(np.hypot(means[2] - means[0], noise)),
-        unit="s",
-        assumption="the calls in excess would have lasted as long as the other ones",
-    )
-
-
-def _service_level(sums: _Sums, excess: Any) -> Restated | None:
-    offered, in_time = sums.whole["offered"], sums.whole["in_time"]
-    part = sums.flagged["in_time"] / sums.flagged["calls"]
-    if offered < 20 or not part:
-        return None
-    value, high, low = ((in_time - x * part) / offered for x in excess)
-    return Restated(
-        kpi="service_level",
-        reported=in_time / offered,
-        restated=value,
-        low=max(low, 0.0),
-        high=high,
-        unit="share",
-        assumption=f"calls that reached an agent, answered within {IN_TIME_S:.0f} s; a "
-        "call that was ended at once was not answered",
-    )
-
-
-def _resolution(sums: _Sums, excess: Any) -> Restated | None:
-    known, quiet = sums.whole["known"], sums.whole["quiet"]
-    calls, seen = sums.flagged["calls"], sums.flagged["known"]
-    if known < 50 or seen < 5:
-        return None
-    odd = sums.flagged["quiet"] / seen
-    usual = (quiet - sums.flagged["quiet"]) / max(known - seen, 1.0)
-
-    def gamed(x: float) -> tuple[float, float]:
-        """Quiet ones among x calls: as the other flagged ones, or what these leave."""
-        alike = x * seen / calls * odd
-        left = sums.flagged["quiet"] - (calls - x) * seen / calls * usual
-        return min(max(left, 0.0), alike), alike
-
-    # Of the flagged calls only some are gamed: which ones is a draw without return.
-    noise = _Z * np.sqrt(
-        max(excess[0] * seen / calls * (1 - min(excess[0] / calls, 1)), 0.0)
-        * odd
-        * (1 - odd)
-    )
-    least, most = gamed(excess[1])[0], gamed(excess[2])[1]
-    lost = gamed(excess[0])[0]
-    value = (quiet - lost) / known
-    return Restated(
-        kpi="first_contact_resolution",
-        reported=quiet / known,
-        restated=max(value, 0.0),
-        low=max(value - float(np.hypot(most - lost, noise)) / known, 0.0),
-        high=value + float(np.hypot(lost - least, noise)) / known,
-        unit="share",
-        assumption=f"not followed by a contact within {RESOLVED_DAYS} days; the "
-        "calls in excess resolved nothing",
-    )
-
-
-def _own_kpi(run: Run, people: Sequence[Finding]) -> list[Restated]:
-    """Restate the rule's own KPI for everybody together.
+    """Restate the rule's own KPI for everybody together, or for some agents.
 
     Each agent counts with what the KPI counts; those with a finding are restated.
     """
     where = run.rule.detector.floor_kpi
-    if where is None or where[0] not in run.summaries:
+    if not people or where is None or where[0] not in run.summaries:
         return []
     rows = run.summaries[where[0]]
+    if among is not None:
+        rows = rows.where(np.isin(rows["agent_id"].astype(str), list(among)))
     if "pair" in rows:
         rows = rows.where(_same_pair(rows, where, people[0]))
     top = rows.floats(where[1])

@@ -49,6 +49,7 @@ class Run:
         placebo: The same rule where nothing was to be found.
         unplaced: Sentences on placebos that were asked for and can't be run.
         unreliable: Why it is not to be relied on here; empty if nothing says so.
+        team: Each agent's team, as far as known.
         findings: Its findings, not yet ranked.
         withdrawn: Sentences on patterns that an innocent explanation accounts for.
         heard: What other sources were asked about its records; None before that.
@@ -71,6 +72,7 @@ class Run:
     placebo: dict[str, PlaceboRuns] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
     unreliable: str = ""
+    team: Mapping[str, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     withdrawn: list[str] = field(default_factory=list)
     heard: Heard | None = None

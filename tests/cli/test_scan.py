@@ -231,11 +231,20 @@ def test_show_prints_the_records_and_a_blind_sheet(
     assert len(rows) == min(shown["total"], 20)
     assert {row["agent_id"] for row in rows} == {finding["subject"]["id"]}
     assert all(row["talk_s"] < 10 for row in rows)
+    assert list(rows[0])[:2] == ["call_id", "agent_id"]
+    kept = run("show", finding["id"], str(exports), "--format", "json", "-o", "r.json")
+    assert kept.stdout == ""
+    assert json.loads((tmp_path / "r.json").read_text()) == shown
     run("show", finding["id"], str(exports), "--check-sheet", "10")
     assert (tmp_path / "check-sheet.csv").exists()
     scored = run("score-sheet", "check-sheet.csv")
     assert scored.returncode == 0
     assert "without an answer: 20" in scored.stdout
+    sheet = (tmp_path / "check-sheet.csv").read_text()
+    heard = sheet.replace(",,\n", ",yes,g\u00e9n\u00e9ral\n")
+    (tmp_path / "check-sheet.csv").write_text(heard, encoding="cp1252")
+    scored = run("score-sheet", "check-sheet.csv")
+    assert "flagged records: pattern heard in 10 of 10 (100%)" in scored.stdout
     assert run("show", "short-calls-000000000000", str(exports)).returncode == 2
 
 

@@ -120,3 +120,37 @@ def test_a_key_with_other_groups_or_lines_twice_is_refused() -> None:
         score_sheet(blind, "line,group\n1,both\n", where="s")
     with pytest.raises(TableError, match="twice"):
         score_sheet(blind + "1,no\n", "line,group\n1,flagged\n", where="s")
+
+
+def test_the_key_of_another_finding_s_sheet_is_refused() -> None:
+    one = check_sheet(_rows("f", 30), _rows("c", 200), size=10, seed="x")
+    other = check_sheet(_rows("g", 30), _rows("d", 200), size=10, seed="x")
+    with pytest.raises(TableError, match="another sheet's: their call_id differ"):
+        score_sheet(one.blind, other.key, where="s")
+    assert score_sheet(one.blind, one.key, where="s").unheard == 20
+
+
+def test_ids_that_a_spreadsheet_has_rewritten_are_still_the_same() -> None:
+    key = "line,group,call_id\n1,flagged,0012\n2,control,8500000123456789\n"
+    blind = "line;call_id;pattern_heard\n1;12;yes\n2;8,5E+15;no\n"
+    assert score_sheet(blind, key, where="s").flagged_heard == 1
+
+
+def test_rows_that_hold_nothing_and_lines_as_numbers_are_read() -> None:
+    key = "line,group\n1,flagged\n2,control\n"
+    blind = " Line ;Pattern_Heard\r\n1.0;Yes\r\n2.0;no\r\n;\r\n;\r\n"
+    score = score_sheet(blind, key, where="s")
+    assert (score.flagged_heard, score.control, score.unheard) == (1, 1, 0)
+
+
+def test_controls_of_several_agents_are_of_the_same_agent() -> None:
+    def of(agent: str, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        return [{**row, "agent_id": agent} for row in rows]
+
+    flagged = of("A", _rows("f", 5)) + of("B", _rows("g", 5))
+    control = (
+        of("A", _rows("c", 50)) + of("B", _rows("d", 50)) + of("C", _rows("e", 99))
+    )
+    sheet = check_sheet(flagged, control, size=10, seed="x")
+    agents = [row["agent_id"] for row in _table(sheet.blind)]
+    assert sorted(agents) == ["A"] * 10 + ["B"] * 10

@@ -1,10 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy.stats import hypergeom
 
 import kpiaudit
+from kpiaudit.audit import audit, records
 from kpiaudit.evidence import teams
+from kpiaudit.rulebook import read_rules
+from kpiaudit.tables.load import load
 from kpiaudit.tables.simulate import Centre, Plant, simulate
 
 
@@ -62,3 +67,37 @@ def test_a_queue_is_part_of_the_floor_that_holds_its_records(tmp_path: Path) -> 
     assert queues
     assert {f.part_of for f in queues} == {floor.id}
     assert floor.part_of is None
+
+
+def test_a_team_is_restated_and_its_agents_records_are_shown(tmp_path: Path) -> None:
+    quiet = Centre(seed=5, agents=24, days=21, teams=3, tables=("calls", "agents"))
+    team = simulate(quiet).tables["agents"].group_by("team_id").agg("agent_id")
+    name, members = min(team.rows())
+    plant = Plant(
+        pattern="short-calls", agents=tuple(sorted(members)[:4]), strength=0.3
+    )
+    made = simulate(replace(quiet, plants=(plant,)))
+    calls = made.tables["calls"]
+    calls.write_parquet(tmp_path / "calls.parquet")
+    rules = read_rules((), select=["short-calls"], ignore=())
+    audited = audit(load([tmp_path]), rules)
+    (run,) = audited.runs
+    (found,) = [f for f in audited.report.findings if f.subject.kind == "team"]
+    assert found.subject.id == name
+    assert found.restated is not None
+    handled = calls.filter(
+        calls["agent_id"].is_in(members) & calls["talk_s"].is_not_null()
+    )
+    assert found.restated.reported == len(handled)
+    gone = len(handled) - (found.restated.restated or 0)
+    assert gone == pytest.approx(found.effect.value)
+    kpis = [item.kpi for item in found.also_restated]
+    assert kpis == ["average_handle_time", "service_level", "first_contact_resolution"]
+    assert found.also_restated[1].reported == pytest.approx(
+        (handled["wait_s"] <= 20).mean()
+    )
+    shown = records(run, found)
+    agents = {f.subject.id for f in run.findings if f.part_of == found.id}
+    assert set(shown["flagged"]["agent_id"]) == agents
+    assert set(shown["control"]["agent_id"]) == agents
+    assert shown["flagged"].columns == shown["control"].columns
