@@ -87,12 +87,13 @@ def _thanks(row: Row) -> Explanation:
             detail="no column tickets.reopened_at, and no work in ticket_events by "
             "ticket_events.actor_id",
         )
+    log = "as ticket_events hold hardly any work," if known else "without ticket_events"
     return Explanation(
         text=THANKS,
         status="open",
         detail="tickets resolved again within minutes are left out, on the columns "
-        "tickets.resolved_at and tickets.closed_at; without ticket_events the work "
-        "itself can't be seen",
+        f"tickets.resolved_at and tickets.closed_at; {log} "
+        "it can't be seen whether anybody worked on it",
     )
 
 

@@ -147,13 +147,23 @@ class Cells:
 
 @frozen
 class Answer:
-    """What one source says about one finding."""
+    """What one source says about one finding.
+
+    Args:
+        events: Flagged records that were followed by it.
+        records: Flagged records that it can answer about.
+        honest: The best innocent alternative: that with the largest share.
+        contrast: The flagged records against that one.
+        own: That alternative is the subject's own other records.
+        below_all: The flagged records have clearly less than every alternative.
+    """
 
     events: float
     records: float
     honest: Innocent
     contrast: Contrast
     own: bool
+    below_all: bool
 
 
 def answered(
@@ -183,12 +193,18 @@ def answered(
     if not candidates or happened < FEWEST_EVENTS:
         return None
     is_own, honest = max(candidates, key=lambda pair: pair[1].rate)
+    least = min((innocent for _, innocent in candidates), key=lambda one: one.rate)
+    highest, lowest = (
+        stats.contrast(float(events), float(records), one) for one in (honest, least)
+    )
     return Answer(
         events=float(events),
         records=float(records),
         honest=honest,
-        contrast=stats.contrast(float(events), float(records), honest),
+        contrast=highest,
         own=is_own,
+        # The largest of some shares is large by chance: it would speak against many.
+        below_all=highest.high < 0 and lowest.high < 0,
     )
 
 

@@ -68,19 +68,29 @@ def corroborate(runs: Iterable[Run], data: Dataset) -> None:
                 "What these could say about the flagged records, as the export lacks "
                 f"them: {'; '.join(run.heard.lacking)}."
             )
-        for source, cells in run.heard.answers():
-            _ask(run, source, cells, data)
+        mute = [
+            source.name
+            for source, cells in run.heard.answers()
+            if not _ask(run, source, cells, data)
+        ]
+        if mute:
+            run.unheard.append(
+                "Asked about the flagged records, but with too few of them, or of "
+                f"innocent ones, to tell: {', '.join(mute)}."
+            )
         _weigh(run)
 
 
-def _ask(run: Run, source: Source, cells: Cells, data: Dataset) -> None:
-    """Add one source's answer to each finding of a rule."""
+def _ask(run: Run, source: Source, cells: Cells, data: Dataset) -> bool:
+    """Add one source's answer to each finding of a rule; say whether it has any."""
+    spoke = False
     named = {f.subject.id for f in run.findings if f.subject.kind == "agent"}
     for index, finding in enumerate(run.findings):
         about = _about(finding, run.findings, cells)
         answer = answered(cells, about, named, run.rule.detector.alternative)
         if answer is None:
             continue
+        spoke = True
         item = _said(source, answer, run.rule.detector.alternative)
         origin = data.origin(source.written)
         rests = RestsOn(column=source.written, origin=origin, role="corroboration")
@@ -93,6 +103,7 @@ def _ask(run: Run, source: Source, cells: Cells, data: Dataset) -> None:
             if source.written in columns
             else (*finding.rests_on, rests),
         )
+    return spoke
 
 
 def _about(finding: Finding, findings: Sequence[Finding], cells: Cells) -> IntArray:
@@ -126,9 +137,12 @@ def _said(source: Source, answer: Answer, alternative: Alternative) -> Corrobora
     verdict = "silent"
     if found.low > 0:
         verdict = "supports"
-    elif found.high < 0:
+    elif answer.below_all:
         verdict = "contradicts"
-        detail += "; less than innocent records would show, which speaks against it"
+        detail += (
+            "; less than innocent records would show, which speaks against the finding "
+            "and ranks it after others of the same harm"
+        )
     else:
         detail += f"; it would look the same if {alternative.same_if}"
     counted = source.id in alternative.counted

@@ -98,7 +98,11 @@ def _notifications(report: Report) -> list[dict[str, Any]]:
 
 def _result(report: Report, finding: Finding, places: dict[str, int]) -> dict[str, Any]:
     facts = finding_dict(finding, report.notice)
-    kept = ("rank", "severity", "evidence_grade", "effect", "p_value", "q_value")
+    kept = (
+        *("rank", "severity", "evidence_grade", "effect", "p_value", "q_value"),
+        *("restated", "also_restated", "cost", "part_of"),
+        *("innocent_explanations", "corroboration"),
+    )
     return {
         "ruleId": finding.rule,
         **({"ruleIndex": places[finding.rule]} if finding.rule in places else {}),

@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 
 from kpiaudit.audit import audit
-from kpiaudit.detectors.base import Summary
+from kpiaudit.detectors.base import Alternative, Summary
 from kpiaudit.detectors.duration_cap import DurationCap
 from kpiaudit.detectors.short_calls import ShortCalls
+from kpiaudit.detectors.sources import SOURCES
 from kpiaudit.evidence import following
+from kpiaudit.evidence.answers import Cells, answered
 from kpiaudit.evidence.corroborate import _times, corroborate
 from kpiaudit.evidence.runs import Run
 from kpiaudit.findings import Effect, Finding, Severity, Subject
@@ -126,7 +128,37 @@ def test_fewer_contradict_and_the_reason_is_told():
     answer = said["complaint within 14 days"]
     assert answer.verdict == "contradicts"
     assert answer.e_value < 1
-    assert "speaks against it" in answer.detail
+    assert "speaks against the finding and ranks it after others" in answer.detail
+
+
+@pytest.mark.parametrize("peers", [2, 40])
+def test_fewer_than_one_of_two_innocent_alternatives_contradict_nothing(peers):
+    agents = 8
+    rows = Summary(
+        columns={
+            "agent_id": np.array([f"A{i}" for i in range(agents)] + ["A0"], object),
+            "queue": np.array([""] * (agents + 1), object),
+            "hour": np.zeros(agents + 1, np.int64),
+            "control": np.array([0] * agents + [1]),
+            "n_complaint_20160": np.array([60] + [100] * (agents - 1) + [100]),
+            "k_complaint_20160": np.array([0] + [peers] * (agents - 1) + [20]),
+        }
+    )
+    (source,) = [s for s in SOURCES if s.id == "complaint"]
+    cells = Cells.of(rows).about(source)
+    alternative = Alternative(text="peers' records", control=True)
+    answer = answered(cells, cells.flagged("A0"), {"A0"}, alternative)
+    assert answer is not None
+    assert answer.contrast.high < 0
+    assert answer.below_all == (peers == 40)
+
+
+def test_sources_that_hear_too_little_are_named():
+    given = tables(chance=0.0, mine=0.02)
+    run, said = heard(given)
+    assert "complaint within 14 days" not in said
+    (text,) = [t for t in run.unheard if t.startswith("Asked about the flagged")]
+    assert "complaint within 14 days" in text
 
 
 @pytest.mark.parametrize("writer", ["system", "third_party", "agent", "supervisor"])

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from kpiaudit.findings import Cost, Subject
 from kpiaudit.outputs import csv, html, junit, markdown, sarif
 
 if TYPE_CHECKING:
@@ -163,6 +164,22 @@ def test_sarif_has_what_the_standard_asks_for(report: Report) -> None:
         assert result["partialFingerprints"]["kpiauditFinding/v1"]
     assert [result["level"] for result in run["results"]] == ["error", "note"]
     assert run["properties"]["notice"] == report.notice
+
+
+def test_sarif_carries_what_a_reader_needs_and_no_cost_of_a_person(
+    report: Report,
+) -> None:
+    priced = Cost(value=900.0, low=600.0, high=1200.0, currency="EUR")
+    agent = Subject(kind="agent", id="A0007")
+    person = replace(report.findings[0], subject=agent, cost=priced)
+    team = replace(person, subject=Subject(kind="team", id="T03"))
+    log = json.loads(sarif.render(replace(report, findings=(person, team))))
+    one, other = (r["properties"] for r in log["runs"][0]["results"])
+    assert one["cost"] is None
+    assert other["cost"]["value"] == 900
+    assert one["restated"]["restated"] == 408
+    assert {e["status"] for e in one["innocent_explanations"]}
+    assert {c["verdict"] for c in one["corroboration"]}
 
 
 def test_sarif_points_to_the_file_of_the_finding(report: Report) -> None:
