@@ -60,6 +60,8 @@ EXPLANATIONS = (
     ),
 )
 
+_BACK = ("tickets.reopened_at", "ticket_events.new_value", "tickets.customer_id")
+"""What may tell that a ticket came back: it, or another one of the same customer."""
 _ONE_DAY = 0.5
 _SPREAD_OUT = 0.25
 
@@ -91,10 +93,15 @@ def _thanks(row: Row) -> Explanation:
     return Explanation(
         text=THANKS,
         status="open",
-        detail="tickets resolved again within minutes are left out, on the columns "
-        f"tickets.resolved_at and tickets.closed_at; {log} "
+        detail="tickets resolved again within minutes are left out, on "
+        f"{_there(row, 'tickets.resolved_at', 'tickets.closed_at')}; {log} "
         "it can't be seen whether anybody worked on it",
     )
+
+
+def _there(row: Row, *columns: str) -> str:
+    """Name those of some columns that the export has."""
+    return ", ".join(name for name in columns if row.data.has(name))
 
 
 def _automatic(row: Row) -> Explanation:
@@ -148,7 +155,7 @@ def _hard(row: Row) -> Explanation:
     return Explanation(
         text=HARD,
         status="ruled_out" if clear and grounded else "open",
-        detail=f"{detail} (tickets.due_at, tickets.reopened_at)",
+        detail=f"{detail} ({_there(row, 'tickets.due_at', *_BACK)})",
     )
 
 

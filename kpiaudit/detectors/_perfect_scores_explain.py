@@ -72,6 +72,10 @@ EXPLANATIONS = (
     ),
 )
 
+_GIFTS_NEED = (
+    *("outcomes.kind", "outcomes.customer_id", "outcomes.at"),
+    *("surveys.customer_id", "surveys.responded_at"),
+)
 _CLUSTERED = 2.0
 _TEN_TO_ONE = float(np.log(10.0))
 _LEAST = 5.0
@@ -240,7 +244,15 @@ def _shared(row: Row) -> Explanation:
 
 def _generous(row: Row, odds: float, *, holds: bool) -> Explanation:
     if "gift_p" not in row.outcome.extra:
-        return _uncheckable(GENEROUS, "outcomes.kind with outcomes.customer_id")
+        lacking = row.data.missing(_GIFTS_NEED)
+        if lacking:
+            return _uncheckable(GENEROUS, ", ".join(lacking))
+        return Explanation(
+            text=GENEROUS,
+            status="open",
+            detail="too few answers of known customers at known times to compare with "
+            "their credits (outcomes.kind)",
+        )
     gift, n = mine(row, "gift_other", "followed_other")
     top, all_top = row.value("gift_observed"), row.value("gift_trials")
     clear = odds < -_TEN_TO_ONE and row.data.independent("outcomes.kind")

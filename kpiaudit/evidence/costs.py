@@ -122,7 +122,7 @@ def _costed(finding: Finding, direct: str, costs: UnitCosts) -> Finding:
     if direct:
         unit = getattr(costs, direct)
         if unit is not None:
-            parts.append((_scaled(excess, unit), direct))
+            parts.append((_scaled(excess, unit), f"one more {direct} each"))
     elif costs.contact is not None:
         parts += _followed(finding, excess, _REPEATS, costs.contact)
     if costs.lost_customer is not None:

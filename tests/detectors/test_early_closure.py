@@ -1,5 +1,6 @@
 """Claims about the detector of tickets closed early and opened again."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -219,6 +220,13 @@ def test_closures_before_the_deadline_that_come_back_are_found(
     assert account.restated.restated < account.restated.reported
     status = {e.text[:4]: e.status for e in account.explanations}
     assert status["hard"] == "ruled_out"
+    named = {
+        column
+        for e in account.explanations
+        for column in re.findall(r"tickets\.\w+", e.detail)
+        if e.status != "uncheckable"
+    }
+    assert named <= {f"tickets.{c}" for c in gamed.columns}
     assert status["the "] == "uncheckable"  # who closed it stands in no column
     assert not any(e.holds for e in account.explanations)
 

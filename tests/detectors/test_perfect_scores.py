@@ -191,7 +191,21 @@ def test_surveys_alone_are_enough_and_say_what_is_missing():
     agent = min(truth["perfect-scores"]["agents"])
     account = DETECTOR.account(row_of(alone, agent))
     assert explained(account, "queue").status == "uncheckable"
-    assert explained(account, "Credits").status == "uncheckable"
+    credit = explained(account, "Credits")
+    assert credit.status == "uncheckable"
+    assert "outcomes.kind, outcomes.customer_id" in credit.detail
+    assert "surveys.responded_at" not in credit.detail
+
+
+def test_credits_without_times_of_answers_name_the_times_as_missing():
+    tables, truth = simulated((COACHED,))
+    tables = tables | {"surveys": tables["surveys"].drop("responded_at")}
+    agent = min(truth["perfect-scores"]["agents"])
+    credit = explained(DETECTOR.account(row_of(tables, agent)), "Credits")
+    assert (credit.status, credit.detail) == (
+        "uncheckable",
+        "no column surveys.responded_at",
+    )
 
 
 def test_answers_that_a_supervisor_took_down_are_weak_and_said():

@@ -53,6 +53,7 @@ def test_a_caller_hung_up_on_has_to_be_served_again():
     cost = costed("floor")
     assert (cost.value, cost.low, cost.high) == (200, 150, 250)
     assert cost.currency == "EUR"
+    assert cost.basis == "one more contact each"
 
 
 def test_a_ticket_that_came_back_costs_what_the_configuration_says():
