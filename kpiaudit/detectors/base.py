@@ -254,6 +254,8 @@ class Detector(ABC):
     restates: ClassVar[tuple[str, ...]] = ()
     """Further KPIs that its flagged calls move (see `evidence/restating.py`); the
     effect must then be a number of calls."""
+    later_only: ClassVar[bool] = False
+    """Findings are about what came since `since`, and so are their restated KPIs."""
     floor_kpi: ClassVar[tuple[str, str, str, float] | None] = None
     """Summary, numerator, denominator and unit of the KPI that `restated` is about, for
     everybody together; an empty denominator makes it a sum."""

@@ -157,6 +157,7 @@ class DurationCap(Detector):
         decides=True,
     )
     restates: ClassVar[tuple[str, ...]] = ("first_contact_resolution",)
+    later_only: ClassVar[bool] = True
     floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
         "totals",
         "ms",

@@ -138,6 +138,10 @@ def _base(run: Run, calls: Frame, *kept: str) -> Frame:
         frame = neighbours.with_neighbours(frame, how)
         there = ~nw.col("customer_id").is_null() & (nw.col("at_ms") <= last)
         known, quiet = flag(there), flag(there & nw.col("next_gap_ms").is_null())
+    detector = run.rule.detector
+    if detector.later_only and detector.since_day is not None and data.has("calls.day"):
+        day = nw.col("day")
+        frame = frame.filter(day.is_null() | (day >= detector.since_day))
     taken = nw.lit(1).cast(nw.Int64)
     if data.has("calls.direction"):
         way = nw.col("direction")

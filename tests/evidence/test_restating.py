@@ -118,7 +118,8 @@ def test_who_was_left_out_would_have_answered_like_others_with_trouble():
     assert "between 23% and 45%" in item.assumption
 
 
-def test_a_record_that_was_flagged_twice_counts_once():
+@pytest.mark.parametrize("since", [None, 1])
+def test_a_record_that_was_flagged_twice_counts_once_and_none_before_since(since):
     calls = pl.DataFrame(
         {
             "call_id": [f"C{i}" for i in range(40)],
@@ -126,6 +127,7 @@ def test_a_record_that_was_flagged_twice_counts_once():
             "customer_id": [f"X{i % 7}" for i in range(40)],
             "at_ms": np.arange(40) * 60_000,
             "talk_s": np.arange(40.0),
+            "day": np.repeat([1, 0], 20),
         }
     )
     data = ordered(
@@ -137,11 +139,13 @@ def test_a_record_that_was_flagged_twice_counts_once():
     )
     rows = data.table("calls").filter(nw.col("talk_s") < 10)
     twice = nw.concat([rows, rows], how="vertical")
-    detector = SimpleNamespace(records=lambda *_: {"flagged": twice})
+    detector = SimpleNamespace(
+        records=lambda *_: {"flagged": twice}, later_only=True, since_day=since
+    )
     run = SimpleNamespace(
         data=data, found={}, flagged=None, rule=SimpleNamespace(detector=detector)
     )
     told = collect(restating._frames(run), alike=False)
-    assert told["whole"]["calls"].to_list() == [20, 20]
+    assert told["whole"]["calls"].to_list() == ([10, 10] if since else [20, 20])
     assert told["flagged"]["calls"].to_list() == [5, 5]
     assert told["flagged"]["handle_ms"].to_list() == [200, 250]
