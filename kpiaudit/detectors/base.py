@@ -259,6 +259,8 @@ class Detector(ABC):
     floor_kpi: ClassVar[tuple[str, str, str, float] | None] = None
     """Summary, numerator, denominator and unit of the KPI that `restated` is about, for
     everybody together; an empty denominator makes it a sum."""
+    floor_rate: ClassVar[tuple[str, str, str, str] | None] = None
+    """A share that the effect adds to: KPI, summary, numerator, denominator."""
     unit_cost: ClassVar[str] = ""
     """What each record in excess costs (`contact`, `reopened_ticket`); empty where that
     depends on what followed it."""

@@ -129,6 +129,9 @@ class SurveySelection(Detector):
         same_if="these customers had left before the survey",
         selected_on=("contact", "complaint", "refund", "reopened", "survey"),
     )
+    floor_rate: ClassVar[tuple[str, str, str, str] | None] = (
+        *("response_rate", "cells", "answers", "invited"),
+    )
     floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
         "cells",
         "score_milli",

@@ -157,3 +157,37 @@ def as_shown(item: Restated | None, sums: Sums) -> Restated | None:
     parts = (item.restated, item.low, item.high)
     again, low, high = (None if x is None else x + by for x in parts)
     return replace(item, reported=shown, restated=again, low=low, high=high)
+
+
+def rate_of_all(
+    parts: Sequence[tuple[Restated, float, float, float]], top: float, size: float
+) -> Restated | None:
+    """Restate a share of everybody from those of some, to whose records some are added.
+
+    Args:
+        parts: A subject's share as restated, how many records that adds, and the
+            subject's numerator and denominator as they are.
+        top: Numerator of everybody.
+        size: Denominator of everybody.
+
+    Returns:
+        The share; half-widths are added, since all rest on one yardstick. None without
+        parts.
+    """
+    told = [part for part in parts if None not in (part[0].restated, part[0].low)]
+    if not told or not size:
+        return None
+    added = sum(more for _, more, _, _ in told)
+
+    def at(name: str) -> float:
+        gained = sum(getattr(i, name) * (own + more) - k for i, more, k, own in told)
+        return float(top + gained) / (size + added)
+
+    return replace(
+        told[0][0],
+        reported=top / size,
+        restated=at("restated"),
+        low=at("low"),
+        high=at("high"),
+        assumption="",
+    )

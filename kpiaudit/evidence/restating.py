@@ -15,6 +15,7 @@ from kpiaudit.evidence.kpis import (
     SUMS,
     Sums,
     as_shown,
+    rate_of_all,
     restated,
 )
 from kpiaudit.tables import neighbours
@@ -193,7 +194,7 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
     people = [f for f in run.findings if f.subject.kind == "agent"]
     if not people:
         return
-    run.restated = [*_own_kpi(run, people)]
+    run.restated = [*_own_kpi(run, people), *_rate(run, people)]
     if whole is not None and flagged is not None:
         sums = _all(people, whole, flagged)
         run.restated = [i for own in run.restated if (i := as_shown(own, sums))]
@@ -209,12 +210,12 @@ def _team(
     ]
     everybody = [a for a, team in run.team.items() if team == finding.subject.id]
     own = next(iter(_own_kpi(run, members, everybody)), None)
-    more: list[Restated] = []
+    more = _rate(run, members, everybody)
     if whole is not None and flagged is not None:
         there = np.isin(whole["agent_id"].astype(str), everybody)
         sums = _all(members, whole.where(there), flagged)
         own = as_shown(own, sums)
-        more = restated(run.rule.detector.restates, sums, _excess(members))
+        more += restated(run.rule.detector.restates, sums, _excess(members))
     own = None if own is None else replace(own, assumption=_AS_ITS_AGENTS)
     return replace(finding, restated=own, also_restated=tuple(more))
 
@@ -299,6 +300,32 @@ def _own_kpi(
             assumption="",
         )
     ]
+
+
+def _rate(
+    run: Run, people: Sequence[Finding], among: Sequence[str] | None = None
+) -> list[Restated]:
+    """Restate the rule's share for everybody together, or for some agents."""
+    where = run.rule.detector.floor_rate
+    if where is None or where[1] not in run.summaries:
+        return []
+    rows = run.summaries[where[1]]
+    if where[2] not in rows or where[3] not in rows:
+        return []
+    if among is not None:
+        rows = rows.where(np.isin(rows["agent_id"].astype(str), list(among)))
+    top, size = rows.floats(where[2]), rows.floats(where[3])
+    parts = []
+    for finding in people:
+        mine = rows.same("agent_id", finding.subject.id)
+        own = float(top[mine].sum()), float(size[mine].sum())
+        parts += [
+            (item, max(finding.effect.value or 0.0, 0.0), *own)
+            for item in finding.also_restated
+            if item.kpi == where[0]
+        ]
+    item = rate_of_all(parts, float(top.sum()), float(size.sum()))
+    return [] if item is None else [item]
 
 
 def _same_pair(

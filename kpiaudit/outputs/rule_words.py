@@ -10,7 +10,7 @@ from kpiaudit.outputs.words import amount, count, figure, restatement
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kpiaudit.findings import RuleStatus, Selection
+    from kpiaudit.findings import PlaceboRuns, RuleStatus, Selection
 
 
 def selection_line(item: Selection | None) -> str:
@@ -84,10 +84,23 @@ def known_share(rule: RuleStatus) -> str | None:
 def placebo_line(rule: RuleStatus) -> str:
     """Say how often the rule reported where nothing was to be found."""
     runs = [
-        f"{name.replace('_', ' ')} {item.flagged:,} of {item.runs:,}"
+        f"{name.replace('_', ' ')} {item.flagged:,} of {item.runs:,}{_luck(item)}"
         for name, item in (rule.placebo or {}).items()
     ]
     return f"flagged where nothing was to be found: {', '.join(runs)}" if runs else ""
+
+
+def _luck(item: PlaceboRuns) -> str:
+    """Say how often honest data give as much, at 5 % a run; empty if often."""
+    fewer = sum(
+        math.comb(item.runs, k) * 0.05**k * 0.95 ** (item.runs - k)
+        for k in range(item.flagged)
+    )
+    chance = 100.0 * max(1.0 - fewer, 0.0)
+    if chance >= 20.0:
+        return ""
+    often = f"{chance:.0f}%" if chance >= 1.0 else "less than 1%"
+    return f" (by luck in {often} of scans of honest data)"
 
 
 def _rule_figures(rule: RuleStatus) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pytest
 from kpiaudit.detectors._survey_selection_restate import response_rate
 from kpiaudit.detectors.base import Summary
 from kpiaudit.evidence import restating
+from kpiaudit.evidence.kpis import rate_of_all
 from kpiaudit.findings import Effect, Finding, Restated, Severity, Subject
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.engine import collect
@@ -55,6 +56,7 @@ def run():
     detector = SimpleNamespace(
         restates=("handle_time", "service_level", "first_contact_resolution"),
         floor_kpi=("counts", "calls", "", 1.0),
+        floor_rate=None,
     )
     counts = Summary(
         columns={
@@ -116,6 +118,23 @@ def test_who_was_left_out_would_have_answered_like_others_with_trouble():
     assert item.restated == pytest.approx(200 / 600)
     assert item.low < item.restated < item.high
     assert "between 23% and 45%" in item.assumption
+
+
+def test_the_floor_answers_as_its_agents_would_have():
+    def item(low: float, restated: float, high: float) -> Restated:
+        return Restated(kpi="response_rate", reported=0.3, restated=restated, low=low,
+                        high=high, unit="share")  # fmt: skip
+
+    # 150 of 500 answered, and 50 of 100 left out would have; 30 of 100, and 10 of 20.
+    parts = [
+        (item(0.30, 200 / 600, 0.36), 100.0, 150.0, 500.0),
+        (item(0.30, 40 / 120, 0.36), 20.0, 30.0, 100.0),
+    ]
+    floor = rate_of_all(parts, 900.0, 3000.0)
+    assert floor.reported == 0.3
+    assert floor.restated == pytest.approx((900 + 50 + 10) / (3000 + 120))
+    assert floor.low < floor.restated < floor.high
+    assert rate_of_all([], 900.0, 3000.0) is None
 
 
 @pytest.mark.parametrize("since", [None, 1])

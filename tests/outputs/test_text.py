@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 from kpiaudit.findings import (
     Compared,
     Gone,
     Histogram,
+    PlaceboRuns,
     Report,
     SmallestDetectable,
     Subject,
@@ -14,6 +16,7 @@ from kpiaudit.findings import (
 from kpiaudit.outputs import text
 from kpiaudit.outputs.chart import characters, svg
 from kpiaudit.outputs.overview import overview
+from kpiaudit.outputs.rule_words import placebo_line
 from kpiaudit.outputs.words import amount, restatement
 
 
@@ -211,3 +214,11 @@ def test_findings_are_listed_first_and_columns_that_do_not_fit_are_left_out(
     assert "restated 6:48" in wide[0]
     assert max(map(len, narrow)) <= 40
     assert overview(replace(report, findings=report.findings[:1]), 200) == ()
+
+
+def test_a_placebo_that_fires_beyond_luck_is_told_so() -> None:
+    runs = {"negative_control": (2, 1), "replicas": (40, 3), "cutoffs": (5, 4)}
+    placebo = {name: PlaceboRuns(runs=n, flagged=k) for name, (n, k) in runs.items()}
+    told = placebo_line(SimpleNamespace(placebo=placebo))
+    assert "negative control 1 of 2 (by luck in 10% of scans of honest data)" in told
+    assert "replicas 3 of 40, cutoffs 4 of 5 (by luck in less than 1% of" in told
