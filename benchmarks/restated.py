@@ -6,6 +6,7 @@ What is compared is the change: the restated value less the reported one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -29,7 +30,7 @@ COUNTED = {
 """Table whose records weigh an agent's mean in the floor's."""
 HEAD = (
     "| Planted pattern | KPI, restated for | Findings | True change inside the 95 % "
-    "interval | Median width, in sizes of the true change |"
+    "interval | Median change stated, by the true one | Median width, likewise |"
 )
 
 
@@ -175,7 +176,7 @@ _RENAMED = {
 
 def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
     """Return the lines of a table: how often the truth lay inside the interval."""
-    lines = [HEAD, "| --- | --- | --- | --- | --- |"]
+    lines = [HEAD, "| --- | --- | --- | --- | --- | --- |"]
     for name in patterns:
         told = [
             {**x, "kpi": _RENAMED.get(x["kpi"], x["kpi"].replace(" ", "_"))}
@@ -187,12 +188,18 @@ def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
         for kind, kpi in sorted(kinds, key=lambda key: key[0]):
             own = [x for x in told if (x["for"], x["kpi"]) == (kind, kpi)]
             inside = sum(x["low"] - 1e-9 <= x["true"] <= x["high"] + 1e-9 for x in own)
-            widths = sorted(
-                (x["high"] - x["low"]) / max(abs(x["true"]), 1e-12) for x in own
-            )
+            sizes = [max(abs(x["true"]), 1e-12) for x in own]
+            widths = [
+                (x["high"] - x["low"]) / size
+                for x, size in zip(own, sizes, strict=True)
+            ]
+            stated = [
+                x["point"] * (1.0 if x["true"] > 0 else -1.0) / size
+                for x, size in zip(own, sizes, strict=True)
+            ]
             lines.append(
                 f"| `{name}` | {kpi.replace('_', ' ')}, {kind} | {len(own)} | "
                 f"{inside} ({inside / len(own):.0%}) | "
-                f"{widths[len(widths) // 2]:.1f} |"
+                f"{median(stated):.2f} | {median(widths):.1f} |"
             )
     return lines
