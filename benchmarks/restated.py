@@ -175,7 +175,10 @@ _RENAMED = {
 
 
 def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
-    """Return the lines of a table: how often the truth lay inside the interval."""
+    """Return the lines of a table: how often the truth lay inside the interval.
+
+    Shares are rounded down, so that 100 % means all of them.
+    """
     lines = [HEAD, "| --- | --- | --- | --- | --- | --- |"]
     for name in patterns:
         told = [
@@ -199,7 +202,7 @@ def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
             ]
             lines.append(
                 f"| `{name}` | {kpi.replace('_', ' ')}, {kind} | {len(own)} | "
-                f"{inside} ({inside / len(own):.0%}) | "
+                f"{inside} ({100 * inside // len(own)}%) | "
                 f"{median(stated):.2f} | {median(widths):.1f} |"
             )
     return lines
