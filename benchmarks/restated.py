@@ -68,10 +68,12 @@ class World:
         }
         return ways.get(kpi, self._mean)(who)
 
-    def share(self, who: Sequence[str]) -> float:
-        """Return the agents' share of all counted records."""
+    def share(self, who: Sequence[str], kpi: str = "") -> float:
+        """Return the agents' share of all records that a KPI counts."""
         frame = self.made.tables[COUNTED[self.pattern]]
-        if "responded_at" in frame.columns:
+        if kpi == "response_rate":
+            frame = frame.filter(pl.col("sent_at").is_not_null())
+        elif "responded_at" in frame.columns:
             frame = frame.filter(pl.col("score").is_not_null())
         known = frame.filter(pl.col("agent_id").is_not_null())
         return known.filter(pl.col("agent_id").is_in(who)).height / known.height
@@ -152,7 +154,7 @@ def held(report: Any, made: Simulated, pattern: str, centre: Centre) -> list[Any
     for rule in report.rules if who else ():
         for item in rule.restated:
             true = world.gain(item.kpi, who)
-            weight = 1.0 if item.kpi == "calls_handled" else world.share(who)
+            weight = 1.0 if item.kpi == "calls_handled" else world.share(who, item.kpi)
             out += _one(item, "floor", None if true is None else true * weight)
     return out
 
