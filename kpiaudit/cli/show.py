@@ -123,6 +123,7 @@ def _write_sheet(
     say(
         f"{output}: {sheet.flagged} flagged and {sheet.control} control records, "
         "mixed. "
-        f"Keep {output}.key.csv from the listener; then run 'kpiaudit score-sheet "
-        f"{output}'."
+        "Whoever listens writes yes or no under pattern_heard, or nothing where it "
+        f"can't be told. Keep {output}.key.csv from the listener; then run "
+        f"'kpiaudit score-sheet {output}'."
     )

@@ -50,7 +50,7 @@ later (a length, a stamp, a score, a reopening) may tell which records were flag
 _RECORD = ("call_id", "survey_id", "ticket_id", "order_id")
 """What names a record; the key repeats it, so that another sheet's is noticed."""
 _KINDS = ("queue", "category", "channel")
-_TIMES = ("started_at", "opened_at", "placed_at")
+_TIMES = ("started_at", "opened_at", "placed_at", "sent_at")
 
 
 @frozen

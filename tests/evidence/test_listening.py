@@ -154,3 +154,21 @@ def test_controls_of_several_agents_are_of_the_same_agent() -> None:
     sheet = check_sheet(flagged, control, size=10, seed="x")
     agents = [row["agent_id"] for row in _table(sheet.blind)]
     assert sorted(agents) == ["A"] * 10 + ["B"] * 10
+
+
+def test_surveys_are_matched_by_the_hour_in_which_they_were_sent() -> None:
+    def rows(prefix: str, n: int) -> list[dict[str, object]]:
+        return [
+            {
+                "survey_id": f"{prefix}{i}",
+                "channel": "sms",
+                "sent_at": f"2026-03-02T{8 + i % 9:02d}:00:00+00:00",
+            }
+            for i in range(n)
+        ]
+
+    sheet = check_sheet(rows("f", 9), rows("c", 90), size=9, seed="x")
+    names = [row["survey_id"] for row in _table(sheet.blind)]
+    hours = sorted(int(name[1:]) % 9 for name in names)
+    assert hours == sorted([*range(9), *range(9)])
+    assert "sent_at" not in _table(sheet.blind)[0]
