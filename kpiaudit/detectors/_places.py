@@ -19,6 +19,10 @@ _CLUSTERED = 2.0
 _FEW_OTHERS = 4
 """With no more others than this at a place, each of them is needed."""
 _TEN_TO_ONE = float(np.log(10.0))
+MIN_AGENTS = 5
+_TIMES, _SURE, _MOST = 2.0, 4.0, 0.8
+"""A place stands out with twice what its people have elsewhere, four standard errors
+more, at four in five of them: a habit of some is no bad line."""
 
 
 @frozen
@@ -114,6 +118,50 @@ def place(
         odds=odds + along,
         along=along,
     )
+
+
+def standing_out(
+    rows: Summary, column: str, *, events: str, trials: str
+) -> tuple[tuple[str, ...], FloatArray]:
+    """Find places at which everybody has more events than the same people elsewhere.
+
+    Only agents with trials here and elsewhere tell a place from its people.
+
+    Args:
+        rows: One row per place and agent.
+        column: Its column with the place.
+        events: Its column with the events, such as short calls.
+        trials: Its column with all calls that might have been events.
+
+    Returns:
+        The places, and each agent's share of events at all others, of agents with
+        enough trials there.
+    """
+    names, index = rows.coded(column)
+    owners, owner = rows.coded("agent_id")
+    n, k = rows.floats(trials), rows.floats(events)
+    away = _per_place(owner, n, len(owners))[owner] - n
+    had = _per_place(owner, k, len(owners))[owner] - k
+    both = (n >= _SHRINK / 2) & (away >= _SHRINK)
+    found = []
+    for at, name in enumerate(names.tolist()):
+        there = both & (index == at)
+        rest = k[index != at].sum() / max(n[index != at].sum(), 1.0)
+        usual = n * (had + _SHRINK * rest) / (away + _SHRINK)
+        more, first = k[there] - usual[there], float(usual[there].sum())
+        if name == "" or there.sum() < MIN_AGENTS or not first:
+            continue
+        if (
+            float(k[there].sum()) >= _TIMES * first
+            and more.sum() >= _SURE * np.sqrt(_CLUSTERED * first)
+            and (more > 0).mean() >= _MOST
+        ):
+            found.append(name)
+    good = ~np.isin(names, found)[index]
+    calls = _per_place(owner[good], n[good], len(owners))
+    short = _per_place(owner[good], k[good], len(owners))
+    enough = calls >= _SHRINK
+    return tuple(found), short[enough] / calls[enough]
 
 
 def _all_but_one(owner: IntArray, excess: FloatArray, there: BoolArray) -> BoolArray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.detectors._places import place
+from kpiaudit.detectors._places import place, standing_out
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
@@ -32,8 +32,8 @@ EXPLANATIONS = (
             "calls.trunk",
         ),
         asks="Do colleagues have short calls on the same station or trunk, and "
-        "the agent elsewhere as well? Bad minutes are those of an outage, "
-        "below.",
+        "the agent elsewhere as well? For the floor: do the same agents have them on "
+        "some trunks only? Bad minutes are those of an outage, below.",
         then="The finding is withdrawn.",
     ),
     Explain(
@@ -49,7 +49,9 @@ EXPLANATIONS = (
         either=WHEN,
         asks="Which numbers call again and again, whoever answers?",
         then="Their calls are taken out of every count before the test, and "
-        "short calls of one customer within half an hour count once.",
+        "short calls of one customer within half an hour count once. A number that "
+        "reaches one agent only and makes most of the short calls stays, and takes one "
+        "grade off.",
     ),
     Explain(
         text=AWAY,
@@ -81,12 +83,7 @@ def explanations(row: Row) -> tuple[Explanation, ...]:
 
 def _equipment(row: Row) -> Explanation:
     if row.kind != "agent":
-        return Explanation(
-            text=EQUIPMENT,
-            status="open",
-            detail="On the whole floor a bad line can't be told from a habit of "
-            "everybody's; ask for the operator's record of dropped calls.",
-        )
+        return _line(row)
     given = [
         (
             column,
@@ -120,6 +117,39 @@ def _equipment(row: Row) -> Explanation:
     if "station" in sure or (sure and "station" not in dict(parts)):
         return Explanation(text=EQUIPMENT, status="ruled_out", detail=detail)
     return Explanation(text=EQUIPMENT, status="open", detail=detail)
+
+
+def _line(row: Row) -> Explanation:
+    """Ask whether the whole floor's short calls come in on some trunks only."""
+    detail = (
+        "On the whole floor a bad line can't be told from a habit of everybody's; ask "
+        "for the operator's record of dropped calls."
+    )
+    if "trunk" not in row.summaries or not row.data.has("calls.trunk"):
+        return Explanation(text=EQUIPMENT, status="open", detail=detail)
+    rows = row.summaries["trunk"]
+    bad, rest = standing_out(rows, "trunk", events="short", trials="calls")
+    if not bad or not len(rest):
+        return Explanation(
+            text=EQUIPMENT,
+            status="open",
+            detail=f"{detail} No trunk stands out among the same agents' calls "
+            "(calls.trunk).",
+        )
+    there = np.isin(rows["trunk"].astype(str), bad)
+    short, calls = rows.floats("short")[there].sum(), rows.floats("calls")[there].sum()
+    left = float(np.median(rest)) - row.value("extrapolated_share")
+    more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+    return Explanation(
+        text=EQUIPMENT,
+        status="open",
+        detail=f"calls.trunk: on {', '.join(bad[:3])}{more} {short:.0f} of {calls:.0f} "
+        "calls were short, far more than among the same agents' calls on others; "
+        f"without these the median agent has {max(left, 0.0):.1%} beyond what the "
+        "longer calls foretell",
+        holds=not row.value("many") and left <= row.value("min_share"),
+        rests_on=("calls.trunk",),
+    )
 
 
 def _place_words(column: str, p: Place) -> str:
@@ -181,6 +211,18 @@ def _repeater(row: Row) -> Explanation:
             f"have no caller who is known; {ids} with so many calls that no customer "
             "makes them may be one number that calls by itself: look at it first",
         )
+    one, every = row.found.get("single", {}).get(row.id, 0.0), _every_short(row)
+    if row.kind == "agent" and one >= _ONE_NUMBER * every > 0:
+        return Explanation(
+            text=REPEATER,
+            status="open",
+            detail=f"calls.customer_id: {one:.0f} of {every:.0f} short calls came from "
+            "one number, hardly any of whose calls lasts; it reaches this agent and "
+            "hardly anybody else, so that the number or the agent may be behind it: "
+            "look at it first",
+            holds=True,
+            rests_on=("calls.talk_s",),
+        )
     count = len(row.found.get("silent", ()))
     numbers = "1 number that calls" if count == 1 else f"{count} numbers that call"
     return Explanation(
@@ -189,6 +231,18 @@ def _repeater(row: Row) -> Explanation:
         detail=f"calls.customer_id: {numbers} again and again taken out before the "
         "test, and short calls of one customer within half an hour count once",
     )
+
+
+_ONE_NUMBER = 0.5
+"""Share of an agent's short calls from which one number makes most of them."""
+
+
+def _every_short(row: Row) -> float:
+    """Count an agent's short calls, those of one episode each for itself."""
+    if "bursts" not in row.summaries:
+        return 0.0
+    rows = row.summaries["bursts"]
+    return float(rows.floats("short")[rows.same("agent_id", row.id)].sum())
 
 
 def _short_and_known(row: Row) -> tuple[float, float]:

@@ -72,19 +72,30 @@ def _outages(
 
 
 def _numbers(rows: Summary, calls: int) -> dict[str, Any]:
-    mine, short, hit = rows.floats("calls"), rows.floats("short"), rows.floats("hit")
+    ids, index = rows.coded("customer_id")
+    n, k = rows.floats("calls"), rows.floats("short")
+    mine, short = (np.bincount(index, x, minlength=len(ids)) for x in (n, k))
+    hit = np.bincount(index, k > 0, minlength=len(ids))
     shared = (mine >= _SHARED_CALLS) & (mine >= _SHARED_SHARE * calls)
     # An id of so many calls may stand for everybody without a number, and one agent
     # who hangs up on these could make most of its calls short: others have to say so.
-    top = np.where(shared, rows.floats("top"), 0.0)
+    top = np.zeros(len(ids))
+    np.maximum.at(top, index, k)
+    top = np.where(shared, top, 0.0)
     silent = (short - top >= SILENT_SHARE * (mine - top)) & (hit >= SILENT_AGENTS)
     silent &= short - top >= 1
     shared &= ~silent
-    ids = rows["customer_id"]
+    # A number that gets one agent only, over and over, is told of that agent.
+    loyal = (short >= SILENT_SHARE * mine) & ~silent & ~shared
+    single: dict[str, float] = {}
+    for place in np.flatnonzero(loyal[index]):
+        agent = str(rows["agent_id"][place])
+        single[agent] = max(single.get(agent, 0.0), float(k[place]))
     return {
         "silent": [str(i) for i in ids[silent]],
         "silent_calls": int(short[silent].sum()),
         "shared": [str(i) for i in ids[shared]],
+        "single": single,
     }
 
 

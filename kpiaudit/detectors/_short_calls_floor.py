@@ -92,6 +92,7 @@ def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome |
         expected=(short[far] if many else short).sum() - middle * total,
         extra={
             "median_share": middle,
+            "min_share": min_share,
             "many": float(far.sum()) if many else 0.0,
             "extrapolated_share": float(np.median(ratio * agents["density"] / calls)),
             "agents": float(enough.sum()),

@@ -88,10 +88,7 @@ def _by_block(dated: Frame, some: Frame) -> Frame:
 
 
 def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
-    """Count calls, short ones and agents of numbers that stand out by either.
-
-    `top` are the short calls of the agent who had most of them.
-    """
+    """Count calls and short ones, per agent, of numbers that stand out by either."""
     frame = calls(data, windows).filter(
         (nw.col("handled") == 1) & ~nw.col("customer_id").is_null()
     )
@@ -114,16 +111,8 @@ def numbers(data: Dataset, windows: Windows, *, least: int, most: int) -> Frame:
         frame.join(some, on="customer_id", how="inner")
         .group_by("customer_id", "agent_id")
         .agg(calls=nw.len(), short=nw.col("short").sum())
-        .with_columns(hit=flag(nw.col("short") > 0), calls=whole_number("calls"))
-        .group_by("customer_id")
-        .agg(
-            calls=nw.col("calls").sum(),
-            short=nw.col("short").sum(),
-            hit=nw.col("hit").sum(),
-            top=nw.col("short").max(),
-        )
-        .filter((nw.col("short") >= least) | (nw.col("calls") >= most))
-        .sort("customer_id")
+        .with_columns(calls=whole_number("calls"), short=whole_number("short"))
+        .sort("customer_id", "agent_id")
     )
 
 

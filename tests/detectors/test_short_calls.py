@@ -23,7 +23,15 @@ DAY_MS = 86_400_000
 DETECTOR = ShortCalls()
 ORIGINS = {
     f"calls.{c}": "system"
-    for c in ("agent_id", "call_id", "customer_id", "started_at", "queue", "station")
+    for c in (
+        "agent_id",
+        "call_id",
+        "customer_id",
+        "started_at",
+        "queue",
+        "station",
+        "trunk",
+    )
 } | {"calls.talk_s": "steered", "calls.ended_by": "steered"}
 
 
@@ -294,6 +302,51 @@ def test_an_id_whose_calls_only_one_agent_ends_at_once_clears_nobody():
     ]
     assert one.status == "open"
     assert "look at it first" in one.detail
+
+
+def test_a_number_that_reaches_one_agent_only_lowers_and_is_told():
+    frame = centre(6)
+    mine = frame.filter(pl.col("agent_id") == "A001")
+    often = pl.concat(
+        mine.sample(80, seed=1).with_columns(
+            customer_id=pl.lit("X0"),
+            talk_s=pl.lit(4.0),
+            started_at=pl.col("started_at") + wait,
+        )
+        for wait in (1, 90_000, 180_000)
+    )
+    accounts, _ = examined(numbered(pl.concat([frame, often])))
+    (one,) = [
+        e
+        for e in accounts["agent", "A001"].explanations
+        if e.text.startswith("One number")
+    ]
+    assert (one.status, one.holds) == ("open", True)
+    assert one.rests_on == ("calls.talk_s",)
+    assert "short calls came from one number" in one.detail
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+def test_a_bad_trunk_explains_the_floor_unless_the_other_trunks_have_it_too(everybody):
+    gamers = tuple(range(14)) if everybody else ()
+    frame = centre(8, gamers=gamers, strength=0.12)
+    rng = np.random.default_rng(4)
+    trunk = rng.integers(0, 4, len(frame))
+    drop = (trunk <= 1) & (rng.random(len(frame)) < 0.14)
+    frame = frame.with_columns(
+        trunk=pl.Series([f"T{t}" for t in trunk]),
+        talk_s=pl.when(pl.Series(drop)).then(5.0).otherwise(pl.col("talk_s")),
+    )
+    frame = with_redials(frame, drop, 0.5)
+    accounts, _ = examined(frame)
+    (line,) = [
+        e
+        for e in accounts["floor", "all"].explanations
+        if e.text.startswith("Dropped lines")
+    ]
+    assert ("on T0, T1 " in line.detail) != everybody
+    assert line.holds != everybody
+    assert (("floor", "all") in upheld(accounts)) == everybody
 
 
 def test_a_caller_shaken_off_elsewhere_does_not_count_against_the_next_agent():
