@@ -184,6 +184,14 @@ def _others(row: Row) -> tuple[Evidence, ...]:
 
 
 def _period(run: Run, row: Row, roster: Roster) -> tuple[str | None, str | None]:
+    first, last = _days(run, row, roster)
+    detector = run.rule.detector
+    if first is not None and detector.later_only and detector.since is not None:
+        first = max(first, detector.since)
+    return first, last
+
+
+def _days(run: Run, row: Row, roster: Roster) -> tuple[str | None, str | None]:
     if row.kind == "agent" and row.id in roster.days:
         first, last = roster.days[row.id]
         start = datetime(1970, 1, 1, tzinfo=UTC)

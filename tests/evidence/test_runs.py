@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
+import pytest
 
 from kpiaudit.detectors.base import Account, Summary
 from kpiaudit.detectors.short_calls import ShortCalls
+from kpiaudit.evidence import assemble
 from kpiaudit.evidence.assemble import PEERS_TOO, _beyond
 from kpiaudit.evidence.runs import Roster, Run, cannot_run
 from kpiaudit.findings import Effect, Finding, Subject
@@ -66,3 +70,13 @@ def test_an_agent_beside_a_floor_is_said_to_be_measured_beyond_its_peers():
     run.findings.append(floor)
     assert _beyond(run, "floor", account) == account
     assert _beyond(run, "agent", account).peers == f"Others. {PEERS_TOO}"
+
+
+@pytest.mark.parametrize("later_only", [False, True])
+def test_a_finding_on_what_came_since_a_day_begins_there(later_only: bool) -> None:
+    detector = SimpleNamespace(later_only=later_only, since="2026-03-20", table="calls")
+    run = SimpleNamespace(rule=SimpleNamespace(detector=detector), data=None)
+    roster = Roster(team={}, days={"A": (20_514, 20_545)})  # 2 March to 2 April 2026
+    row = SimpleNamespace(kind="agent", id="A")
+    start, end = assemble._period(run, row, roster)
+    assert (start, end) == ("2026-03-20" if later_only else "2026-03-02", "2026-04-02")
