@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from kpiaudit.findings import Corroboration, Grade
     from kpiaudit.stats.outcome import FloatArray
 
+_EVERY_SECOND = (
+    " Counted on every second day, since the others were used to find the cap, and "
+    "supposed to be the same on these."
+)
 BIN_S, BINS = 5, 12
 """Bins of the histogram in a finding, and how many of them on each side of the cap."""
 
@@ -49,7 +53,7 @@ def agent(near: Near) -> Account:
         n=int(value("trials")),
         observed=value("observed"),
         expected=value("expected"),
-        harm=_share(excess, calls),
+        harm=_share(excess * cap.every, calls),
         evidence=(
             *_agent_figures(near),
             *incentives.evidence(row, what="calls near the cap"),
@@ -108,7 +112,7 @@ def floor(near: Near, pile: Pile) -> Account:
         n=int(value("trials")),
         observed=value("observed"),
         expected=value("expected"),
-        harm=_share(excess, calls),
+        harm=_share(excess * cap.every, calls),
         evidence=(
             *_floor_figures(near),
             Evidence(
@@ -284,11 +288,12 @@ def _restated(
         mean: Length as reported.
         calls: How many calls it is the mean of.
     """
+    every = near.cap.every
     point, low, high = (
-        max(near.row.value(name), 0.0) / max(calls, 1)
+        max(near.row.value(name), 0.0) * every / max(calls, 1)
         for name in ("effect", "low", "high")
     )
-    drawn = max(near.row.value("effect"), 0.0)
+    drawn = max(near.row.value("effect"), 0.0) * every
     noise = 1.96 * _lengths(near.row, near.cap)[3] * np.sqrt(drawn) / max(calls, 1)
     upper = point * gains[1] + float(np.hypot((high - point) * gains[1], noise))
     return Restated(
@@ -302,6 +307,7 @@ def _restated(
             "The value supposes that the excess calls would have lasted as long as "
             "others' calls beyond the cap; the lower bound, that they would have ended "
             "at the cap. What they would have lasted can't be known."
+            + (_EVERY_SECOND if every > 1.0 else "")
         ),
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import narwhals as nw
 import numpy as np
 import polars as pl
 import pytest
 
 from kpiaudit.detectors import _duration_cap_floor as floor
+from kpiaudit.detectors import _duration_cap_words as words
 from kpiaudit.detectors._duration_cap_explain import EXPLAIN, _shared_place
 from kpiaudit.detectors._duration_cap_find import Cap, Layout
 from kpiaudit.detectors.base import Row, Summary
@@ -191,6 +194,32 @@ def test_the_restated_mean_allows_for_how_lengths_past_the_cap_scatter(gamed):
         more = account.effect.high / account.effect.value - 1.0
         gain = account.restated.restated - account.restated.reported
         assert counted == pytest.approx(np.hypot(noise, more * gain), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("halves", "every"),
+    [(((None, 420),), 1.0), (((0, 420), (1, 425)), 1.0), (((1, 420),), 2.0)],
+)
+def test_a_cap_that_half_of_the_days_proposed_is_restated_for_all_days(halves, every):
+    seconds = Summary(
+        columns={
+            "second": np.array([400, 430, 500]),
+            "odd": np.array([900, 20, 20]),
+            "even": np.array([900, 20, 20]),
+        }
+    )
+    found = {"measure": "talk", "seconds": seconds}
+    row = SimpleNamespace(
+        kind="agent", found=found, value={"effect": 30, "low": 20, "high": 40}.get
+    )
+    cap = Cap(cap_s=420, halves=halves, given=False)
+    near = SimpleNamespace(row=row, cap=cap, window=15)
+    told = words._restated(near, gains=(7.5, 100.0), mean=300.0, calls=1000)
+    assert cap.every == every
+    assert told.restated == pytest.approx(300.0 + 3.0 * every)
+    assert told.low == pytest.approx(300.0 + 0.15 * every)
+    assert told.high >= 300.0 + 4.0 * every
+    assert ("every second day" in told.assumption) == (every > 1.0)
 
 
 def _answered_by(calls, account):
