@@ -106,12 +106,6 @@ class Cap:
     given: bool
     by_agents: bool = False
 
-    @property
-    def every(self) -> float:
-        """Of how many days one is tested: two where one half proposed the cap."""
-        parities = {parity for parity, _ in self.halves}
-        return 1.0 if None in parities else 2.0 / max(len(parities), 1)
-
 
 def histogram(seconds: Summary, column: str | None = None) -> FloatArray:
     """Add up calls per second, shape (LONGEST_S + 1,).
