@@ -254,8 +254,8 @@ def _team_finding(
             "at what the team was asked for before looking at its people."
         ),
         n=n,
-        observed=float(len(findings)),
-        expected=None,
+        observed=_added([f.observed for f in findings]),
+        expected=_added([f.expected for f in findings]),
         effect=effect,
         p_value=cluster.p_value,
         q_value=cluster.q_value,
@@ -285,6 +285,11 @@ def _team_finding(
         ),
         selection=run.selection,
     )
+
+
+def _added(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def _summed(like: Effect, effects: Sequence[Effect]) -> Effect:

@@ -91,6 +91,9 @@ def test_a_team_is_restated_and_its_agents_records_are_shown(tmp_path: Path) -> 
     assert found.restated.reported == len(handled)
     gone = len(handled) - (found.restated.restated or 0)
     assert gone == pytest.approx(found.effect.value)
+    mine = [f for f in run.findings if f.part_of == found.id]
+    assert found.observed == sum(f.observed or 0 for f in mine) > len(mine)
+    assert found.expected == pytest.approx(sum(f.expected or 0 for f in mine))
     kpis = [item.kpi for item in found.also_restated]
     assert kpis == ["average_handle_time", "service_level", "first_contact_resolution"]
     assert found.also_restated[1].reported == pytest.approx(
