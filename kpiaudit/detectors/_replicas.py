@@ -55,16 +55,25 @@ class Habits:
             reported one would be reported in every replica.
         apart: Whether agents may stand apart from the honest spread; not where their
             counts are too few to say who does.
+        noise: Correlation of the outcomes' noise, in their order, as far as they count
+            the same events; None where they don't.
     """
 
     outcomes: Mapping[str, Outcome]
     outside: BoolArray
     apart: bool = True
+    noise: FloatArray | None = None
 
     def drawn(self, rng: np.random.Generator) -> dict[str, Habit]:
         """Draw all habits of every agent together; none where nothing was fitted."""
         seen = {k: o.standing for k, o in self.outcomes.items() if o.standing}
-        odds = habits.together(list(seen.values()), self.outside, rng, apart=self.apart)
+        noise = self.noise
+        if noise is not None:
+            fitted = np.array([name in seen for name in self.outcomes])
+            noise = noise[np.ix_(fitted, fitted)]
+        odds = habits.together(
+            list(seen.values()), self.outside, rng, apart=self.apart, noise=noise
+        )
         own = dict(zip(seen, odds, strict=True))
         return {
             name: Habit(
@@ -224,7 +233,7 @@ def within_margins(
     invited: IntArray,
     trouble: IntArray,
     log_odds: FloatArray,
-    rng: np.random.Generator,
+    noise: FloatArray,
 ) -> IntArray:
     """Draw how many contacts with trouble were invited, given all margins.
 
@@ -233,7 +242,7 @@ def within_margins(
         invited: Of these, invited.
         trouble: Of these, with trouble.
         log_odds: Log odds ratio of each row.
-        rng: Random numbers.
+        noise: Normal scores of the rows' chance.
 
     Source:
         Hannan & Harkness (1963), Annals of Mathematical Statistics 34(3), 1050-1055
@@ -248,6 +257,6 @@ def within_margins(
     mean = np.clip(2.0 * psi * m * r / np.maximum(root - b, 1e-9), low, high)
     cells = np.stack([mean, m - mean, r - mean, n - m - r + mean])
     variance = 1.0 / np.sum(1.0 / np.maximum(cells, 1e-3), axis=0)
-    drawn = np.round(mean + np.sqrt(variance) * rng.standard_normal(len(mean)))
+    drawn = np.round(mean + np.sqrt(variance) * noise)
     out: IntArray = np.clip(drawn, low, high).astype(np.int64)
     return out

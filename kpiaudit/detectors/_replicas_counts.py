@@ -174,7 +174,11 @@ def invitations(
         rng: Random numbers.
     """
     columns = dict(cells.columns)
-    for sign, habit in habits.drawn(rng).items():
+    signs = habits.drawn(rng)
+    noise = rng.standard_normal((len(signs), len(cells)))
+    if habits.noise is not None:
+        noise = np.linalg.cholesky(habits.noise) @ noise
+    for (sign, habit), mine in zip(signs.items(), noise, strict=True):
         missing = habit.log_odds
         if missing is None:
             continue
@@ -184,7 +188,7 @@ def invitations(
             cells.ints("invited"),
             cells.ints(sign),
             usual - missing[agent],
-            rng,
+            mine,
         )
     return Summary(columns=columns)
 
@@ -251,8 +255,9 @@ def answers(
         asked, known_top = counts.ints("asked"), drawn["known_top"]
         low_known = np.maximum(asked - known_top, 0)
         troubled = counts.ints("troubled")
+        noise = rng.standard_normal(len(counts))
         below = within_margins(
-            asked, low_known, troubled, usual_odds - missing[drawn.agent], rng
+            asked, low_known, troubled, usual_odds - missing[drawn.agent], noise
         )
         drawn.put("troubled_top", troubled - below)
     for name, some in _OVERLAPS.items():

@@ -226,7 +226,7 @@ def eligible(frame: Frame, data: Dataset, found: Found, windows: Windows) -> Fra
 
 
 def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Frame]:
-    """Count eligible contacts: `cells`, and where the columns allow `agents`, `pairs`.
+    """Count eligible contacts: `cells`, and what columns allow of the other summaries.
 
     Args:
         frame: From `eligible`; computed once for all of them.
@@ -236,10 +236,17 @@ def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Fr
     names = {"agent_id", "customer_id", "day", *_COUNTED, *STRATA, *signs_of(data)}
     frame = once(_only(frame, names))
     out = {"cells": cells(frame, data, since)}
+    names_of = signs_of(data)
+    if len(names_of) > 1:
+        out["patterns"] = (
+            frame.group_by(*names_of)
+            .agg(contacts=nw.len().cast(nw.Int64))
+            .sort(*names_of)
+        )
     if data.has("calls.day"):
         by_agent = frame.group_by("agent_id").agg(days=nw.col("day").n_unique())
         out["agents"] = by_agent.sort("agent_id")
-    signs = [sign for sign in signs_of(data) if sign in INDEPENDENT]
+    signs = [sign for sign in names_of if sign in INDEPENDENT]
     if signs and data.has("calls.customer_id", "calls.at_ms"):
         out["pairs"] = pairs(frame, data, signs[0])
     return out

@@ -39,6 +39,7 @@ answer by one sign is below .01 a third are so by another, as with .75. With .5,
 """
 _HABIT = 0.2
 """Honest differences on the log-odds scale, beside which the noise of counts weighs."""
+_SAME_AT_MOST = 0.95
 _CARRIED = 0.05
 """The signs that others recorded carry a finding if they reach this level alone."""
 
@@ -198,6 +199,36 @@ def fitted(
         )
         for sign, each in tables.items()
     }
+
+
+def shared_noise(patterns: Summary | None, signs: Sequence[str]) -> FloatArray | None:
+    """Return how much the noise of signs is the same, as they share contacts.
+
+    Args:
+        patterns: Contacts by the signs that they have; None where nothing is known.
+        signs: Whose noise it is.
+
+    Returns:
+        Correlation of two signs' counts of invited contacts if invitations fall at
+        random, shape (n_signs, n_signs): that of the signs over contacts. None where
+        nothing is known.
+
+    Source:
+        Cochran (1977), Sampling Techniques, 3rd edition, section 2.5 (two means of one
+        sample without replacement).
+    """
+    if patterns is None or not all(sign in patterns for sign in signs):
+        return None
+    there = np.array([patterns.floats(sign) for sign in signs])
+    weight = patterns.floats("contacts")
+    weight = weight / max(float(weight.sum()), 1.0)
+    away = there - (there @ weight)[:, None]
+    covariance = (away * weight) @ away.T
+    sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+    # Signs that are always the same would leave nothing of each other's noise.
+    together = _SAME_AT_MOST * covariance / np.outer(sd, sd)
+    np.fill_diagonal(together, 1.0)
+    return np.asarray(together, dtype=np.float64)
 
 
 def _withholding(tables: Tables, question: Question) -> Many:

@@ -190,7 +190,8 @@ class SurveySelection(Detector):
         trouble, `<sign>` (contacts with it), `<sign>_invited`, `<sign>_answers`,
         `<sign>_score` and, if the complaint flag exists, `<sign>_flagged`. The test
         itself needs only `contacts`, `invited`, `<sign>` and `<sign>_invited`. `agents`
-        has `days` per agent; `pairs` customers by how their contacts fell.
+        has `days` per agent; `pairs` customers by how their contacts fell; `patterns`
+        `contacts` by which signs (0 or 1 each) they have.
         """
         frame = self._contacts(data, found)
         return counting.summaries(frame, data, self.since_day)
@@ -245,7 +246,12 @@ class SurveySelection(Detector):
             self.test(summaries, found, min_effect=None), cells.ids
         )
         fitted = signing.fitted(cells, least, chains.learn_from(outside))
-        habits = chains.Habits(outcomes=fitted, outside=outside, apart=False)
+        habits = chains.Habits(
+            outcomes=fitted,
+            outside=outside,
+            apart=False,
+            noise=signing.shared_noise(summaries.get("patterns"), tuple(fitted)),
+        )
         for each in range(number):
             rng = np.random.default_rng([seed, each])
             drawn = replicas.invitations(cells.counts, cells.agent, habits, rng)

@@ -12,120 +12,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy as sp
 
-from kpiaudit.frozen import frozen
-from kpiaudit.stats.joint import KIND, SHARE
-from kpiaudit.stats.shapes import lifts
+from kpiaudit.stats.scale import Given, Scale, SharedNoise, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
-    from kpiaudit.stats.spread import Spread
 
 _SWEEPS = 20
 _LAST = 5
 _LEARN_FROM = 400
 """Subjects from whom it is learnt how habits go together; more tell little more."""
+_DOUBT = 100
+"""So many subjects leave little doubt of how each habit is spread."""
+_PROPOSALS = 3
 _APART = 6.0
 """How habits go together is doubted as if so many subjects had shown no connection."""
-_FAR = 8.0
-
-
-@frozen
-class Standing:
-    """What one comparison with peers leaves open about each subject's log-odds.
-
-    Args:
-        spread: The honest spread.
-        likelihood: Of kinds of subject at each grid point, shape (n_kinds, n_points).
-        place: The kind of each subject, shape (n_subjects,).
-    """
-
-    spread: Spread
-    likelihood: FloatArray
-    place: IntArray
-
-
-@frozen
-class _Scale:
-    """One habit under one hypothesis about its honest spread, as normal scores.
-
-    Args:
-        edges: Log-odds at the edges of the grid's cells, shape (n_points + 1,).
-        scores: Normal scores of the same edges.
-        likelihood: Of each subject per cell, shape (n_subjects, n_points).
-    """
-
-    edges: FloatArray
-    scores: FloatArray
-    likelihood: FloatArray
-
-    @classmethod
-    def of(
-        cls,
-        standing: Standing,
-        outside: BoolArray,
-        rng: np.random.Generator,
-        *,
-        apart: bool,
-    ) -> _Scale:
-        """Draw a hypothesis; of subjects outside, nothing is known.
-
-        The others are honest unless the hypothesis says clearly that they stand apart.
-        """
-        spread = standing.spread
-        flat = rng.choice(spread.weight.size, p=spread.weight.ravel())
-        which, how = divmod(int(flat), len(SHARE))
-        seen = standing.likelihood[standing.place]
-        share = float(SHARE[how]) if apart else 0.0
-        honest = np.maximum(spread.masses[which], 1e-300)
-        lifted = honest @ lifts()[KIND[how]]
-        # Who stands clearly apart and is not reported stays there: a newcomer.
-        stays = share * (seen @ lifted) > (1.0 - share) * (seen @ honest)
-        mass = honest + share * (lifted - honest)
-        known = np.where(outside[:, None], 1.0, seen)
-        known = np.where((stays & ~outside)[:, None], known, known * (honest / mass))
-        below = np.append(0.0, np.cumsum(mass / mass.sum()))
-        # From the nearer end, so that the upper tail is as fine as the lower one.
-        above = np.append(np.cumsum((mass / mass.sum())[::-1])[::-1], 0.0)
-        score = np.where(
-            below < 0.5,
-            sp.special.ndtri(below),
-            -sp.special.ndtri(np.clip(above, 0.0, 1.0)),
-        )
-        points = spread.grid.points
-        return cls(
-            edges=np.concatenate([points[:1], spread.grid.edges, points[-1:]]),
-            scores=np.maximum.accumulate(np.clip(score, -_FAR, _FAR)),
-            likelihood=known,
-        )
-
-    def some(self, rows: IntArray) -> _Scale:
-        return _Scale(
-            edges=self.edges, scores=self.scores, likelihood=self.likelihood[rows]
-        )
-
-    def drawn(
-        self, mean: FloatArray, sd: float, rng: np.random.Generator
-    ) -> tuple[FloatArray, FloatArray]:
-        """Draw scores and log-odds, where normal scores are expected around a mean."""
-        z = (self.scores - mean[:, None]) / sd
-        low, high = sp.special.ndtr(z), sp.special.ndtr(-z)
-        # Differences of the smaller tail; both ends are otherwise lost in rounding.
-        prior = np.where(
-            z[:, :-1] > 0.0, high[:, :-1] - high[:, 1:], low[:, 1:] - low[:, :-1]
-        )
-        mass = np.cumsum(np.maximum(prior, 1e-290) * self.likelihood, axis=1)
-        at = rng.random(len(mass)) * mass[:, -1]
-        cell = np.minimum((mass < at[:, None]).sum(axis=1), mass.shape[1] - 1)
-        inside = rng.random(len(mass))
-
-        def at_place(of: FloatArray) -> FloatArray:
-            return np.asarray(of[cell] + inside * (of[cell + 1] - of[cell]))
-
-        return at_place(self.scores), at_place(self.edges)
 
 
 def together(
@@ -134,12 +37,15 @@ def together(
     rng: np.random.Generator,
     *,
     apart: bool = True,
+    noise: FloatArray | None = None,
 ) -> tuple[FloatArray, ...]:
     """Draw every subject's habits from what its counts leave open.
 
     Each habit keeps the spread that was fitted to it; normal scores of a subject's
-    habits are correlated, by how much is learnt from the subjects. Subjects outside
-    teach nothing, and get habits of some honest subject.
+    habits are correlated, by how much is learnt from the subjects. Habits that go
+    together say something of each other's spread as well: a wide one that its own few
+    counts would allow is given up where the other habits contradict it. Subjects
+    outside teach nothing, and get habits of some honest subject.
 
     Args:
         standings: Of each habit, about the same subjects.
@@ -148,6 +54,8 @@ def together(
         apart: Whether subjects who seem to stand apart from the honest spread, but are
             not outside, stay there; otherwise they are taken for the most unusual of
             the others.
+        noise: Correlation of the habits' noise where they are told by counts of the
+            same events, shape (n_habits, n_habits); None stands for none.
 
     Returns:
         Log-odds of each habit, shape (n_subjects,).
@@ -155,22 +63,36 @@ def together(
     Source:
         Hoff (2007), Annals of Applied Statistics 1(1), 265-283 (a Gaussian copula whose
         scores are drawn given the others); Barnard, McCulloch & Meng (2000), Statistica
-        Sinica 10, 1281-1311 (a correlation from an inverse Wishart); Rubin (1987),
-        Multiple Imputation for Nonresponse in Surveys (draws have the spread that
-        shrunken estimates lack).
+        Sinica 10, 1281-1311 (a correlation from an inverse Wishart); Tierney (1994),
+        Annals of Statistics 22(4), 1701-1728 (hypotheses proposed from what each habit
+        alone says, taken or left by what the others add); Rubin (1987), Multiple
+        Imputation for Nonresponse in Surveys (draws have the spread that shrunken
+        estimates lack).
     """
     if not standings:
         return ()
-    scales = [_Scale.of(each, outside, rng, apart=apart) for each in standings]
+
     inside = np.flatnonzero(~outside)
     learn = inside[:: max(1, -(-len(inside) // _LEARN_FROM))]
-    some = [each.some(learn) for each in scales]
-    state = _State.of(some, len(learn), np.eye(len(some)), rng)
-    for _ in range(_SWEEPS if len(standings) > 1 else 0):
+
+    def hypothesis(habit: int) -> Scale:
+        return Scale.of(standings[habit], outside, rng, apart=apart)
+
+    def begun(rows: IntArray, scales: list[Scale], correlation: FloatArray) -> _State:
+        shared = None
+        if noise is not None:
+            shared = SharedNoise.of(standings, noise, rows, outside)
+        return _State.of(scales, rows, correlation, shared, rng)
+
+    size = len(standings)
+    state = begun(learn, [hypothesis(habit) for habit in range(size)], np.eye(size))
+    for _ in range(_SWEEPS if size > 1 else 0):
+        if len(learn) <= _DOUBT:
+            state.doubt(hypothesis, rng)
         state.sweep(rng)
         state.learn(rng)
-    every = _State.of(scales, len(outside), state.correlation, rng)
-    every.scores[:, learn] = state.scores
+    every = begun(np.arange(len(outside)), state.scales, state.correlation)
+    every.scores[:, learn], every.odds[:, learn] = state.scores, state.odds
     for _ in range(_LAST):
         every.sweep(rng)
     return tuple(every.odds)
@@ -178,38 +100,79 @@ def together(
 
 @dataclass(kw_only=True)
 class _State:
-    """Normal scores and log-odds by habit and subject, and the scores' correlation."""
+    """Normal scores and log-odds by habit and subject, and the scores' correlation.
 
-    scales: list[_Scale]
+    Args:
+        scales: Of each habit, for all subjects.
+        mine: The same for the subjects who are drawn.
+        rows: Who that is.
+        scores: Shape (n_habits, len(rows)).
+        odds: Same shape.
+        correlation: Shape (n_habits, n_habits).
+        noise: What the habits' counts have in common; None where nothing.
+    """
+
+    scales: list[Scale]
+    mine: list[Scale]
+    rows: IntArray
     scores: FloatArray
     odds: FloatArray
     correlation: FloatArray
+    noise: SharedNoise | None
 
     @classmethod
     def of(
         cls,
-        scales: list[_Scale],
-        size: int,
+        scales: list[Scale],
+        rows: IntArray,
         correlation: FloatArray,
+        noise: SharedNoise | None,
         rng: np.random.Generator,
     ) -> _State:
         """Begin anywhere in what is expected of honest subjects."""
-        shape = (len(scales), size)
+        shape = (len(scales), len(rows))
         return cls(
-            scales=scales,
+            scales=list(scales),
+            mine=[each.some(rows) for each in scales],
+            rows=rows,
             scores=np.linalg.cholesky(correlation) @ rng.standard_normal(shape),
             odds=np.zeros(shape),
             correlation=correlation,
+            noise=noise,
         )
+
+    def _given(self, habit: int) -> Given:
+        """Return what the subjects' other habits say of one."""
+        precision = np.linalg.inv(self.correlation)
+        own = float(precision[habit, habit])
+        mean = self.scores[habit] - precision[habit] @ self.scores / own
+        more = None if self.noise is None else self.noise.given(habit, self.odds)
+        return Given(mean=mean, sd=float(1.0 / np.sqrt(own)), more=more)
 
     def sweep(self, rng: np.random.Generator) -> None:
         """Draw each habit given the subject's others (Gibbs)."""
-        precision = np.linalg.inv(self.correlation)
-        for habit, scale in enumerate(self.scales):
-            own = float(precision[habit, habit])
-            mean = self.scores[habit] - precision[habit] @ self.scores / own
-            drawn = scale.drawn(mean, 1.0 / np.sqrt(own), rng)
+        for habit, scale in enumerate(self.mine):
+            drawn = scale.drawn(self._given(habit), rng)
             self.scores[habit], self.odds[habit] = drawn
+
+    def doubt(
+        self, hypothesis: Callable[[int], Scale], rng: np.random.Generator
+    ) -> None:
+        """Draw each habit's spread given the subjects' other habits (Metropolis).
+
+        Hypotheses come as often as the habit's own counts, all others unknown, make
+        them likely; that much of the likelihood cancels.
+        """
+        for habit in range(len(self.scales)):
+            given = self._given(habit)
+            gained = self.mine[habit].gain(given)
+            for _ in range(_PROPOSALS):
+                scale = hypothesis(habit)
+                mine = scale.some(self.rows)
+                gain = mine.gain(given)
+                if np.log(rng.random()) < gain - gained:
+                    self.scales[habit], self.mine[habit] = scale, mine
+                    gained = gain
 
     def learn(self, rng: np.random.Generator) -> None:
         """Draw the correlation given the scores."""

@@ -13,7 +13,7 @@ from kpiaudit.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from kpiaudit.stats.habits import Standing
+    from kpiaudit.stats.scale import Standing
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]

@@ -16,7 +16,6 @@ from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, planted
 from kpiaudit.stats.alike import Alike
 from kpiaudit.stats.asymmetry import asymmetry
-from kpiaudit.stats.habits import Standing
 from kpiaudit.stats.outcome import Outcome
 from kpiaudit.stats.predictive import (
     Model,
@@ -29,6 +28,7 @@ from kpiaudit.stats.predictive import (
 )
 from kpiaudit.stats.reference import Counts, peer_log_odds
 from kpiaudit.stats.response import Response
+from kpiaudit.stats.scale import Standing
 from kpiaudit.stats.shapes import Grid
 from kpiaudit.stats.spread import fit_spread
 from kpiaudit.stats.yardstick import without_each

@@ -14,10 +14,10 @@ import numpy as np
 
 from kpiaudit.frozen import frozen
 from kpiaudit.stats import held, planted, predictive
-from kpiaudit.stats.habits import Standing
 from kpiaudit.stats.noncentral import corners
 from kpiaudit.stats.odds import odds_ratio, peers_log_odds
 from kpiaudit.stats.outcome import Outcome
+from kpiaudit.stats.scale import Standing
 from kpiaudit.stats.shapes import Grid
 from kpiaudit.stats.spread import fit_spread
 from kpiaudit.stats.surplus import Surplus
