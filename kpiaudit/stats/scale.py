@@ -103,9 +103,8 @@ class Scale:
             sp.special.ndtri(below),
             -sp.special.ndtri(np.clip(above, 0.0, 1.0)),
         )
-        points = spread.grid.points
         return cls(
-            edges=np.concatenate([points[:1], spread.grid.edges, points[-1:]]),
+            edges=spread.grid.ends,
             scores=np.maximum.accumulate(np.clip(score, -_FAR, _FAR)),
             likelihood=known,
         )
@@ -200,8 +199,11 @@ class SharedNoise:
         ]
         points = tuple(each.spread.grid.points for each in standings)
         at, sd = [], []
-        for likelihood, x in zip(likelihoods, points, strict=True):
-            mass = likelihood / likelihood.sum(axis=1, keepdims=True)
+        for standing, likelihood in zip(standings, likelihoods, strict=True):
+            x = standing.spread.grid.points
+            # Points lie closer in the middle, so each stands for its own width.
+            mass = likelihood * np.diff(standing.spread.grid.ends)
+            mass = mass / mass.sum(axis=1, keepdims=True)
             mean = mass @ x
             noise = np.sqrt(np.maximum(mass @ x**2 - mean**2, 1e-6))
             at.append(mean)

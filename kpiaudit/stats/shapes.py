@@ -138,6 +138,11 @@ class Grid:
         all_points = centre + _FINE * np.sinh(half)
         return cls(points=all_points[1::2], edges=all_points[2:-1:2])
 
+    @property
+    def ends(self) -> FloatArray:
+        """Return the ends of the points' cells, shape (n_points + 1,)."""
+        return np.concatenate([self.points[:1], self.edges, self.points[-1:]])
+
     def masses(
         self, shape: Shape, mu: FloatArray, tau: FloatArray, *, pairs: bool = False
     ) -> FloatArray:

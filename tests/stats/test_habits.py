@@ -74,3 +74,29 @@ def test_the_same_numbers_give_the_same_habits():
 
 def test_no_habits_are_none():
     assert habits.together([], np.zeros(3, dtype=bool), np.random.default_rng(1)) == ()
+
+
+def test_habits_that_go_together_are_spread_as_each_was_fitted():
+    """Of few counts, one habit is no license for the others to be wide."""
+    nobody = np.zeros(30, dtype=bool)
+    fitted, got = [], []
+    for seed in range(12):
+        rng = np.random.default_rng([21, seed])
+        rate = 1 / (1 + np.exp(0.5 - 0.15 * rng.standard_normal(30)))
+        n = np.full(30, 100)
+        each = [
+            peers.excess(
+                np.arange(30),
+                np.zeros(30, int),
+                rng.binomial(n, rate),
+                n,
+                n_subjects=30,
+            ).standing
+            for _ in range(3)
+        ]
+        spreads = [one.spread for one in each]
+        fitted.append([one.weight.sum(axis=1) @ one.sd**2 for one in spreads])
+        odds = habits.together(each, nobody, np.random.default_rng(seed), apart=False)
+        got.append(np.var(odds, axis=1))
+    # It was 1.4 when each habit's spread was drawn without a look at the others.
+    assert np.mean(got) / np.mean(fitted) == pytest.approx(0.95, abs=0.2)
