@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from kpiaudit.stats.spread import Spread
 
 _START = 0.2
-_USUAL_SPREAD = 0.2
 _MIN_INFORMATION = 1.0
 _MIN_PEERS = 3
 _FIT_AT_MOST = 1000
@@ -38,6 +37,22 @@ _EXTRA = ("odds_ratio", "odds_low", "odds_high", "lifted", "information", "withi
 _DOUBTFUL = 0.3
 _BLUR = 0.012
 """Nobody's log-odds are taken as known better than this (the grid's resolution)."""
+
+
+@frozen
+class Supposed:
+    """What is supposed of the honest spread before it is learnt.
+
+    Args:
+        averaged: Average the shapes that an honest spread may have by how credible they
+            are. Otherwise the least favourable credible one decides, for questions
+            that are asked alone.
+        usual_spread: How much honest subjects' log odds ratios usually differ, as the
+            sd of a half-normal prior of their spread; many subjects overrule it.
+    """
+
+    averaged: bool = False
+    usual_spread: float = 0.2
 
 
 def withheld(
@@ -48,7 +63,7 @@ def withheld(
     min_ratio: float = 1.0,
     dispersion: FloatArray | None = None,
     learn: BoolArray | None = None,
-    averaged: bool = False,
+    supposed: Supposed | None = None,
     least_known: float = _MIN_INFORMATION,
 ) -> Outcome:
     """Test whether each subject's contacts with trouble were invited less than peers'.
@@ -68,9 +83,7 @@ def withheld(
         dispersion: Variance over the conditional one, >= 1, shape (n_subjects,).
         learn: From whom to learn what is honest, shape (n_subjects,): the others are
             measured by them but count as nobody's peers. None stands for all.
-        averaged: Average the shapes that an honest spread may have by how credible they
-            are. Otherwise the least favourable credible one decides, for questions
-            that are asked alone.
+        supposed: Of the honest spread; None stands for the defaults.
         least_known: Conditional variance of the count from which a subject is tested
             and others learn from it. Where events are rare, most honest subjects lie
             below the usual one, and the few above it are no fair sample of them.
@@ -90,18 +103,22 @@ def withheld(
         Health Care 14:347-351 (honest differences inside the limits).
     """
     phi = np.ones(tables.n_subjects) if dispersion is None else dispersion
+    honest = Supposed() if supposed is None else supposed
     question = _Question(
         phi=np.maximum(phi, 1.0),
         least=min_trouble,
         events=min_excess,
         ratio=min_ratio,
         peers=np.ones(tables.n_subjects, dtype=np.bool_) if learn is None else learn,
-        averaged=averaged,
+        supposed=honest,
         known=least_known,
     )
     if not (tables.per_subject(tables.trouble) >= min_trouble).any():
         return _nothing(tables)
-    settings = ("withheld", min_trouble, min_ratio, averaged, least_known)
+    settings = (
+        *("withheld", min_trouble, min_ratio, least_known),
+        *(honest.averaged, honest.usual_spread),
+    )
     counts = (tables.contacts, tables.invited, tables.trouble, tables.both)
     per_subject = [tables.per_subject(each) for each in counts]
     sums = held.sums([*per_subject, question.peers * per_subject[0].mean()])
@@ -169,7 +186,7 @@ class _Question:
     events: float
     ratio: float
     peers: BoolArray
-    averaged: bool
+    supposed: Supposed
     known: float
 
 
@@ -251,9 +268,9 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     rows = np.flatnonzero(learn)
     sample = rows[:: -(-len(rows) // _FIT_AT_MOST)]
     spread = fit_spread(likelihood[sample], grid, start=_START)
-    spread = _expected(spread)
+    spread = _expected(spread, question.supposed.usual_spread)
     yardstick = without_each(spread, likelihood, question.peers)
-    if question.averaged:
+    if question.supposed.averaged:
         yardstick = replace(yardstick, demanding=yardstick.honest[:, None, :])
     model = predictive.Model(
         grid=grid,
@@ -275,14 +292,14 @@ def _fit(tables: Tables, question: _Question, trust: FloatArray | None) -> _Fit 
     )
 
 
-def _expected(spread: Spread) -> Spread:
+def _expected(spread: Spread, usual: float) -> Spread:
     """Weigh the posterior by how wide honest log odds ratios usually are.
 
     Rates of honest agents may differ threefold; whether they treat contacts with
     trouble otherwise than those without differs less, and a half-normal prior says so.
     It matters where few subjects can't show their spread; many overrule it.
     """
-    weight = spread.weight * np.exp(-0.5 * (spread.sd / _USUAL_SPREAD) ** 2)[:, None]
+    weight = spread.weight * np.exp(-0.5 * (spread.sd / usual) ** 2)[:, None]
     return replace(spread, weight=weight / weight.sum())
 
 
