@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "calibration" / "placebo.md"
 LEVELS = (0.05, 0.2, 0.5)
 """The level in use, and two at which alarms are frequent enough to be compared."""
-FIRST = 60_000
+FIRST = 140_000
 """Of centres that were never looked at while the replicas were built."""
 RESAMPLED = 4000
 FACTOR = 1.5
@@ -55,10 +55,10 @@ class Centre:
     told: tuple[float, ...]
 
 
-def centre(cell: Cell, seed: int, replicas: int) -> Centre:
+def centre(cell: Cell, seed: int, replicas: int, first: int = FIRST) -> Centre:
     """Simulate one centre, test it, and test its replicas."""
     module = import_module(f"calibration.{cell.detector.replace('-', '_')}")
-    made = module.make(cell, cell.rng(FIRST + seed))
+    made = module.make(cell, cell.rng(first + seed))
 
     def least(summaries: dict) -> float:
         verdicts = made.detector.test(summaries, made.found, min_effect=made.min_effect)
@@ -191,7 +191,7 @@ def _new(
     for seed in range(max(given.centres, given.truths)):
         if seed not in done:
             replicas = given.replicas if seed < given.centres else 0
-            yield centre(cell, seed, replicas)
+            yield centre(cell, seed, replicas, given.first)
 
 
 def _of(cell: Cell) -> tuple[str, str]:
@@ -206,6 +206,7 @@ def main() -> None:
     parser.add_argument("--centres", type=int, default=40)
     parser.add_argument("--replicas", type=int, default=5)
     parser.add_argument("--truths", type=int, default=0)
+    parser.add_argument("--first", type=int, default=FIRST, help="seed")
     parser.add_argument("--families", nargs="*", default=FAMILIES)
     parser.add_argument("--gamers", type=int, default=0)
     parser.add_argument("--strength", type=float, default=0.0)
