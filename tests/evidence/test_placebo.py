@@ -249,7 +249,7 @@ def test_invitations_drawn_within_margins_have_the_odds_they_were_asked_for():
         number // 2,
         number // 5,
         np.full(20_000, -0.7),
-        np.random.default_rng(1),
+        np.random.default_rng(1).standard_normal(20_000),
     )
     mean = drawn.mean()
     odds = mean * (30.0 + mean) / ((20.0 - mean) * (50.0 - mean))
