@@ -77,7 +77,10 @@ def _inviting(floor: Floor, calls: Columns) -> Floats:
     agent = calls["agent"]
     effect = floor.spread.effect("invitation", agent, done, 0)
     # habits after trouble differ as well, each agent's in a way of its own
-    after = floor.spread.effect("invitation after trouble", agent, done, 0)
+    after = floor.spread.effect("invitation after trouble", agent, done, -1)
+    if floor.spread.kind == "skewed":
+        # the long tail is of those who invite less: honest, and hard to tell apart
+        after = -after
     if floor.centre.has("unhappy-leave"):
         after = after - 0.6
     effect = effect + np.where(calls["unhappy"], after, 0.0)
