@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kpiaudit.detectors.base import Summary
-    from kpiaudit.stats.outcome import BoolArray, FloatArray, IntArray
+    from kpiaudit.stats.outcome import FloatArray, IntArray
 
     Interval = Callable[[IntArray, float], tuple[FloatArray, FloatArray]]
 
@@ -45,10 +45,9 @@ somebody, and 5 of 120 of thirty whose differences are skewed; now it is 7 and 6
 for a tenth of the agents found who withhold 80 % (seeds of their own).
 """
 # One answer among several: a false alarm by one shape of the spread needs the others.
-_SUPPOSED = selection.Supposed(averaged=True, usual_spread=_USUAL)
+SUPPOSED = selection.Supposed(averaged=True, usual_spread=_USUAL)
 _HABIT = 0.2
 """Honest differences on the log-odds scale, beside which the noise of counts weighs."""
-_SAME_AT_MOST = 0.95
 _CARRIED = 0.05
 """The signs that others recorded carry a finding if they reach this level alone."""
 
@@ -155,8 +154,8 @@ def tested(cells: Cells, question: Question) -> Outcome:
             each,
             min_trouble=question.min_trouble,
             min_excess=question.min_excess,
-            learn=_withholding(each, question).learn,
-            supposed=_SUPPOSED,
+            learn=withholding(each, question).learn,
+            supposed=SUPPOSED,
         )
         for sign, each in tables.items()
     }
@@ -186,60 +185,7 @@ def tested(cells: Cells, question: Question) -> Outcome:
     return _gathered(by_sign, driver, combined, independent, factor)
 
 
-def fitted(
-    cells: Cells, question: Question, learn: BoolArray | None
-) -> dict[str, Outcome]:
-    """Return what is fitted to each sign alone, by sign.
-
-    Args:
-        cells: Counts per agent and stratum.
-        question: What each test needs.
-        learn: From whom to learn what is honest; None stands for whom the test does.
-    """
-    tables = {sign: cells.tables(sign) for sign in cells.signs()}
-    return {
-        sign: selection.withheld(
-            each,
-            min_trouble=question.min_trouble,
-            min_excess=question.min_excess,
-            learn=_withholding(each, question).learn if learn is None else learn,
-            supposed=_SUPPOSED,
-        )
-        for sign, each in tables.items()
-    }
-
-
-def shared_noise(patterns: Summary | None, signs: Sequence[str]) -> FloatArray | None:
-    """Return how much the noise of signs is the same, as they share contacts.
-
-    Args:
-        patterns: Contacts by the signs that they have; None where nothing is known.
-        signs: Whose noise it is.
-
-    Returns:
-        Correlation of two signs' counts of invited contacts if invitations fall at
-        random, shape (n_signs, n_signs): that of the signs over contacts. None where
-        nothing is known.
-
-    Source:
-        Cochran (1977), Sampling Techniques, 3rd edition, section 2.5 (two means of one
-        sample without replacement).
-    """
-    if patterns is None or not all(sign in patterns for sign in signs):
-        return None
-    there = np.array([patterns.floats(sign) for sign in signs])
-    weight = patterns.floats("contacts")
-    weight = weight / max(float(weight.sum()), 1.0)
-    away = there - (there @ weight)[:, None]
-    covariance = (away * weight) @ away.T
-    sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-    # Signs that are always the same would leave nothing of each other's noise.
-    together = _SAME_AT_MOST * covariance / np.outer(sd, sd)
-    np.fill_diagonal(together, 1.0)
-    return np.asarray(together, dtype=np.float64)
-
-
-def _withholding(tables: Tables, question: Question) -> Many:
+def withholding(tables: Tables, question: Question) -> Many:
     """Return who withholds far more than calm agents; many of them hide each other."""
     contacts, invited, trouble, both = (
         tables.per_subject(each)

@@ -14,6 +14,7 @@ from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors import _survey_selection_counts as counting
 from kpiaudit.detectors import _survey_selection_find as finding
 from kpiaudit.detectors import _survey_selection_floor as flooring
+from kpiaudit.detectors import _survey_selection_replicas as redrawing
 from kpiaudit.detectors import _survey_selection_restate as restating
 from kpiaudit.detectors import _survey_selection_signs as signing
 from kpiaudit.detectors import _survey_selection_words as words
@@ -241,17 +242,10 @@ class SurveySelection(Detector):
         if "no_log" in found or not len(summaries["cells"]):
             return
         cells = signing.Cells.of(summaries["cells"])
-        least = signing.Question(min_trouble=float(self.min_trouble), min_excess=0.0)
         outside = chains.reported(
             self.test(summaries, found, min_effect=None), cells.ids
         )
-        fitted = signing.fitted(cells, least, chains.learn_from(outside))
-        habits = chains.Habits(
-            outcomes=fitted,
-            outside=outside,
-            apart=False,
-            noise=signing.shared_noise(summaries.get("patterns"), tuple(fitted)),
-        )
+        habits = redrawing.habits(summaries, outside, float(self.min_trouble))
         for each in range(number):
             rng = np.random.default_rng([seed, each])
             drawn = replicas.invitations(cells.counts, cells.agent, habits, rng)

@@ -45,8 +45,7 @@ class Supposed:
 
     Args:
         averaged: Average the shapes that an honest spread may have by how credible they
-            are. Otherwise the least favourable credible one decides, for questions
-            that are asked alone.
+            are. Otherwise the least favourable credible one decides.
         usual_spread: How much honest subjects' log odds ratios usually differ, as the
             sd of a half-normal prior of their spread; many subjects overrule it.
     """
@@ -102,23 +101,21 @@ def withheld(
         in Cancer Research I, section 4.4; Spiegelhalter (2005), Quality and Safety in
         Health Care 14:347-351 (honest differences inside the limits).
     """
-    phi = np.ones(tables.n_subjects) if dispersion is None else dispersion
+    n = tables.n_subjects
+    phi = np.ones(n) if dispersion is None else dispersion
     honest = Supposed() if supposed is None else supposed
     question = _Question(
         phi=np.maximum(phi, 1.0),
         least=min_trouble,
         events=min_excess,
         ratio=min_ratio,
-        peers=np.ones(tables.n_subjects, dtype=np.bool_) if learn is None else learn,
+        peers=np.ones(n, dtype=np.bool_) if learn is None else learn,
         supposed=honest,
         known=least_known,
     )
     if not (tables.per_subject(tables.trouble) >= min_trouble).any():
         return _nothing(tables)
-    settings = (
-        *("withheld", min_trouble, min_ratio, least_known),
-        *(honest.averaged, honest.usual_spread),
-    )
+    settings = ("withheld", min_trouble, min_ratio, least_known, honest)
     counts = (tables.contacts, tables.invited, tables.trouble, tables.both)
     per_subject = [tables.per_subject(each) for each in counts]
     sums = held.sums([*per_subject, question.peers * per_subject[0].mean()])
@@ -297,7 +294,7 @@ def _expected(spread: Spread, usual: float) -> Spread:
 
     Rates of honest agents may differ threefold; whether they treat contacts with
     trouble otherwise than those without differs less, and a half-normal prior says so.
-    It matters where few subjects can't show their spread; many overrule it.
+    It matters where few subjects can't show their spread.
     """
     weight = spread.weight * np.exp(-0.5 * (spread.sd / usual) ** 2)[:, None]
     return replace(spread, weight=weight / weight.sum())

@@ -9,8 +9,9 @@ import pytest
 
 from kpiaudit.detectors._replicas import Habits
 from kpiaudit.detectors._replicas_counts import invitations
-from kpiaudit.detectors._survey_selection_signs import Cells, Question, fitted
-from kpiaudit.detectors._survey_selection_signs import shared_noise as noise_of
+from kpiaudit.detectors._survey_selection_replicas import fitted
+from kpiaudit.detectors._survey_selection_replicas import shared_noise as noise_of
+from kpiaudit.detectors._survey_selection_signs import Cells, Question
 from kpiaudit.detectors.base import Summary
 from tests.detectors.test_survey_selection import dataset, simulated, summed
 
