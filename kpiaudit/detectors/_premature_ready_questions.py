@@ -223,6 +223,8 @@ def ask(counted: Counted, limits: Limits, learn: BoolArray | None = None) -> Ans
     extra = totals | {
         "near_p_value": near.p_value,
         "near_expected": near.expected,
+        "near_low": near.low,
+        "near_high": near.high,
         "near_ratio": near.ratio,
         "wait_p_value": waited.p_value,
         "peers_near_long_rate": others / rest,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy as sp
 
 from kpiaudit.detectors import _premature_ready_explain as explain
 from kpiaudit.detectors import _premature_ready_offset as offset
+from kpiaudit.detectors import _premature_ready_restate as restating
 from kpiaudit.detectors._premature_ready_count import (
     COLUMN,
     FROM_COURIER,
@@ -22,7 +22,6 @@ from kpiaudit.findings import (
     Effect,
     Evidence,
     Histogram,
-    Restated,
     RestsOn,
 )
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from kpiaudit.findings import Grade
 
 _SHOWN = 0.05
-_NORMAL_95 = 1.959963984540054
 _UNTIL = {
     "received": "the customers had them",
     "handed": "they were handed over",
@@ -82,7 +80,7 @@ def agent(row: Row, near_min: int) -> Account:
         "hour of the day.",
         next_step=_NEXT,
         corroboration=(*_second_witness(row), *offset.corroboration(row)),
-        restated=_restated(row),
+        restated=restating.restated(row),
         grade_cap=_cap(row),
     )
 
@@ -128,7 +126,7 @@ def floor(row: Row, near_min: int) -> Account:
             "twenty orders in their last minutes before the promise."
         ),
         corroboration=_second_witness(row),
-        restated=_restated(row),
+        restated=restating.restated(row),
         histogram=_histogram(row),
         grade_cap="moderate" if _cap(row) == "strong" else "weak",
     )
@@ -324,41 +322,6 @@ def _rests_on(row: Row) -> tuple[RestsOn, ...]:
         RestsOn(column=column, origin=row.data.origin(column), role=role)
         for column, role in roles.items()
         if row.data.has(column)
-    )
-
-
-def _restated(row: Row) -> Restated | None:
-    """Count stamps near the promise that were followed by a long wait as late."""
-    orders, met = row.value("orders"), row.value("met")
-    near, long = row.value("near_known"), row.value("near_long")
-    if orders <= 0.0 or near <= 0.0:
-        return None
-    share = (
-        1.0
-        if long >= near
-        else float(sp.special.betaincinv(long + 1.0, near - long, 0.975))
-    )
-    most = share * near
-    extra = row.outcome.extra
-    if "near_expected" in extra and "near" in extra:
-        # An early stamp need not be followed by a long wait: all that are beyond the
-        # peers' may be early ones.
-        stamped, usual = row.value("near"), row.value("near_expected")
-        piled = stamped - usual + _NORMAL_95 * np.sqrt(stamped + usual)
-        most = max(most, min(piled, stamped))
-    effect = float(np.clip(row.value("effect"), 0.0, near))
-    least = float(np.clip(row.value("low"), 0.0, effect))
-    return Restated(
-        kpi="on_time",
-        reported=met / orders,
-        restated=(met - effect) / orders,
-        low=max(met - most, 0.0) / orders,
-        high=(met - least) / orders,
-        unit="share",
-        assumption="orders in excess were not there by the promise; the lower end "
-        "counts every order stamped before it that waited long, or all stamps there "
-        "beyond peers' if these are more; the upper end only "
-        "those that are beyond doubt more than peers'",
     )
 
 

@@ -25,6 +25,7 @@ from kpiaudit.tables.simulate import Centre, Plant, simulate
 
 DETECTOR = PrematureReady()
 RULE = Rule(id=DETECTOR.id, detector=DETECTOR)
+TABLES = ("handovers",)
 BANNED = "fraud|cheat|culprit|guilty|offender|suspect|perpetrator|misconduct|\\blie"
 
 
@@ -114,6 +115,29 @@ def test_orders_marked_as_ready_too_early_are_found() -> None:
     assert set(rows["flagged"]["agent_id"]) == {"A0003"}
     assert len(rows["flagged"]) >= finding.observed
     assert not set(rows["flagged"]["order_id"]) & set(rows["control"]["order_id"])
+
+
+def test_the_share_on_time_is_restated_by_all_early_stamps() -> None:
+    """Also those that no long wait followed: they are nearly half of them."""
+    stated = true = 0.0
+    for seed in (1, 2, 3):
+        gaming = ("A0003", "A0009")
+        plant = Plant(pattern="premature-ready", agents=gaming, strength=0.8)
+        made = simulate(
+            Centre(seed=seed, agents=16, days=42, plants=(plant,), tables=TABLES)
+        )
+        for finding in findings(made.tables["handovers"]):
+            item = finding.restated
+            assert item is not None
+            assert item.reported is not None
+            assert item.restated is not None
+            assert "beyond what peers stamp there" in item.assumption
+            told = made.truth["premature-ready"]["kpi"]["ready_on_time"]["by_agent"]
+            own = told[finding.subject.id]
+            stated += item.restated - item.reported
+            true += own["without"] - own["reported"]
+    assert true < -0.3
+    assert 0.85 < stated / true < 1.15
 
 
 def test_orders_marked_as_delivered_too_early_are_found() -> None:
