@@ -30,7 +30,8 @@ COUNTED = {
 """Table whose records weigh an agent's mean in the floor's."""
 HEAD = (
     "| Planted pattern | KPI, restated for | Findings | True change inside the 95 % "
-    "interval | Median change stated, by the true one | Median width, likewise |"
+    "interval | Median change stated, by the true one | Mean one by the mean true one "
+    "| Median width, by the true change |"
 )
 
 
@@ -181,7 +182,7 @@ def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
 
     Shares are rounded down, so that 100 % means all of them.
     """
-    lines = [HEAD, "| --- | --- | --- | --- | --- | --- |"]
+    lines = [HEAD, "| --- | --- | --- | --- | --- | --- | --- |"]
     for name in patterns:
         told = [
             {**x, "kpi": _RENAMED.get(x["kpi"], x["kpi"].replace(" ", "_"))}
@@ -202,9 +203,11 @@ def table(rows: list[dict[str, Any]], patterns: Sequence[str]) -> list[str]:
                 x["point"] * (1.0 if x["true"] > 0 else -1.0) / size
                 for x, size in zip(own, sizes, strict=True)
             ]
+            # Of a change smaller than its noise, the median ratio says nothing.
+            mean = sum(x["point"] for x in own) / sum(x["true"] for x in own)
             lines.append(
                 f"| `{name}` | {kpi.replace('_', ' ')}, {kind} | {len(own)} | "
                 f"{inside} ({100 * inside // len(own)}%) | "
-                f"{median(stated):.2f} | {median(widths):.1f} |"
+                f"{median(stated):.2f} | {mean:.2f} | {median(widths):.1f} |"
             )
     return lines

@@ -11,13 +11,26 @@ from kpiaudit.frozen import frozen
 from kpiaudit.stats.odds import OddsRatio, Tables, odds_ratio
 
 if TYPE_CHECKING:
-    from kpiaudit.detectors.base import Found, Summary
+    from collections.abc import Mapping
+
+    from kpiaudit.detectors._survey_selection_leftout import LeftOut
+    from kpiaudit.detectors.base import Found, Row, Summary
     from kpiaudit.stats.outcome import BoolArray
+
+LEFT_OUT = "invitations withheld after any sign of trouble"
+"""Name of the figure by which the restated response rate was computed."""
+_Z = 1.959964
+_UNSEEN = 1.5
+"""For every two who were left out after a sign of trouble, at most one after none.
+
+Where nothing is hidden one in fourteen had no sign, where half of the notes are false
+one in four (seeds 20000 to 20059 and 20390 to 20419): only the far end counts them.
+"""
 
 
 @frozen
 class Score:
-    """The mean score as answered and weighted to the mix of all contacts."""
+    """The mean score as answered, and with those who were left out."""
 
     reported: float
     restated: float
@@ -27,13 +40,52 @@ class Score:
     ceiling: float
 
 
-def score(cells: Summary, mine: BoolArray, sign: str, found: Found) -> Score | None:
-    """Weight a subject's scores to the share of trouble among all its contacts.
+@frozen
+class Said:
+    """What a finding says of the KPIs; empty where too few answered."""
+
+    evidence: tuple[Evidence, ...] = ()
+    score: Restated | None = None
+    rate: tuple[Restated, ...] = ()
+
+    @classmethod
+    def of(cls, row: Row, left: LeftOut | None, kinds: Mapping[str, str]) -> Said:
+        """Restate the score and the response rate of an agent.
+
+        Args:
+            row: The agent.
+            left: Whose invitations were withheld.
+            kinds: What contacts with a sign are called.
+        """
+        if left is None:
+            return cls()
+        cells = row.summaries["cells"]
+        mine = cells.same("agent_id", row.id)
+        value = score(cells, mine, left, row.found)
+        rate = response_rate(cells, mine, left)
+        number, low, high = left.invitations
+        known = Evidence(
+            name=LEFT_OUT,
+            value=number,
+            unit="invitations",
+            text=f"95 % interval {low:.0f} to {high:.0f}, each contact once",
+        )
+        if value is None:
+            return cls(evidence=(known,), rate=rate)
+        return cls(
+            evidence=(known, *bounds(value)),
+            score=restated(value, left, kinds[left.sign]),
+            rate=rate,
+        )
+
+
+def score(cells: Summary, mine: BoolArray, left: LeftOut, found: Found) -> Score | None:
+    """Add the answers of those who were left out to a subject's scores.
 
     Args:
         cells: Counts per agent and stratum.
         mine: Rows of the subject.
-        sign: Sign of trouble.
+        left: Whose invitations were withheld.
         found: Holds the lowest and highest score of the log.
 
     Returns:
@@ -42,53 +94,54 @@ def score(cells: Summary, mine: BoolArray, sign: str, found: Found) -> Score | N
         without enough answers.
 
     Source:
-        Holt & Smith (1979), JRSS A 142:33-46 (post-stratification and its variance);
+        Holt & Smith (1979), JRSS A 142:33-46 (post-stratification: contacts with
+        trouble get the weight that they have among what peers invite);
         Manski (1990), American Economic Review 80:319-323 (bounds without assumption).
     """
-    if "score_low" not in found or f"{sign}_answers" not in cells:
+    if "score_low" not in found:
         return None
-    answers, hard = cells.floats("answers"), cells.floats(f"{sign}_answers")
-    milli, hard_milli = cells.floats("score_milli"), cells.floats(f"{sign}_score")
-    contacts, trouble = cells.floats("contacts"), cells.floats(sign)
-    n, n_hard = answers[mine].sum(), hard[mine].sum()
-    if n - n_hard < 5 or hard.sum() < 20:
+    n = cells.floats("answers")[mine].sum()
+    mean = cells.floats("score_milli")[mine].sum() / max(n, 1.0)
+    if n < 5.0:
         return None
-    mean = milli[mine].sum() / n
-    variance = max(cells.floats("score_sq")[mine].sum() / n - mean**2, 0.0)
-    easy = (milli - hard_milli)[mine].sum() / (n - n_hard)
-    everybody = hard_milli.sum() / hard.sum()
-    drop = everybody - (milli - hard_milli).sum() / max((answers - hard).sum(), 1.0)
-    # Few of the subject's customers with trouble were asked: lean on all agents' ones.
-    prior = 10.0
-    worse = (hard_milli[mine].sum() + prior * (easy + drop)) / (n_hard + prior)
-    share = trouble[mine].sum() / contacts[mine].sum()
-    value = (1.0 - share) * easy + share * worse
-    sd = np.sqrt(
-        variance * ((1.0 - share) ** 2 / (n - n_hard) + share**2 / (n_hard + prior))
-    )
-    # Who was left out may be worse off than the sign shows: trouble leaves other signs.
-    short = max(_short_of_peers(cells, mine), 0.0)
-    hidden = short / max(cells.floats("invited")[mine].sum() + short, 1.0)
-    worst = hidden * max(easy - worse, 0.0)
-    asked = n / contacts[mine].sum()
+    rate, rate_error = left.rate
+    gap = left.score[0] - mean
+
+    def at(invitations: float) -> float:
+        more = invitations * rate
+        return float(more * gap / (n + more))
+
+    number, least, most = left.invitations
+    value, low, high = (at(x) for x in (number, least, _UNSEEN * most))
+    more = (number + most) / 2.0 * rate
+    # Who of them would have answered, and what, is a draw; the rest are guesses.
+    draw = more * (left.scatter**2 + (1.0 - rate) * gap**2)
+    guess = (more * left.score[1]) ** 2 + (number * rate_error * gap) ** 2
+    noise = _Z * np.sqrt(draw + guess) / (n + more)
+    asked = n / cells.floats("contacts")[mine].sum()
     ends = [
         asked * mean / 1000.0 + (1.0 - asked) * found[name]
         for name in ("score_low", "score_high")
     ]
+    sides = sorted((value, low, high))
     return Score(
         reported=mean / 1000.0,
-        restated=value / 1000.0,
-        low=(value - 1.96 * sd - worst) / 1000.0,
-        high=(value + 1.96 * sd) / 1000.0,
+        restated=(mean + value) / 1000.0,
+        low=(mean + value - float(np.hypot(value - sides[0], noise))) / 1000.0,
+        high=(mean + value + float(np.hypot(sides[2] - value, noise))) / 1000.0,
         floor=ends[0],
         ceiling=ends[1],
     )
 
 
-def restated(value: Score | None) -> Restated | None:
-    """Return the restated score as a finding carries it."""
-    if value is None:
-        return None
+def restated(value: Score, left: LeftOut, kind: str) -> Restated:
+    """Return the restated score as a finding carries it.
+
+    Args:
+        value: The score.
+        left: Whose invitations were withheld.
+        kind: What contacts with the sign of `left` are called.
+    """
     return Restated(
         kpi="csat",
         reported=value.reported,
@@ -97,17 +150,17 @@ def restated(value: Score | None) -> Restated | None:
         high=value.high,
         unit="points",
         assumption=(
-            "Customers with trouble who were not asked would have answered like those "
-            "with trouble who did; without any assumption the mean score of all "
-            f"contacts is between {value.floor:.2f} and {value.ceiling:.2f}."
+            f"T{_those(left.invitations[0])[1:]} would have answered as peers' "
+            f"customers did after {kind} ({left.score[0] / 1000.0:.2f} on average); "
+            "others whose trouble left no sign are in the lower end only; without any "
+            "assumption the mean score of all contacts is between "
+            f"{value.floor:.2f} and {value.ceiling:.2f}."
         ),
     )
 
 
-def bounds(value: Score | None) -> tuple[Evidence, ...]:
+def bounds(value: Score) -> tuple[Evidence, ...]:
     """Return the bounds without assumption as figures."""
-    if value is None:
-        return ()
     return (
         Evidence(
             name="lowest mean score of all contacts, whatever the unasked would say",
@@ -153,51 +206,53 @@ def within_customers(pairs: Summary, mine: BoolArray) -> tuple[OddsRatio, float]
 
 
 def response_rate(
-    cells: Summary, mine: BoolArray, sign: str, withheld: tuple[float, float, float]
+    cells: Summary, mine: BoolArray, left: LeftOut
 ) -> tuple[Restated, ...]:
     """Restate the share of the invited who answer, had nobody been left out.
 
     Args:
         cells: Counts per agent and stratum.
         mine: Rows of the subject.
-        sign: Sign of trouble.
-        withheld: Invitations withheld, and the interval of that number.
+        left: Whose invitations were withheld.
 
     Returns:
-        One item; none without invitations of contacts with trouble, over all agents.
+        One item; none with fewer than twenty invitations.
     """
-    if f"{sign}_answers" not in cells or f"{sign}_invited" not in cells:
-        return ()
     invited, answers = (float(cells.floats(n)[mine].sum()) for n in _ASKED)
-    hard = float(cells.floats(f"{sign}_invited").sum())
-    told = float(cells.floats(f"{sign}_answers").sum())
-    value, low, high = (max(x, 0.0) for x in withheld)
-    if hard < 20.0 or invited < 20.0:
+    if invited < 20.0:
         return ()
-    rate, usual = told / hard, answers / invited
-    # Trouble without this sign is withheld as well: all invitations below peers' share.
-    high = max(high, _short_of_peers(cells, mine))
-    # How many of those left out would have answered is a draw, and the rate a guess.
-    noise = 1.96 * np.sqrt(rate * (1.0 - rate) * (high + high**2 / hard))
+    rate, error = left.rate
+    value, least, most = left.invitations
+    reported = answers / invited
 
-    def at(x: float, rate: float = rate) -> float:
+    def at(x: float) -> float:
         return (answers + x * rate) / (invited + x)
 
     again = at(value)
-    side = float(noise) / (invited + high)
-    ends = sorted((at(low), at(high), at(high, usual), again))
+    # How many of those left out would have answered is a draw, and the rate a guess.
+    drawn = rate * (1.0 - rate) * (value + most) / 2.0
+    noise = _Z * np.sqrt(drawn + (value * error) ** 2)
+    side = float(noise) / (invited + value)
+    ends = sorted((again, at(least), at(_UNSEEN * most)))
+    low = max(again - float(np.hypot(again - ends[0], side)), 0.0)
+    high = min(again + float(np.hypot(ends[-1] - again, side)), 1.0)
+    way = (
+        "; whether it would have been higher or lower can't be told"
+        if low < reported < high
+        else ""
+    )
     return (
         Restated(
             kpi="response_rate",
-            reported=answers / invited,
+            reported=reported,
             restated=again,
-            low=max(again - float(np.hypot(again - ends[0], side)), 0.0),
-            high=min(again + float(np.hypot(ends[-1] - again, side)), 1.0),
+            low=low,
+            high=high,
             unit="share",
-            assumption="those left out would have answered like others with trouble "
-            f"({100 * rate:.0f}%); without any assumption it is between "
-            f"{100 * answers / (invited + high):.0f}% and "
-            f"{100 * (answers + high) / (invited + high):.0f}%",
+            assumption=f"{_those(value)} would have answered like others with trouble "
+            f"({100 * rate:.0f}%){way}; without any assumption it is between "
+            f"{100 * answers / (invited + most):.0f}% and "
+            f"{100 * (answers + most) / (invited + most):.0f}%",
         ),
     )
 
@@ -205,13 +260,5 @@ def response_rate(
 _ASKED = ("invited", "answers")
 
 
-def _short_of_peers(cells: Summary, mine: BoolArray) -> float:
-    """Return by how many invitations, at most, a subject falls short of its peers."""
-    if "contacts" not in cells or mine.all():
-        return 0.0
-    contacts, invited = cells.floats("contacts"), cells.floats("invited")
-    share = invited[~mine].sum() / max(contacts[~mine].sum(), 1.0)
-    n = contacts[mine].sum()
-    return float(
-        n * share - invited[mine].sum() + 1.96 * np.sqrt(n * share * (1.0 - share))
-    )
+def _those(number: float) -> str:
+    return f"the {number:.0f} customers with trouble who were not asked"

@@ -261,6 +261,8 @@ class Detector(ABC):
     everybody together; an empty denominator makes it a sum."""
     floor_rate: ClassVar[tuple[str, str, str, str] | None] = None
     """A share that the effect adds to: KPI, summary, numerator, denominator."""
+    rate_adds: ClassVar[str] = ""
+    """Name of the evidence that says how many records it adds; else the effect."""
     unit_cost: ClassVar[str] = ""
     """What each record in excess costs (`contact`, `reopened_ticket`); empty where that
     depends on what followed it."""

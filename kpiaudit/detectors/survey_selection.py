@@ -14,6 +14,7 @@ from kpiaudit.detectors import _replicas_counts as replicas
 from kpiaudit.detectors import _survey_selection_counts as counting
 from kpiaudit.detectors import _survey_selection_find as finding
 from kpiaudit.detectors import _survey_selection_floor as flooring
+from kpiaudit.detectors import _survey_selection_leftout as leaving_out
 from kpiaudit.detectors import _survey_selection_replicas as redrawing
 from kpiaudit.detectors import _survey_selection_restate as restating
 from kpiaudit.detectors import _survey_selection_signs as signing
@@ -28,6 +29,7 @@ from kpiaudit.detectors.base import (
     param,
 )
 from kpiaudit.findings import Effect
+from kpiaudit.tables.sharing import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -133,6 +135,7 @@ class SurveySelection(Detector):
     floor_rate: ClassVar[tuple[str, str, str, str] | None] = (
         *("response_rate", "cells", "answers", "invited"),
     )
+    rate_adds: ClassVar[str] = restating.LEFT_OUT
     floor_kpi: ClassVar[tuple[str, str, str, float] | None] = (
         "cells",
         "score_milli",
@@ -191,11 +194,12 @@ class SurveySelection(Detector):
         trouble, `<sign>` (contacts with it), `<sign>_invited`, `<sign>_answers`,
         `<sign>_score` and, if the complaint flag exists, `<sign>_flagged`. The test
         itself needs only `contacts`, `invited`, `<sign>` and `<sign>_invited`. `agents`
-        has `days` per agent; `pairs` customers by how their contacts fell; `patterns`
-        `contacts` by which signs (0 or 1 each) they have.
+        has `days` per agent; `pairs` how customers' contacts fell; `patterns`
+        `contacts` by which signs (0 or 1 each) they have; `troubled` those with any.
         """
-        frame = self._contacts(data, found)
-        return counting.summaries(frame, data, self.since_day)
+        frame = once(leaving_out.needed(self._contacts(data, found), data))
+        troubled = leaving_out.troubled(frame, data)
+        return {**counting.summaries(frame, data, self.since_day), "troubled": troubled}
 
     def test(
         self, summaries: Summaries, found: Found, *, min_effect: float | None
@@ -266,7 +270,8 @@ class SurveySelection(Detector):
         cells = row.summaries["cells"]
         mine = cells["agent_id"] == row.id
         invited = float(cells.ints("invited")[mine].sum())
-        score = restating.score(cells, mine, sign, row.found)
+        left = leaving_out.left_out(row, sign)
+        said = restating.Said.of(row, left, words.SIGNS)
         independent = row.value("independent") > 0.5
         cap: Grade = "strong" if independent else "weak"
         if independent and "answers_known" not in row.found:
@@ -288,7 +293,7 @@ class SurveySelection(Detector):
             observed=observed,
             expected=expected,
             harm=float(np.clip(excess / max(invited + excess, 1.0), 0.0, 1.0)),
-            evidence=(*words.figures(row), *restating.bounds(score)),
+            evidence=(*words.figures(row), *said.evidence),
             explanations=words.explanations(row),
             rests_on=words.rests_on(row),
             peers=(
@@ -301,10 +306,8 @@ class SurveySelection(Detector):
                 "random sample of those who were not asked."
             ),
             corroboration=words.other_signs(row),
-            restated=restating.restated(score),
-            also_restated=restating.response_rate(
-                cells, mine, sign, (excess, row.value("low"), row.value("high"))
-            ),
+            restated=said.score,
+            also_restated=said.rate,
             grade_cap=cap,
         )
 

@@ -320,12 +320,20 @@ def _rate(
         mine = rows.same("agent_id", finding.subject.id)
         own = float(top[mine].sum()), float(size[mine].sum())
         parts += [
-            (item, max(finding.effect.value or 0.0, 0.0), *own)
+            (item, max(_added(run, finding), 0.0), *own)
             for item in finding.also_restated
             if item.kpi == where[0]
         ]
     item = rate_of_all(parts, float(top.sum()), float(size.sum()))
     return [] if item is None else [item]
+
+
+def _added(run: Run, finding: Finding) -> float:
+    """Return how many records a finding adds to the share of its rule."""
+    name = run.rule.detector.rate_adds
+    told = [e.value for e in finding.evidence if e.name == name]
+    value = told[0] if told else finding.effect.value
+    return value or 0.0
 
 
 def _same_pair(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import duckdb
@@ -12,6 +13,8 @@ import pytest
 from scipy.stats import norm
 
 from kpiaudit.detectors._survey_selection_counts import _last_legs
+from kpiaudit.detectors._survey_selection_leftout import left_out
+from kpiaudit.detectors._survey_selection_restate import LEFT_OUT
 from kpiaudit.detectors._survey_selection_signs import ORDER, _added
 from kpiaudit.detectors.base import Row, Summary
 from kpiaudit.detectors.survey_selection import SurveySelection
@@ -143,6 +146,38 @@ def test_a_finding_says_how_many_invitations_and_how_the_score_would_read():
     assert {e.text for e in account.explanations} == {
         e.text for e in DETECTOR.explanations
     }
+
+
+def test_the_score_is_restated_by_trouble_of_any_sign():
+    """One sign alone shows half of what is kept back, and dilutes what it says."""
+    stated = true = 0.0
+    for seed in (1, 2, 3):
+        tables, planted = simulated((WITHHELD,), seed=seed)
+        honest = simulated((), seed=seed)[0]["surveys"]
+        for agent in planted:
+            row = row_of(tables, agent)
+            account = DETECTOR.account(row)
+            number = next(e for e in account.evidence if e.name == LEFT_OUT)
+            assert account.effect.value < number.value
+            assert "answered as peers" in account.restated.assumption
+            stated += account.restated.restated - account.restated.reported
+            now, then = (
+                table.filter(pl.col("agent_id") == agent)["score"].mean()
+                for table in (tables["surveys"], honest)
+            )
+            true += then - now
+    assert true < -0.4
+    assert 0.7 < stated / true < 1.3
+
+
+def test_without_a_count_of_any_sign_the_sign_shown_stands_for_all():
+    tables, planted = simulated((WITHHELD,))
+    row = row_of(tables, min(planted))
+    cells = {name: each for name, each in row.summaries.items() if name != "troubled"}
+    sign = ORDER[int(row.value("sign"))]
+    left = left_out(replace(row, summaries=cells), sign)
+    assert left.invitations[0] == row.value("effect")
+    assert left.invitations[0] < left_out(row, sign).invitations[0]
 
 
 def test_a_finding_on_the_agents_own_notes_alone_is_weak():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import narwhals as nw
@@ -9,11 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from kpiaudit.detectors._survey_selection_restate import response_rate
+from kpiaudit.detectors._survey_selection_leftout import LeftOut
+from kpiaudit.detectors._survey_selection_restate import (
+    response_rate,
+    restated,
+    score,
+)
 from kpiaudit.detectors.base import Summary
 from kpiaudit.evidence import restating
 from kpiaudit.evidence.kpis import rate_of_all
-from kpiaudit.findings import Effect, Finding, Restated, Severity, Subject
+from kpiaudit.findings import Effect, Evidence, Finding, Restated, Severity, Subject
 from kpiaudit.tables.dataset import Dataset
 from kpiaudit.tables.engine import collect
 from kpiaudit.tables.neighbours import ordered
@@ -103,21 +109,53 @@ def test_nothing_more_is_restated_where_nothing_was_counted(run):
     assert len(run.restated) == 1
 
 
+LEFT = LeftOut(
+    invitations=(100.0, 60.0, 140.0), sign="repeat", rate=(0.5, 0.05),
+    score=(3000.0, 150.0), scatter=1300.0,
+)  # fmt: skip
+ASKED = Summary(
+    columns={
+        "contacts": np.array([1000, 1000]),
+        "invited": np.array([500, 500]),
+        "answers": np.array([150, 150]),
+        "score_milli": np.array([675_000, 630_000]),
+    }
+)
+
+
 def test_who_was_left_out_would_have_answered_like_others_with_trouble():
-    cells = Summary(
-        columns={
-            "invited": np.array([500, 500]),
-            "answers": np.array([150, 150]),
-            "repeat_invited": np.array([10, 190]),
-            "repeat_answers": np.array([2, 98]),
-        }
-    )
-    mine = np.array([True, False])
-    (item,) = response_rate(cells, mine, "repeat", (100.0, 60.0, 140.0))
+    (item,) = response_rate(ASKED, np.array([True, False]), LEFT)
     assert item.reported == 0.3
     assert item.restated == pytest.approx(200 / 600)
     assert item.low < item.restated < item.high
     assert "between 23% and 45%" in item.assumption
+    (item,) = response_rate(
+        ASKED, np.array([True, False]), replace(LEFT, rate=(0.3, 0.05))
+    )
+    assert item.restated == pytest.approx(0.3)
+    assert "higher or lower can't be told" in item.assumption
+
+
+def test_the_score_gets_the_answers_of_those_who_were_left_out():
+    found = {"score_low": 1.0, "score_high": 5.0}
+    mine = np.array([True, False])
+    got = score(ASKED, mine, LEFT, found)
+    assert got.reported == 4.5
+    assert got.restated == pytest.approx((675 + 50 * 3) / 200)
+    # As if 210 had been left out, of whom 105 answer.
+    assert got.low < (675 + 105 * 3) / 255
+    assert got.restated < got.high < got.reported
+    assert got.floor == pytest.approx(0.15 * 4.5 + 0.85)
+    assert restated(got, LEFT, "long holds").restated == got.restated
+    assert score(ASKED, mine, LEFT, {}) is None
+
+
+def test_the_floor_gets_as_many_answers_as_the_finding_says():
+    told = replace(finding(), evidence=(Evidence(name="left out", value=70.0),))
+    run = SimpleNamespace(rule=SimpleNamespace(detector=SimpleNamespace(rate_adds="")))
+    assert restating._added(run, told) == 40
+    run.rule.detector.rate_adds = "left out"
+    assert restating._added(run, told) == 70
 
 
 def test_the_floor_answers_as_its_agents_would_have():
