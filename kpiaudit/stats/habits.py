@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kpiaudit.stats.scale import Given, Scale, SharedNoise, Standing
+from kpiaudit.stats.shapes import SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,8 +28,10 @@ _LEARN_FROM = 400
 _DOUBT = 100
 """So many subjects leave little doubt of how each habit is spread."""
 _PROPOSALS = 3
-_APART = 6.0
-"""How habits go together is doubted as if so many subjects had shown no connection."""
+_PRIOR = 6.0
+"""How habits go together is doubted as if so many subjects had shown what is supposed:
+no connection, or a close one between signs of one habit."""
+_ONE_HABIT = 0.9
 
 
 def together(
@@ -55,8 +58,11 @@ def together(
         apart: Whether subjects who seem to stand apart from the honest spread, but are
             not outside, stay there; otherwise they are taken for the most unusual of
             the others.
-        noise: Correlation of the habits' noise where they are told by counts of the
-            same events, shape (n_habits, n_habits); None stands for none.
+        noise: Where the habits are one habit, told by several signs: correlation of
+            their noise, as far as signs count the same events, shape (n_habits,
+            n_habits). They have one shape then, and are supposed to go together until
+            the subjects show otherwise. None stands for habits that have nothing in
+            common but the subject.
 
     Returns:
         Log-odds of each habit, shape (n_subjects,).
@@ -76,8 +82,10 @@ def together(
     inside = np.flatnonzero(~outside)
     learn = inside[:: max(1, -(-len(inside) // _LEARN_FROM))]
 
+    shape = None if noise is None else _shape(standings, rng)
+
     def hypothesis(habit: int) -> Scale:
-        return Scale.of(standings[habit], outside, rng, apart=apart)
+        return Scale.of(standings[habit], outside, rng, apart=apart, shape=shape)
 
     def begun(rows: IntArray, scales: list[Scale], correlation: FloatArray) -> _State:
         shared = None
@@ -99,6 +107,15 @@ def together(
     for _ in range(_LAST):
         every.sweep(rng)
     return tuple(every.odds)
+
+
+def _shape(standings: Sequence[Standing], rng: np.random.Generator) -> int:
+    """Draw one shape for all, as likely as they make it together."""
+    prior = np.array([shape.prior for shape in SHAPES])
+    # Signs that rule out each other's shapes would leave none.
+    each = np.maximum([one.spread.shape_weights for one in standings], 1e-6)
+    weight = prior * np.prod(each / prior, axis=0)
+    return int(rng.choice(len(prior), p=weight / weight.sum()))
 
 
 @dataclass(kw_only=True)
@@ -180,8 +197,10 @@ class _State:
     def learn(self, rng: np.random.Generator) -> None:
         """Draw the correlation given the scores."""
         size = len(self.scales)
-        sums = self.scores @ self.scores.T + _APART * np.eye(size)
-        freedom = self.scores.shape[1] + _APART + size + 1.0
+        together = 0.0 if self.noise is None else _ONE_HABIT
+        supposed = (1.0 - together) * np.eye(size) + together
+        sums = self.scores @ self.scores.T + _PRIOR * supposed
+        freedom = self.scores.shape[1] + _PRIOR + size + 1.0
         # Bartlett's decomposition of a Wishart matrix.
         factor = np.tril(rng.standard_normal((size, size)), -1)
         squares = rng.chisquare(freedom - np.arange(size))

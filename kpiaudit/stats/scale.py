@@ -78,13 +78,19 @@ class Scale:
         rng: np.random.Generator,
         *,
         apart: bool,
+        shape: int | None = None,
     ) -> Scale:
-        """Draw a hypothesis; of subjects outside, nothing is known.
+        """Draw a hypothesis, of one shape if it is given.
 
-        The others are honest unless the hypothesis says clearly that they stand apart.
+        Of subjects outside, nothing is known; the others are honest unless the
+        hypothesis says clearly that they stand apart.
         """
         spread = standing.spread
-        flat = rng.choice(spread.weight.size, p=spread.weight.ravel())
+        weight = spread.weight
+        if shape is not None:
+            weight = weight * (spread.shape == shape)[:, None]
+            weight = weight / weight.sum()
+        flat = rng.choice(weight.size, p=weight.ravel())
         which, how = divmod(int(flat), len(SHARE))
         seen = standing.likelihood[standing.place]
         share = float(SHARE[how]) if apart else 0.0

@@ -88,11 +88,18 @@ class Spread:
         at = min(int(np.searchsorted(mass, level)), len(mass) - 1)
         return float(self.sd[order][at])
 
+    @property
+    def shape_weights(self) -> FloatArray:
+        """Return the posterior probability of each of `SHAPES`."""
+        each = self.weight.sum(axis=1)
+        which = self.shape.astype(np.int64)
+        sums = np.bincount(which, weights=each, minlength=len(SHAPES))
+        return np.asarray(sums, dtype=np.float64)
+
     def shape_weight(self, name: str) -> float:
         """Return the posterior probability of the shapes of one name."""
-        names = np.array([s.name for s in SHAPES])
-        mine = names[self.shape.astype(np.int64)] == name
-        return float(self.weight[mine].sum())
+        mine = [shape.name == name for shape in SHAPES]
+        return float(self.shape_weights[mine].sum())
 
 
 @frozen
