@@ -264,8 +264,10 @@ def other_signs(row: Row) -> tuple[Corroboration, ...]:
             continue
         ratio, low, high = (row.value(f"{k}.{sign}") for k in ("ratio", "low", "high"))
         supports = p <= 0.05
-        against = low > 0.9 and ratio >= 1.0
-        who = "others" if sign in counting.INDEPENDENT else "the agent"
+        others = sign in counting.INDEPENDENT
+        # As often as peers is silence, and an alibi of one's own speaks for nobody.
+        against = others and low > 1.0
+        who = "others" if others else "the agent"
         out.append(
             Corroboration(
                 source=f"{SIGNS[sign]} (recorded by {who})",

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from kpiaudit.detectors import base
+from kpiaudit.detectors._survey_selection_signs import ORDER
+from kpiaudit.detectors._survey_selection_words import other_signs
 from kpiaudit.evidence import assemble
 from kpiaudit.evidence.runs import Roster, Run
 from kpiaudit.findings import Effect, Explanation, RestsOn, Selection, Severity
@@ -85,3 +87,26 @@ def test_without_a_holding_explanation_the_grade_stays():
     (finding,) = run_with(open_one, {}).findings
     assert finding.evidence_grade == "strong"
     assert finding.innocent_explanations[0] == open_one
+
+
+@pytest.mark.parametrize(
+    ("sign", "low", "high", "verdict"),
+    [
+        ("redress", 0.95, 1.3, "silent"),  # as often as peers
+        ("redress", 1.2, 2.5, "contradicts"),
+        ("unresolved", 1.2, 2.5, "silent"),  # the agent's own alibi
+    ],
+)
+def test_only_what_others_recorded_contradicts_and_only_beyond_peers(
+    sign, low, high, verdict
+):
+    told = {"ratio": (low * high) ** 0.5, "low": low, "high": high, "p": 0.9}
+    extra = {f"{name}.{sign}": np.array([value]) for name, value in told.items()}
+    extra |= {f"trials.{sign}": np.array([80.0])}
+    extra |= {"sign": np.array([ORDER.index("flagged")])}
+    values = {name: float(value[0]) for name, value in extra.items()}
+    row = SimpleNamespace(
+        outcome=SimpleNamespace(extra=extra), value=values.__getitem__
+    )
+    (answer,) = other_signs(row)
+    assert answer.verdict == verdict
