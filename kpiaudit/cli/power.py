@@ -102,4 +102,5 @@ def _plain(item: Sensitivity) -> dict[str, Any]:
         ],
         "checked": None if item.checked is None else list(item.checked),
         "missing": list(item.missing),
+        "missing_tables": list(item.missing_tables),
     }

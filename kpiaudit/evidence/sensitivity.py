@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ SIZES = {"small": (0.0, 0.25), "usual": (0.25, 0.75), "large": (0.75, 1.0)}
 MANY = (0.05, 0.4, 1.0)
 _RUNS = 10
 _CHECKS = 12
+_MOST = 0.75
 
 
 @frozen
@@ -59,6 +61,7 @@ class Sensitivity:
         checked: Plants of the usual size's share that were found, and how many were
             planted, each with everything fitted anew; None without a share.
         missing: Columns that the rule could use and that are not there.
+        missing_tables: Tables of which all or most such columns are not there.
     """
 
     rule: str
@@ -72,6 +75,7 @@ class Sensitivity:
     many: tuple[Many, ...] = ()
     checked: tuple[int, int] | None = None
     missing: tuple[str, ...] = ()
+    missing_tables: tuple[str, ...] = ()
 
 
 def sensitivity(run: Run, tell: Callable[[str], None]) -> Sensitivity:
@@ -81,7 +85,9 @@ def sensitivity(run: Run, tell: Callable[[str], None]) -> Sensitivity:
         run: The rule, tested and selected.
         tell: Is told in a sentence what is being done.
     """
-    missing = run.data.missing(run.rule.detector.uses)
+    uses = run.rule.detector.uses
+    missing = run.data.missing(uses)
+    tables = _mostly_missing(uses, missing)
     agents = next((t for t in run.verdicts.tested if t.kind == "agent"), None)
     reason = run.reason
     if reason is None and (agents is None or not agents.outcome.testable.any()):
@@ -95,6 +101,7 @@ def sensitivity(run: Run, tell: Callable[[str], None]) -> Sensitivity:
             untestable=_untestable(run),
             sizes={},
             missing=tuple(missing),
+            missing_tables=tables,
         )
     sizes = {}
     for name, band in SIZES.items():
@@ -114,7 +121,18 @@ def sensitivity(run: Run, tell: Callable[[str], None]) -> Sensitivity:
         many=_many(run, agents, mark, tell),
         checked=_checked(run, agents, mark, sizes.get("usual"), tell),
         missing=tuple(missing),
+        missing_tables=tables,
     )
+
+
+def _mostly_missing(uses: Sequence[str], missing: Sequence[str]) -> tuple[str, ...]:
+    """Return the tables of which more than three quarters of the columns are missing.
+
+    One column is not said to be a table: which one it is says more.
+    """
+    known = Counter(name.partition(".")[0] for name in uses)
+    absent = Counter(name.partition(".")[0] for name in missing)
+    return tuple(t for t, n in absent.items() if n > 1 and n > _MOST * known[t])
 
 
 def _untestable(run: Run) -> int:

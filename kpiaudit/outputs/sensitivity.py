@@ -72,8 +72,15 @@ def _sentences(row: Mapping[str, Any]) -> list[str]:
     if row["supposed"] and row["sizes"]:
         said.append(f"supposed: {row['supposed']}")
     if row["missing"]:
-        said.append(f"columns that would sharpen it: {', '.join(row['missing'])}")
+        said.append(f"what would sharpen it: {', '.join(_lacking(row))}")
     return said
+
+
+def _lacking(row: Mapping[str, Any]) -> list[str]:
+    """Name tables rather than one by one the columns that a whole table would bring."""
+    tables = row.get("missing_tables", ())
+    columns = [n for n in row["missing"] if n.partition(".")[0] not in tables]
+    return [*(f"table {name}" for name in tables), *columns]
 
 
 def _part(many: Mapping[str, Any]) -> str:

@@ -58,7 +58,20 @@ def test_what_could_be_found_is_said_in_words():
     assert "all agents at once (23): can't be seen if everybody does it" in said
     assert "10 of 12 were found" in said
     assert "supposed: half of the callers ring again" in said
-    assert "columns that would sharpen it: calls.station" in said
+    assert "what would sharpen it: calls.station" in said
+
+
+def test_a_table_that_is_missing_is_named_instead_of_its_columns():
+    uses = ("calls.station", "calls.queue", "kpis.kpi", "kpis.target", "kpis.period")
+    missing = ("calls.station", *uses[2:])
+    tables = sensitivity._mostly_missing(uses, missing)
+    assert tables == ("kpis",)
+    row = ROW | {"missing": list(missing), "missing_tables": list(tables)}
+    assert "what would sharpen it: table kpis, calls.station" in render(
+        [row], form="text"
+    )
+    # A single column says more than its table's name.
+    assert sensitivity._mostly_missing(("tickets.queue",), ("tickets.queue",)) == ()
 
 
 def test_a_rule_that_can_say_nothing_says_why():
