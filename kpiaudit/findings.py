@@ -261,10 +261,17 @@ class SmallestDetectable:
 
 @frozen
 class PlaceboRuns:
-    """How often a placebo was run, and how often it would have been reported."""
+    """How often a placebo was run, and how often it would have been reported.
+
+    Args:
+        runs: How often.
+        flagged: Runs in which somebody would have been reported.
+        luck: Share of runs in which honest data may show somebody.
+    """
 
     runs: int
     flagged: int
+    luck: float = 0.05
 
 
 @frozen

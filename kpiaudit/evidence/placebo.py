@@ -17,7 +17,7 @@ from kpiaudit.tables.engine import collect, flag
 from kpiaudit.tables.neighbours import legs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kpiaudit.detectors.base import Detector
     from kpiaudit.evidence.runs import Run
@@ -89,7 +89,7 @@ def full(run: Run, tell: Callable[[str], None]) -> dict[str, PlaceboRuns]:
     tell(f"{name}: negative control")
     controls = _controls(run)
     if controls:
-        out["negative_control"] = _runs([reported(c, level) for c in controls])
+        out["negative_control"] = held(controls, level)
     got = []
     honest = run.rule.detector.replicas(
         run.summaries, run.found, number=REPLICAS, seed=17
@@ -124,6 +124,17 @@ def _unplaced(run: Run, ran: Mapping[str, PlaceboRuns]) -> tuple[str, ...]:
     return (f"Placebos that can't be run: {'; '.join(absent)}.",) if absent else ()
 
 
+def held(controls: Sequence[Verdicts], level: float) -> PlaceboRuns:
+    """Ask a few negative controls, so strictly that one of them is enough.
+
+    They share the chance that honest data show anybody in any of them; at a rule's own
+    level for each, two would do so too often for a single one to mean anything.
+    """
+    share = RELIABLE / len(controls)
+    got = [reported(each, min(level / len(controls), share)) for each in controls]
+    return replace(_runs(got), luck=share)
+
+
 def _runs(reports: list[bool]) -> PlaceboRuns:
     return PlaceboRuns(runs=len(reports), flagged=sum(reports))
 
@@ -134,7 +145,9 @@ def fires(placebo: Mapping[str, PlaceboRuns]) -> tuple[str, ...]:
         name
         for name, item in placebo.items()
         if item.flagged
-        and float(sp.special.bdtrc(item.flagged - 1, item.runs, RELIABLE)) <= SURE
+        # One run in one is exactly at the level, but for the last bit.
+        and float(sp.special.bdtrc(item.flagged - 1, item.runs, item.luck))
+        <= SURE + 1e-9
     )
 
 

@@ -91,9 +91,9 @@ def placebo_line(rule: RuleStatus) -> str:
 
 
 def _luck(item: PlaceboRuns) -> str:
-    """Say how often honest data give as much, at 5 % a run; empty if often."""
+    """Say how often honest data give as much; empty if often."""
     fewer = sum(
-        math.comb(item.runs, k) * 0.05**k * 0.95 ** (item.runs - k)
+        math.comb(item.runs, k) * item.luck**k * (1 - item.luck) ** (item.runs - k)
         for k in range(item.flagged)
     )
     chance = 100.0 * max(1.0 - fewer, 0.0)

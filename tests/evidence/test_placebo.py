@@ -265,6 +265,38 @@ def test_one_alarm_is_luck_and_several_are_not():
     assert placebo.fires(quiet | loud) == ("replicas",)
 
 
+def asked(*p):
+    """Return what a negative control says of agents with these p-values."""
+    p_value = np.array(p)
+    outcome = SimpleNamespace(p_value=p_value, testable=np.isfinite(p_value))
+    tested = SimpleNamespace(kind="agent", share=1.0, outcome=outcome)
+    return SimpleNamespace(skipped=None, tested=(tested,))
+
+
+@pytest.mark.parametrize(
+    ("clearest", "fired"), [(1e-6, True), (0.001, True), (0.0035, False), (0.4, False)]
+)
+def test_one_clear_control_of_two_is_enough(clearest, fired):
+    honest, odd = asked(*[0.5] * 10), asked(clearest, *[0.5] * 9)
+    control = placebo.held([honest, odd], level=0.05)
+    assert control == PlaceboRuns(runs=2, flagged=int(fired), luck=0.025)
+    assert bool(placebo.fires({"negative_control": control})) == fired
+
+
+def test_honest_controls_together_rarely_mark_a_rule():
+    rng = np.random.default_rng(41)
+    fired = 0
+    for _ in range(2000):
+        controls = [asked(*rng.random(20)), asked(*rng.random(20))]
+        control = placebo.held(controls, level=0.05)
+        fired += bool(placebo.fires({"negative_control": control}))
+    assert fired / 2000 <= 0.06
+
+
+def test_a_placebo_with_one_run_can_fire():
+    assert placebo.fires({"before": PlaceboRuns(runs=1, flagged=1)}) == ("before",)
+
+
 @pytest.mark.parametrize(("flagged", "grade"), [(0, "strong"), (9, "weak")])
 def test_a_rule_whose_placebo_fires_gives_weak_findings_only(flagged, grade):
     found = FakeFinding(evidence_grade="strong")

@@ -217,8 +217,12 @@ def test_findings_are_listed_first_and_columns_that_do_not_fit_are_left_out(
 
 
 def test_a_placebo_that_fires_beyond_luck_is_told_so() -> None:
-    runs = {"negative_control": (2, 1), "replicas": (40, 3), "cutoffs": (5, 4)}
+    runs = {"before": (2, 1), "replicas": (40, 3), "cutoffs": (5, 4)}
     placebo = {name: PlaceboRuns(runs=n, flagged=k) for name, (n, k) in runs.items()}
-    told = placebo_line(SimpleNamespace(placebo=placebo))
-    assert "negative control 1 of 2 (by luck in 10% of scans of honest data)" in told
+    control = PlaceboRuns(runs=2, flagged=1, luck=0.025)
+    told = placebo_line(
+        SimpleNamespace(placebo=placebo | {"negative_control": control})
+    )
+    assert "before 1 of 2 (by luck in 10% of scans of honest data)" in told
+    assert "negative control 1 of 2 (by luck in 5% of scans" in told
     assert "replicas 3 of 40, cutoffs 4 of 5 (by luck in less than 1% of" in told
