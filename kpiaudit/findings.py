@@ -60,12 +60,16 @@ class Effect:
 
 @frozen
 class Evidence:
-    """A number behind a finding, with its name and unit; `text` is a sentence."""
+    """A number behind a finding, with its name and unit; `text` is a sentence.
+
+    `plain` is a clause for who reads no further figures; they are told nothing else.
+    """
 
     name: str
     value: float | None = None
     unit: str = ""
     text: str = ""
+    plain: str = ""
 
 
 @frozen

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import kpiaudit
+from kpiaudit.outputs import text
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -75,6 +76,10 @@ def test_both_ratios_of_repeat_calls_are_told(report: kpiaudit.Report) -> None:
     assert "95% interval" in peers.text
     assert "does not count" in own.text
     assert "the one that counts" in peers.text
+    said = " ".join(text.render(report, verbose=0).split())
+    assert "times as often as after the agent's own longer calls (95%" in said
+    assert "counts for nothing, since short calls fail whoever ends them" in said
+    assert re.search(r"after peers' short calls \(95% [^)]*\): this one counts", said)
 
 
 @pytest.mark.slow

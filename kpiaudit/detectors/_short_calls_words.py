@@ -215,25 +215,32 @@ def _redials(row: Row) -> list[Evidence]:
 
     short = pair("short", mine)
     yardsticks = (
-        ("the agent's own longer calls", pair("long", mine), _SHORT_CALLS_FAIL),
-        ("peers' short calls", pair("short", peers), _THIS_COUNTS),
+        (
+            "the agent's own longer calls",
+            pair("long", mine),
+            _SHORT_CALLS_FAIL,
+            "counts for nothing, since short calls fail whoever ends them",
+        ),
+        ("peers' short calls", pair("short", peers), _THIS_COUNTS, "this one counts"),
     )
     out = []
-    for name, base, verdict in yardsticks:
+    for name, base, verdict, short_verdict in yardsticks:
         if not (short[0] and base[0]):
             continue
         ratio = short[0] / short[1] * base[1] / base[0]
         # Variance of a log ratio of shares: Katz & others (1978), Biometrics 34:469.
         spread = sum((1 - k / n) / k for k, n in (short, base))
         half = np.exp(1.96 * np.sqrt(spread))
+        interval = f"95% interval {ratio / half:.1f} to {ratio * half:.1f}"
         out.append(
             Evidence(
                 name=f"redial after short calls, times as often as after {name}",
                 value=ratio,
                 unit="ratio",
-                text=f"95% interval {ratio / half:.1f} to {ratio * half:.1f}; "
-                f"{short[0] / short[1]:.1%} of {short[1]:,.0f} against "
-                f"{base[0] / base[1]:.1%} of {base[1]:,.0f}. {verdict}",
+                text=f"{interval}; {short[0] / short[1]:.1%} of {short[1]:,.0f} "
+                f"against {base[0] / base[1]:.1%} of {base[1]:,.0f}. {verdict}",
+                plain=f"rang again {ratio:.1f} times as often as after {name} "
+                f"({interval}): {short_verdict}",
             )
         )
     return out

@@ -155,6 +155,7 @@ class Answer:
         honest: The best innocent alternative: that with the largest share.
         contrast: The flagged records against that one.
         own: That alternative is the subject's own other records.
+        easier: The flagged records against the other alternative, where there is one.
         below_all: The flagged records have clearly less than every alternative.
     """
 
@@ -164,6 +165,7 @@ class Answer:
     contrast: Contrast
     own: bool
     below_all: bool
+    easier: Contrast | None = None
 
 
 def answered(
@@ -205,6 +207,7 @@ def answered(
         own=is_own,
         # The largest of some shares is large by chance: it would speak against many.
         below_all=highest.high < 0 and lowest.high < 0,
+        easier=lowest if len(candidates) > 1 else None,
     )
 
 

@@ -126,14 +126,20 @@ def _times(ratio: float) -> str:
 
 def _said(source: Source, answer: Answer, alternative: Alternative) -> Corroboration:
     """Put an answer into a verdict and words."""
-    found, honest = answer.contrast, answer.honest
-    against = "the subject's own comparable records" if answer.own else alternative.text
+    found, honest, easier = answer.contrast, answer.honest, answer.easier
+    yardsticks = (alternative.text, "the subject's own comparable records")
+    against, other = yardsticks[answer.own], yardsticks[not answer.own]
     share = answer.events / answer.records
     detail = (
         f"{share:.1%} of {answer.records:,.0f} flagged records, {honest.rate:.1%} "
         f"after {against}: {found.ratio:.1f} times as often ({_times(found.ratio_low)} "
         f"to {_times(found.ratio_high)})"
     )
+    if easier is not None and not np.isnan(easier.ratio):
+        detail += (
+            f", which counts as the stricter yardstick; {_times(easier.ratio)} times "
+            f"({_times(easier.ratio_low)} to {_times(easier.ratio_high)}) after {other}"
+        )
     verdict = "silent"
     if found.low > 0:
         verdict = "supports"

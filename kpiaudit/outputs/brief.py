@@ -26,14 +26,14 @@ _VERDICTS = ("supports", "contradicts", "silent")
 def brief(finding: Finding) -> tuple[Item, ...]:
     """Tell a finding in short: who, how much, compared with whom, what else, what now.
 
-    Sources that say nothing and explanations that are ruled out are named only, and
-    further figures are counted only.
+    Sources that say nothing and explanations that are ruled out are named only;
+    further figures are counted only, unless they have plain words.
 
     Args:
         finding: One finding, its strings cleaned.
     """
     shorter = {
-        "Figures": (),
+        "Figures": tuple(item.plain for item in finding.evidence if item.plain),
         "Other sources": _sources(finding.corroboration),
         "Could also be": _explanations(finding.innocent_explanations),
     }
@@ -41,7 +41,7 @@ def brief(finding: Finding) -> tuple[Item, ...]:
         Item(label=item.label, lines=shorter.get(item.label, item.lines))
         for item in story(finding)
     ]
-    more = len(finding.evidence)
+    more = sum(not item.plain for item in finding.evidence)
     if more:
         text = f"{count(more, 'further figure')}: {_WHOLE}, or --format html"
         items.insert(len(items) - 1, Item(label="Details", lines=(text,)))

@@ -14,7 +14,7 @@ from kpiaudit.detectors.short_calls import ShortCalls
 from kpiaudit.detectors.sources import SOURCES
 from kpiaudit.evidence import following
 from kpiaudit.evidence.answers import Cells, answered
-from kpiaudit.evidence.corroborate import _times, corroborate
+from kpiaudit.evidence.corroborate import _said, _times, corroborate
 from kpiaudit.evidence.runs import Run
 from kpiaudit.findings import Effect, Finding, Severity, Subject
 from kpiaudit.rulebook import Rule
@@ -151,6 +151,13 @@ def test_fewer_than_one_of_two_innocent_alternatives_contradict_nothing(peers):
     assert answer is not None
     assert answer.contrast.high < 0
     assert answer.below_all == (peers == 40)
+    # Both yardsticks are told, and which one counts.
+    assert answer.easier is not None
+    told = _said(source, answer, alternative).detail
+    stricter, easier = told.split(", which counts as the stricter yardstick; ")
+    names = ("peers' records", "the subject's own comparable records")
+    assert names[answer.own] in stricter
+    assert names[not answer.own] in easier
 
 
 def test_sources_that_hear_too_little_are_named():

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from kpiaudit.findings import (
     Compared,
+    Evidence,
     Gone,
     Histogram,
     PlaceboRuns,
@@ -117,6 +118,24 @@ def test_the_short_text_names_what_is_settled_and_tells_what_is_open(
     assert "silent, not clearly more than after innocent records: survey score" in short
     assert "2 further figures: -v, or --format html" in short
     assert len(short.splitlines()) < len(whole.splitlines())
+
+
+def test_figures_with_plain_words_are_told_in_short_and_no_others(
+    report: Report,
+) -> None:
+    figures = (
+        Evidence(name="of own", value=9.6, text="All of it.", plain="9.6 times as own"),
+        Evidence(name="of peers", value=1.2),
+    )
+    finding = replace(report.findings[0], evidence=figures)
+    short, whole = (
+        text.render(replace(report, findings=(finding,)), verbose=v, width=200)
+        for v in (0, 1)
+    )
+    assert "Figures          9.6 times as own" in short
+    assert "1 further figure: -v" in short
+    assert "of own: 9.6. All of it." in whole
+    assert "9.6 times as own" not in whole
 
 
 def test_every_restated_kpi_is_told(report: Report) -> None:
