@@ -229,12 +229,10 @@ def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Fr
     """Count eligible contacts: `cells`, and what columns allow of the other summaries.
 
     Args:
-        frame: From `eligible`; computed once for all of them.
+        frame: From `eligible`, computed once for all of them.
         data: The dataset.
         since: First day of the later period; None if there is none.
     """
-    names = {"agent_id", "customer_id", "day", *_COUNTED, *STRATA, *signs_of(data)}
-    frame = once(_only(frame, names))
     out = {"cells": cells(frame, data, since)}
     names_of = signs_of(data)
     if len(names_of) > 1:
@@ -250,9 +248,6 @@ def summaries(frame: Frame, data: Dataset, since: int | None) -> Mapping[str, Fr
     if signs and data.has("calls.customer_id", "calls.at_ms"):
         out["pairs"] = pairs(frame, data, signs[0])
     return out
-
-
-_COUNTED = ("invited", "answers", "score_milli", "score_sq", "flagged")
 
 
 def _only(frame: Frame, names: Collection[str]) -> Frame:
