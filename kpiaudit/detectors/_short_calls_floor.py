@@ -49,7 +49,10 @@ def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome |
             leave a few everywhere.
 
     Returns:
-        An outcome with one row, or None where there is too little to ask.
+        An outcome with one row, or None where there is too little to ask. The ends of
+        its effect are bounds on what can't be told apart: the lower one takes off as
+        many calls as the hypothesis lets pass, the upper one is all short calls, with
+        customers' further ones within an episode (`again`).
 
     Source:
         Dixon & Mood (1946), JASA 41:557-566 (sign test of a median); counterfactual
@@ -79,20 +82,25 @@ def test(summaries: Summaries, *, short_s: float, min_share: float) -> Outcome |
     p_many = _tail(int(far.sum()), len(far), MANY)
     many = p_many < p and p > _PLAIN
     p = min(1.0, 2.0 * (p_many if many else p))
-    low, high = _median_interval(excess)
-    total = calls[far].sum() if many else calls.sum()
-    if many:
-        low, high = _median_interval(excess[far])
-    middle = float(np.median(excess[far] if many else excess))
+    who = far if many else np.ones(len(far), dtype=np.bool_)
+    total = calls[who].sum()
+    middle = float(np.median(excess[who]))
+    low = _median_least(excess[who]) * total
+    # A queue whose calls are short bends the curve: it may foretell far too many.
+    again = agents["again"][who].sum()
+    high = short[who].sum() + again
+    innocent = min_share * total
     return _one(
         trials=total,
-        observed=(short[far] if many else short).sum(),
+        observed=short[who].sum(),
         p=p,
-        effect=(middle * total, low * total, high * total),
-        expected=(short[far] if many else short).sum() - middle * total,
+        effect=(middle * total, max(low - innocent, 0.0), high),
+        expected=short[who].sum() - middle * total,
         extra={
             "median_share": middle,
             "min_share": min_share,
+            "innocent": innocent,
+            "again": again,
             "many": float(far.sum()) if many else 0.0,
             "extrapolated_share": float(np.median(ratio * agents["density"] / calls)),
             "agents": float(enough.sum()),
@@ -115,7 +123,16 @@ def _per_agent(summaries: Summaries) -> dict[str, FloatArray]:
     longer = rows.ints("second") >= 10
     owner = rows.places("agent_id", ids).clip(0, len(ids) - 1)
     weights = np.where(longer, rows.floats("calls"), 0.0)
-    return out | {"density": _sums(owner, weights, len(ids))}
+    again = np.zeros(len(ids))
+    if "bursts" in summaries:
+        # There every short call counts, here an episode of one customer's once.
+        every = summaries["bursts"]
+        place = every.places("agent_id", ids).clip(0, len(ids) - 1)
+        again = _sums(place, every.floats("short"), len(ids)) - out["short"]
+    return out | {
+        "density": _sums(owner, weights, len(ids)),
+        "again": np.maximum(again, 0.0),
+    }
 
 
 def _sums(owner: IntArray, values: FloatArray, size: int) -> FloatArray:
@@ -160,14 +177,11 @@ def _tail(count: int, size: int, share: float) -> float:
     return float(sp.special.bdtrc(count - 1, size, share)) if count else 1.0
 
 
-def _median_interval(values: FloatArray) -> tuple[float, float]:
-    """Return the 95 % interval of a median, from order statistics."""
-    ordered = np.sort(values)
-    n = len(ordered)
-    rank = np.arange(n)
-    below = 1.0 - sp.special.bdtrc(rank, n, 0.5)
-    cut = int((below <= 0.025).sum())
-    return float(ordered[cut]), float(ordered[n - 1 - cut])
+def _median_least(values: FloatArray) -> float:
+    """Return the lower end of a median's 95 % interval, from order statistics."""
+    n = len(values)
+    below = 1.0 - sp.special.bdtrc(np.arange(n), n, 0.5)
+    return float(np.sort(values)[int((below <= 0.025).sum())])
 
 
 def _one(

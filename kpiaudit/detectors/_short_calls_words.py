@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kpiaudit.detectors import _incentives as incentives
 from kpiaudit.detectors import _short_calls_explain as explain
+from kpiaudit.detectors import _short_calls_floor_words as floors
 from kpiaudit.detectors.base import Account
 from kpiaudit.findings import (
     Corroboration,
@@ -83,26 +85,6 @@ def floor(row: Row, *, max_talk_s: float) -> Account:
     middle = row.value("median_share")
     calls = row.value("trials")
     known = row.value("short_known")
-    share = row.value("short_redialled") / max(known, 1.0)
-    evidence = [
-        Evidence(name="median excess", value=middle, unit="share of calls"),
-        Evidence(
-            name="foretold by calls of 10 to 59 s",
-            value=row.value("extrapolated_share"),
-            unit="share of calls",
-        ),
-        Evidence(name="agents above the minimum", value=row.value("agents_above")),
-        Evidence(name="agents compared", value=row.value("agents")),
-    ]
-    if known:
-        evidence += [
-            Evidence(name="redialled after short calls", value=share, unit="share"),
-            Evidence(
-                name="redialled after longer calls",
-                value=row.value("long_rate"),
-                unit="share",
-            ),
-        ]
     many = int(row.value("many"))
     headline = (
         f"{many} of {row.value('agents'):.0f} agents: {middle:.1%} of the calls of the "
@@ -127,7 +109,7 @@ def floor(row: Row, *, max_talk_s: float) -> Account:
         observed=row.value("observed"),
         expected=row.value("expected"),
         harm=float(np.clip(middle, 0.0, 1.0)),
-        evidence=tuple(evidence),
+        evidence=floors.evidence(row),
         explanations=explain.explanations(row),
         rests_on=_rests_on(row, followed=bool(known)),
         peers="No peers: the density of the floor's own longer calls, drawn out to 0.",
@@ -135,7 +117,11 @@ def floor(row: Row, *, max_talk_s: float) -> Account:
             "Have the operator's record of lines that broke off compared with these "
             "calls, then listen to twenty of them from different agents."
         ),
-        restated=_restated(row),
+        restated=replace(
+            _restated(row),
+            assumption="Short calls beyond what longer ones foretell were not handled; "
+            "the ends are bounds (short calls that may be innocent).",
+        ),
         histogram=_histogram(row),
         grade_cap="moderate" if known and not many else "weak",
     )

@@ -76,7 +76,9 @@ class ShortCalls(Detector):
 
     Beside the agents stands the whole floor: if everybody does it, peers hide it. The
     median agent's calls of 0 to 9 seconds are held against an extrapolation of the
-    floor's own calls of 10 to 59 seconds.
+    floor's own calls of 10 to 59 seconds. The excess includes innocent short calls that
+    longer ones don't foretell: its lower end takes `floor_share` of calls off for them,
+    and its upper end is all short calls.
 
     ## Innocent explanations
     - Dropped lines that follow the equipment: others at the same seat or on the same

@@ -34,7 +34,11 @@ class Sums:
 
 
 def restated(
-    wanted: Sequence[str], sums: Sums, excess: tuple[float, float, float]
+    wanted: Sequence[str],
+    sums: Sums,
+    excess: tuple[float, float, float],
+    *,
+    further: bool = False,
 ) -> list[Restated]:
     """Take the excess among the flagged calls out of what each KPI counts.
 
@@ -42,6 +46,8 @@ def restated(
         wanted: KPIs, as a detector's `restates` names them.
         sums: Of the subject's calls.
         excess: Flagged calls in excess, and the ends of their interval.
+        further: The upper end holds calls like the flagged ones that are not among
+            them, such as a customer's further ones; else it ends at the flagged calls.
 
     Returns:
         Those of which there is enough to say something.
@@ -51,9 +57,9 @@ def restated(
         "service_level": _service_level,
         "first_contact_resolution": _resolution,
     }
-    most = sums.flagged["calls"]
-    if not most:
+    if not sums.flagged["calls"]:
         return []
+    most = sums.whole["calls"] if further else sums.flagged["calls"]
     value, low, high = (min(max(x, 0.0), most) for x in excess)
     out = [ways[name](sums, (value, low, high)) for name in wanted]
     return [item for item in out if item is not None]

@@ -182,7 +182,8 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
             if finding.subject.kind not in {"agent", "queue", "floor"}:
                 continue
             sums = _sums(finding, whole, flagged)
-            more = restated(wanted, sums, _excess([finding]))
+            further = finding.subject.kind == "floor"
+            more = restated(wanted, sums, _excess([finding]), further=further)
             run.findings[index] = replace(
                 finding,
                 restated=as_shown(finding.restated, sums),
