@@ -122,7 +122,7 @@ def place(
 
 def standing_out(
     rows: Summary, column: str, *, events: str, trials: str
-) -> tuple[tuple[str, ...], FloatArray]:
+) -> tuple[str, ...]:
     """Find places at which everybody has more events than the same people elsewhere.
 
     Only agents with trials here and elsewhere tell a place from its people.
@@ -132,36 +132,72 @@ def standing_out(
         column: Its column with the place.
         events: Its column with the events, such as short calls.
         trials: Its column with all calls that might have been events.
-
-    Returns:
-        The places, and each agent's share of events at all others, of agents with
-        enough trials there.
     """
     names, index = rows.coded(column)
     owners, owner = rows.coded("agent_id")
     n, k = rows.floats(trials), rows.floats(events)
     away = _per_place(owner, n, len(owners))[owner] - n
     had = _per_place(owner, k, len(owners))[owner] - k
-    both = (n >= _SHRINK / 2) & (away >= _SHRINK)
-    found = []
-    for at, name in enumerate(names.tolist()):
-        there = both & (index == at)
-        rest = k[index != at].sum() / max(n[index != at].sum(), 1.0)
-        usual = n * (had + _SHRINK * rest) / (away + _SHRINK)
-        more, first = k[there] - usual[there], float(usual[there].sum())
-        if name == "" or there.sum() < MIN_AGENTS or not first:
-            continue
-        if (
-            float(k[there].sum()) >= _TIMES * first
-            and more.sum() >= _SURE * np.sqrt(_CLUSTERED * first)
-            and (more > 0).mean() >= _MOST
-        ):
-            found.append(name)
-    good = ~np.isin(names, found)[index]
-    calls = _per_place(owner[good], n[good], len(owners))
-    short = _per_place(owner[good], k[good], len(owners))
+    there = (n >= _SHRINK / 2) & (away >= _SHRINK)
+    at, size = index[there], len(names)
+    rest = k.sum() - _per_place(index, k, size)
+    rest /= np.maximum(n.sum() - _per_place(index, n, size), 1.0)
+    usual = (n * (had + _SHRINK * rest[index]) / (away + _SHRINK))[there]
+    people = np.bincount(at, minlength=size)
+    first = _per_place(at, usual, size)
+    events_there = _per_place(at, k[there], size)
+    above = _per_place(at, k[there] > usual, size)
+    found = (names != "") & (people >= MIN_AGENTS) & (first > 0)
+    found &= events_there >= _TIMES * first
+    found &= events_there - first >= _SURE * np.sqrt(_CLUSTERED * first)
+    found &= above >= _MOST * people
+    return tuple(names[found].tolist())
+
+
+def beside_others(
+    rows: Summary, column: str, places: tuple[str, ...], *, events: str, trials: str
+) -> tuple[str, ...]:
+    """Keep the places that have more events than others of the same queues, too.
+
+    A line that carries a queue of its own can't be told from what people do there.
+
+    Args:
+        rows: One row per place and queue.
+        column: Its column with the place.
+        places: Those in question; the others are the yardstick.
+        events: Its column with the events, such as short calls.
+        trials: Its column with all calls that might have been events.
+    """
+    names = rows[column].astype(str)
+    queues, queue = rows.coded("queue")
+    n, k = rows.floats(trials), rows.floats(events)
+    other = ~np.isin(names, [*places, ""])
+    calls = _per_place(queue[other], n[other], len(queues))
+    rate = _per_place(queue[other], k[other], len(queues)) / np.maximum(calls, 1.0)
+    known = calls[queue] >= _SHRINK
+    kept = []
+    for name in places:
+        mine = names == name
+        both = mine & known
+        usual = float((n * rate[queue])[both].sum())
+        enough = n[both].sum() >= n[mine].sum() / 2
+        if enough and float(k[both].sum()) >= _TIMES * max(usual, 1.0):
+            kept.append(name)
+    return tuple(kept)
+
+
+def shares_elsewhere(
+    rows: Summary, column: str, places: tuple[str, ...], *, events: str, trials: str
+) -> FloatArray:
+    """Return each agent's share of events at all other places, of enough trials."""
+    owners, owner = rows.coded("agent_id")
+    good = ~np.isin(rows[column].astype(str), places)
+    calls, hits = (
+        _per_place(owner[good], rows.floats(name)[good], len(owners))
+        for name in (trials, events)
+    )
     enough = calls >= _SHRINK
-    return tuple(found), short[enough] / calls[enough]
+    return np.asarray(hits[enough] / calls[enough])
 
 
 def _all_but_one(owner: IntArray, excess: FloatArray, there: BoolArray) -> BoolArray:

@@ -289,6 +289,9 @@ def summaries(data: Dataset, windows: Windows, found: Found) -> Mapping[str, Fra
         if has(data, column):
             placed = frame.with_columns(text(column))
             out[column] = totals((column, "agent_id"), placed)
+    if queue and has(data, "trunk"):
+        lines = frame.with_columns(text("trunk"))
+        out["lines"] = totals(("trunk", "queue"), lines)
     for column in ("ended_by", "monitored"):
         if has(data, column):
             split = frame.filter(~nw.col(column).is_null())

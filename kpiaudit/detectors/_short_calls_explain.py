@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kpiaudit.detectors._places import place, standing_out
+from kpiaudit.detectors._places import (
+    beside_others,
+    place,
+    shares_elsewhere,
+    standing_out,
+)
 from kpiaudit.detectors.base import Explain
 from kpiaudit.findings import Explanation
 
@@ -33,7 +38,8 @@ EXPLANATIONS = (
         ),
         asks="Do colleagues have short calls on the same station or trunk, and "
         "the agent elsewhere as well? For the floor: do the same agents have them on "
-        "some trunks only? Bad minutes are those of an outage, below.",
+        "some trunks only, which don't have queues of their own? Bad minutes are those "
+        "of an outage, below.",
         then="The finding is withdrawn.",
     ),
     Explain(
@@ -128,14 +134,20 @@ def _line(row: Row) -> Explanation:
     if "trunk" not in row.summaries or not row.data.has("calls.trunk"):
         return Explanation(text=EQUIPMENT, status="open", detail=detail)
     rows = row.summaries["trunk"]
-    bad, rest = standing_out(rows, "trunk", events="short", trials="calls")
+    bad = seen = standing_out(rows, "trunk", events="short", trials="calls")
+    if seen and "lines" in row.summaries:
+        lines = row.summaries["lines"]
+        bad = beside_others(lines, "trunk", seen, events="short", trials="calls")
+    rest = shares_elsewhere(rows, "trunk", bad, events="short", trials="calls")
     if not bad or not len(rest):
-        return Explanation(
-            text=EQUIPMENT,
-            status="open",
-            detail=f"{detail} No trunk stands out among the same agents' calls "
-            "(calls.trunk).",
-        )
+        why = "No trunk stands out among the same agents' calls (calls.trunk)"
+        if seen and not bad:
+            why = (
+                f"{', '.join(seen[:3])} stand out (calls.trunk), but hardly beside "
+                "other trunks of the same queues (calls.queue): it may be the queue, "
+                "and what everybody does there"
+            )
+        return Explanation(text=EQUIPMENT, status="open", detail=f"{detail} {why}.")
     there = np.isin(rows["trunk"].astype(str), bad)
     short, calls = rows.floats("short")[there].sum(), rows.floats("calls")[there].sum()
     left = float(np.median(rest)) - row.value("extrapolated_share")

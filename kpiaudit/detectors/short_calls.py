@@ -100,8 +100,9 @@ class ShortCalls(Detector):
     #            long_known, long_redialled: the same for calls of max_talk_s or more.
     #   days     agent_id, day; the same counts. May be absent.
     #   density  agent_id, second (0 to 59), calls: every call under a minute.
-    # For explanations only: station and trunk (that column, agent_id, counts), ended_by
-    # and monitored (agent_id, that column, counts), bursts (agent_id, short, burst).
+    # For explanations only: station and trunk (that column, agent_id, counts), lines
+    # (trunk, queue, counts), ended_by and monitored (agent_id, that column, counts),
+    # bursts (agent_id, short, burst).
 
     id: ClassVar[str] = "short-calls"
     kpi: ClassVar[str] = "calls_handled"

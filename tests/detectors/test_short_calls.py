@@ -349,6 +349,28 @@ def test_a_bad_trunk_explains_the_floor_unless_the_other_trunks_have_it_too(ever
     assert (("floor", "all") in upheld(accounts)) == everybody
 
 
+def test_a_trunk_of_a_queue_of_its_own_clears_nobody():
+    """Everybody hangs up on two queues' callers, who come in on trunks of their own."""
+    frame = centre(8)
+    rng = np.random.default_rng(4)
+    queue = rng.integers(0, 4, len(frame))
+    dumped = (queue <= 1) & (rng.random(len(frame)) < 0.14)
+    frame = frame.with_columns(
+        queue=pl.Series([f"Q{q}" for q in queue]),
+        trunk=pl.Series([f"T{q}" for q in queue]),
+        talk_s=pl.when(pl.Series(dumped)).then(5.0).otherwise(pl.col("talk_s")),
+    )
+    accounts, _ = examined(with_redials(frame, dumped, 0.5))
+    (line,) = [
+        e
+        for e in accounts["floor", "all"].explanations
+        if e.text.startswith("Dropped lines")
+    ]
+    assert not line.holds
+    assert "T0, T1 stand out" in line.detail
+    assert ("floor", "all") in upheld(accounts)
+
+
 def test_a_caller_shaken_off_elsewhere_does_not_count_against_the_next_agent():
     frame = pl.DataFrame(
         {
