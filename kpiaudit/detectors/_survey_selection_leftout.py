@@ -130,7 +130,9 @@ def left_out(row: Row, sign: str) -> LeftOut | None:
     spread = spread if np.isfinite(spread) else _USUAL_SPREAD
     if "troubled" in row.summaries:
         told = _withheld(row.summaries["troubled"], row.id, calm, spread)
-        value, low, high = told or (value, low, high)
+        # After any sign it can't be fewer than after the one shown; it would seem so
+        # where the agent notes trouble that was none on contacts that are invited.
+        value, low, high = np.fmax((value, low, high), told or 0.0).tolist()
     scatter = _scatter(cells, score, row.found)
     error = scatter * np.sqrt(1.0 / (mine.answers + _LEAN) + 1.0 / peers.answers)
     return LeftOut(

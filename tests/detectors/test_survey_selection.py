@@ -170,6 +170,26 @@ def test_the_score_is_restated_by_trouble_of_any_sign():
     assert 0.7 < stated / true < 1.3
 
 
+def test_false_notes_on_invited_contacts_do_not_clear_the_score():
+    """Trouble that was none is invited: after any sign nobody seems left out."""
+    tables, planted = simulated((WITHHELD,))
+    asked = tables["surveys"].filter(pl.col("sent_at").is_not_null())["call_id"]
+    invited = pl.col("call_id").is_in(asked.implode())
+    noted = invited & (pl.col("call_id").str.slice(-1).is_in(list("02468")))
+    agent = max(planted)
+    calls = tables["calls"].with_columns(
+        complaint=pl.when(pl.col("agent_id") == agent)
+        .then(noted)
+        .otherwise(pl.col("complaint"))
+    )
+    row = row_of({**tables, "calls": calls}, agent)
+    account = DETECTOR.account(row)
+    number = next(e for e in account.evidence if e.name == LEFT_OUT)
+    assert row.value("independent") > 0.5
+    assert number.value >= account.effect.value > 5
+    assert account.restated.restated < account.restated.reported - 0.005
+
+
 def test_without_a_count_of_any_sign_the_sign_shown_stands_for_all():
     tables, planted = simulated((WITHHELD,))
     row = row_of(tables, min(planted))
