@@ -73,8 +73,8 @@ class SurveySelection(Detector):
 
     Agents who leave trouble out of their notes can hide it where nobody else recorded
     any. Where three of 24 withheld 80 % of the invitations after trouble and all
-    columns were there, 21 of 24 were found with true notes, 9 of 24 with half of these
-    notes false, and 5 of 24 with 95 % (docs/accuracy.md, whole centres): more than half
+    columns were there, 17 of 24 were found with true notes, 6 of 24 with half of these
+    notes false, and 3 of 24 with 95 % (docs/accuracy.md, whole centres): more than half
     is lost.
 
     ## Innocent explanations
