@@ -14,7 +14,7 @@ import numpy as np
 from kpiaudit.detectors._survey_selection_counts import STRATA, signs_of
 from kpiaudit.detectors._survey_selection_log import flag, total
 from kpiaudit.frozen import frozen
-from kpiaudit.stats.odds import Tables, odds_ratio
+from kpiaudit.stats import odds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -231,7 +231,7 @@ def _withheld(
     columns = ("contacts", "invited", "some", "some_invited")
     counts = [troubled.ints(name) for name in columns]
     n, r, m, a = (each[peers] for each in counts)
-    tables = Tables.of(
+    tables = odds.Tables.of(
         np.zeros(len(n), dtype=np.int64),
         stratum[peers],
         contacts=n,
@@ -240,7 +240,7 @@ def _withheld(
         both=a,
         n_subjects=1,
     )
-    ratio = odds_ratio(tables)
+    ratio = odds.odds_ratio(tables)
     log, variance = float(ratio.log[0]), float(ratio.variance[0])
     if not np.isfinite(log):
         return None
@@ -253,8 +253,8 @@ def _withheld(
     every, invited, some, both = of(mine)
     easy, asked = every - some, invited - both
     own = (asked + 2.0 * usual) / (easy + 2.0)
-    odds = own / np.maximum(1.0 - own, 1e-9) * np.exp(log)
-    rate = odds / (1.0 + odds)
+    due = own / np.maximum(1.0 - own, 1e-9) * np.exp(log)
+    rate = due / (1.0 + due)
     slope = some * rate * (1.0 - rate)
     noise = slope**2 / np.maximum((easy + 2.0) * own * (1.0 - own), 0.5)
     error = np.sqrt(

@@ -8,7 +8,7 @@ import numpy as np
 
 from kpiaudit.findings import Evidence, Restated
 from kpiaudit.frozen import frozen
-from kpiaudit.stats.odds import OddsRatio, Tables, odds_ratio
+from kpiaudit.stats import odds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,7 +175,7 @@ def bounds(value: Score) -> tuple[Evidence, ...]:
     )
 
 
-def within_customers(pairs: Summary, mine: BoolArray) -> tuple[OddsRatio, float]:
+def within_customers(pairs: Summary, mine: BoolArray) -> tuple[odds.OddsRatio, float]:
     """Return the odds ratio within customers and how many customers it rests on.
 
     Each customer is a stratum of its own, so that whatever belongs to the customer
@@ -193,7 +193,7 @@ def within_customers(pairs: Summary, mine: BoolArray) -> tuple[OddsRatio, float]
     count = some.floats("customers")
     a, b, c, d = (some.floats(name) for name in "abcd")
     repeated = np.repeat(np.arange(len(some)), count.astype(np.int64))
-    tables = Tables(
+    tables = odds.Tables(
         subject=np.zeros(len(repeated), dtype=np.int64),
         stratum=repeated.astype(np.int64),
         contacts=(a + b + c + d)[repeated],
@@ -202,7 +202,7 @@ def within_customers(pairs: Summary, mine: BoolArray) -> tuple[OddsRatio, float]
         both=a[repeated],
         n_subjects=1,
     )
-    return odds_ratio(tables), float(count.sum())
+    return odds.odds_ratio(tables), float(count.sum())
 
 
 def response_rate(
