@@ -34,7 +34,7 @@ def cap_of(row: Row) -> Cap:
     return found
 
 
-def _every(cap: Cap) -> float:
+def days_each(cap: Cap) -> float:
     """Say of how many days one is tested: two where one half proposed the cap."""
     parities = {parity for parity, _ in cap.halves}
     return 1.0 if None in parities else 2.0 / max(len(parities), 1)
@@ -59,7 +59,7 @@ def agent(near: Near) -> Account:
         n=int(value("trials")),
         observed=value("observed"),
         expected=value("expected"),
-        harm=_share(excess * _every(cap), calls),
+        harm=_share(excess * days_each(cap), calls),
         evidence=(
             *_agent_figures(near),
             *incentives.evidence(row, what="calls near the cap"),
@@ -118,7 +118,7 @@ def floor(near: Near, pile: Pile) -> Account:
         n=int(value("trials")),
         observed=value("observed"),
         expected=value("expected"),
-        harm=_share(excess * _every(cap), calls),
+        harm=_share(excess * days_each(cap), calls),
         evidence=(
             *_floor_figures(near),
             Evidence(
@@ -294,7 +294,7 @@ def _restated(
         mean: Length as reported.
         calls: How many calls it is the mean of.
     """
-    every = _every(near.cap)
+    every = days_each(near.cap)
     point, low, high = (
         max(near.row.value(name), 0.0) * every / max(calls, 1)
         for name in ("effect", "low", "high")

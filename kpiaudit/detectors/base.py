@@ -280,6 +280,10 @@ class Detector(ABC):
             return None
         return (date.fromisoformat(self.since) - date(1970, 1, 1)).days
 
+    def days_each(self, found: Found) -> float:
+        """Return how many days each tested one stands for in KPIs and costs."""
+        return 1.0
+
     def discover(self, data: Dataset) -> Mapping[str, Frame]:
         """Count what the first stage needs in order to find something; often nothing.
 

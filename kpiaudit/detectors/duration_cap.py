@@ -446,6 +446,11 @@ class DurationCap(Detector):
             raise ValueError("a floor without room for a curve can't be flagged")
         return words.floor(near, pile)
 
+    def days_each(self, found: Found) -> float:
+        """Return two where only every second day is tested, whichever the cap is."""
+        days = {words.days_each(cap) for cap in found.get("caps", ())}
+        return min(days, default=1.0)
+
     def records(
         self, data: Dataset, subject: tuple[str, str], found: Found
     ) -> Mapping[str, Frame]:

@@ -104,19 +104,20 @@ def add_costs(runs: Iterable[Run], costs: UnitCosts | None) -> None:
         return
     for run in runs:
         direct = run.rule.detector.unit_cost
-        run.findings[:] = [_costed(f, direct, costs) for f in run.findings]
+        days = run.rule.detector.days_each(run.found)
+        run.findings[:] = [_costed(f, direct, costs, days) for f in run.findings]
 
 
-def _costed(finding: Finding, direct: str, costs: UnitCosts) -> Finding:
+def _costed(finding: Finding, direct: str, costs: UnitCosts, days: float) -> Finding:
     if finding.subject.kind not in KINDS:
         return finding
     effect = finding.effect
     if effect.value is None or effect.low is None or effect.high is None:
         return finding
     excess = (
-        max(effect.value, 0.0),
-        max(effect.low, 0.0),
-        max(effect.high, 0.0),
+        days * max(effect.value, 0.0),
+        days * max(effect.low, 0.0),
+        days * max(effect.high, 0.0),
     )
     parts: list[tuple[_Range, str]] = []
     if direct:

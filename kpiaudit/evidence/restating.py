@@ -175,7 +175,6 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
         run: A rule with findings.
         collected: What `frames` asked for; empty where there is nothing of that kind.
     """
-    wanted = run.rule.detector.restates
     whole, flagged = collected.get("whole"), collected.get("flagged")
     if whole is not None and flagged is not None:
         for index, finding in enumerate(run.findings):
@@ -183,7 +182,7 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
                 continue
             sums = _sums(finding, whole, flagged)
             further = finding.subject.kind == "floor"
-            more = restated(wanted, sums, _excess([finding]), further=further)
+            more = _further(run, sums, [finding], further=further)
             run.findings[index] = replace(
                 finding,
                 restated=as_shown(finding.restated, sums),
@@ -199,7 +198,7 @@ def add(run: Run, collected: Mapping[str, Summary]) -> None:
     if whole is not None and flagged is not None:
         sums = _all(people, whole, flagged)
         run.restated = [i for own in run.restated if (i := as_shown(own, sums))]
-        run.restated += restated(wanted, sums, _excess(people))
+        run.restated += _further(run, sums, people)
 
 
 def _team(
@@ -216,9 +215,25 @@ def _team(
         there = np.isin(whole["agent_id"].astype(str), everybody)
         sums = _all(members, whole.where(there), flagged)
         own = as_shown(own, sums)
-        more += restated(run.rule.detector.restates, sums, _excess(members))
+        more += _further(run, sums, members)
     own = None if own is None else replace(own, assumption=_AS_ITS_AGENTS)
     return replace(finding, restated=own, also_restated=tuple(more))
+
+
+def _further(
+    run: Run, sums: Sums, findings: Sequence[Finding], *, further: bool = False
+) -> list[Restated]:
+    """Restate what the flagged calls move, on days that were not tested as well."""
+    detector = run.rule.detector
+    days = detector.days_each(run.found)
+    flagged = {name: days * count for name, count in sums.flagged.items()}
+    value, low, high = (days * count for count in _excess(findings))
+    return restated(
+        detector.restates,
+        Sums(whole=sums.whole, flagged=flagged),
+        (value, low, high),
+        further=further,
+    )
 
 
 def _excess(findings: Sequence[Finding]) -> tuple[float, float, float]:

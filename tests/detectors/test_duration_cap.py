@@ -213,9 +213,10 @@ def test_a_cap_that_half_of_the_days_proposed_is_restated_for_all_days(halves, e
         kind="agent", found=found, value={"effect": 30, "low": 20, "high": 40}.get
     )
     cap = Cap(cap_s=420, halves=halves, given=False)
+    assert DurationCap().days_each({"caps": (cap, cap)}) == every
     near = SimpleNamespace(row=row, cap=cap, window=15)
     told = words._restated(near, gains=(7.5, 100.0), mean=300.0, calls=1000)
-    assert words._every(cap) == every
+    assert words.days_each(cap) == every
     assert told.restated == pytest.approx(300.0 + 3.0 * every)
     assert told.low == pytest.approx(300.0 + 0.15 * every)
     assert told.high >= 300.0 + 4.0 * every

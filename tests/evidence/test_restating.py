@@ -63,6 +63,7 @@ def run():
         restates=("handle_time", "service_level", "first_contact_resolution"),
         floor_kpi=("counts", "calls", "", 1.0),
         floor_rate=None,
+        days_each=lambda found: found.get("days", 1.0),
     )
     counts = Summary(
         columns={
@@ -74,6 +75,7 @@ def run():
         rule=SimpleNamespace(detector=detector),
         findings=[finding()],
         summaries={"counts": counts},
+        found={},
         restated=[],
     )
 
@@ -89,6 +91,18 @@ def test_a_dropped_call_is_no_answer_no_length_and_no_solution(run):
     left = 18 - 9 * (720 - 18) / (900 - 45)  # what the ten honest ones leave
     assert solved.restated == pytest.approx(0.8 - left / 900)
     assert solved.low < solved.restated < solved.high < solved.reported
+
+
+def test_what_every_second_day_shows_is_restated_for_all_days(run):
+    restating.add(run, {"whole": WHOLE, "flagged": FLAGGED})
+    once = run.findings[0].also_restated[1]
+    run.findings[0] = finding()
+    run.found["days"] = 2.0
+    restating.add(run, {"whole": WHOLE, "flagged": FLAGGED})
+    twice = run.findings[0].also_restated[1]
+    assert once.restated - once.reported == pytest.approx(-0.04)
+    assert twice.restated - twice.reported == pytest.approx(-0.08)
+    assert (twice.low, twice.high) == pytest.approx((0.7, 0.74))
 
 
 def test_the_floor_is_restated_without_all_that_was_found(run):
