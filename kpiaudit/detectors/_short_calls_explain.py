@@ -233,7 +233,9 @@ def _repeater(row: Row) -> Explanation:
             "hardly anybody else, so that the number or the agent may be behind it: "
             "look at it first",
             holds=True,
-            rests_on=("calls.talk_s",),
+            # Whoever wrote the length down: who ended these calls isn't known, and
+            # without a column that nobody steers nothing is withdrawn.
+            rests_on=() if row.data.independent("calls.talk_s") else ("calls.talk_s",),
         )
     count = len(row.found.get("silent", ()))
     numbers = "1 number that calls" if count == 1 else f"{count} numbers that call"

@@ -304,7 +304,11 @@ def test_an_id_whose_calls_only_one_agent_ends_at_once_clears_nobody():
     assert "look at it first" in one.detail
 
 
-def test_a_number_that_reaches_one_agent_only_lowers_and_is_told():
+@pytest.mark.parametrize("written_by", ["steered", "system"])
+def test_a_number_that_reaches_one_agent_only_lowers_and_is_told(
+    written_by, monkeypatch
+):
+    monkeypatch.setitem(ORIGINS, "calls.talk_s", written_by)
     frame = centre(6)
     mine = frame.filter(pl.col("agent_id") == "A001")
     often = pl.concat(
@@ -322,7 +326,8 @@ def test_a_number_that_reaches_one_agent_only_lowers_and_is_told():
         if e.text.startswith("One number")
     ]
     assert (one.status, one.holds) == ("open", True)
-    assert one.rests_on == ("calls.talk_s",)
+    # What rests on nothing that others wrote withdraws nothing.
+    assert one.rests_on == (("calls.talk_s",) if written_by == "steered" else ())
     assert "short calls came from one number" in one.detail
 
 
