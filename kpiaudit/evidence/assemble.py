@@ -293,7 +293,10 @@ def _added(values: Sequence[float | None]) -> float | None:
 
 
 def _summed(like: Effect, effects: Sequence[Effect]) -> Effect:
-    """Add up independent effects; the interval from the summed squared half-widths."""
+    """Add up effects and their half-widths: one yardstick errs for all agents.
+
+    The restated KPIs of a team do so as well; they tell the same records.
+    """
     values = [e.value for e in effects if e.value is not None]
     total = float(sum(values))
     down = [e.value - e.low for e in effects if None not in (e.value, e.low)]  # type: ignore[operator]
@@ -301,6 +304,6 @@ def _summed(like: Effect, effects: Sequence[Effect]) -> Effect:
     return replace(
         like,
         value=total,
-        low=total - float(np.sqrt(np.sum(np.square(down)))),
-        high=total + float(np.sqrt(np.sum(np.square(up)))),
+        low=total - float(sum(down)),
+        high=total + float(sum(up)),
     )

@@ -91,6 +91,9 @@ def test_a_team_is_restated_and_its_agents_records_are_shown(tmp_path: Path) -> 
     assert found.restated.reported == len(handled)
     gone = len(handled) - (found.restated.restated or 0)
     assert gone == pytest.approx(found.effect.value)
+    least = len(handled) - (found.restated.high or 0)
+    most = len(handled) - (found.restated.low or 0)
+    assert (least, most) == pytest.approx((found.effect.low, found.effect.high))
     mine = [f for f in run.findings if f.part_of == found.id]
     assert found.observed == sum(f.observed or 0 for f in mine) > len(mine)
     assert found.expected == pytest.approx(sum(f.expected or 0 for f in mine))
