@@ -42,7 +42,7 @@ _USUAL = 0.3
 
 With .2 here and .7 above, 12 of 120 honest centres of eight agents with newcomers named
 somebody, and 5 of 120 of thirty whose differences are skewed; now it is 7 and 6 of 250,
-for a tenth of the agents found who withhold 80 % (seeds of their own).
+for about a seventh of the agents found who withhold 80 % (seeds of their own).
 """
 # One answer among several: a false alarm by one shape of the spread needs the others.
 SUPPOSED = selection.Supposed(averaged=True, usual_spread=_USUAL)
